@@ -1,0 +1,1 @@
+"""Kubernetes operator for LLM inference on AMD GPUs: stateless hooks behind Metacontroller."""

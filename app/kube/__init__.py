@@ -1,0 +1,1 @@
+"""Kubernetes vocabulary shared by all kinds."""

@@ -1,0 +1,54 @@
+"""Names, labels and annotations that the operator writes, each defined once."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+
+OPERATOR = "inference-operator"
+
+SERVICE_LABEL = "inference.ai/service"
+ROLE_LABEL = "inference.ai/role"
+MODEL_LABEL = "inference.ai/model"
+CACHE_LABEL = "inference.ai/cache"
+ENDPOINT_LABEL = "inference.ai/endpoint"
+
+MODEL_ANNOTATION = "inference.ai/model"
+DIGEST_ANNOTATION = "inference.ai/spec-digest"
+REPLAN_ANNOTATION = "inference.ai/replan"
+DECISION_ANNOTATION = "inference.ai/decision"
+REFRESH_ANNOTATION = "inference.ai/refresh"
+PROGRESS_ANNOTATION = "inference.ai/download-progress"
+SIZE_ANNOTATION = "inference.ai/size-on-disk"
+
+LEADER = "leader"
+WORKER = "worker"
+
+_NOT_LABEL = re.compile(r"[^A-Za-z0-9._-]+")
+
+
+def label_value(text: str) -> str:
+    """Any text as a label value: at most 63 characters of [A-Za-z0-9._-], starting and ending alphanumeric.
+
+    A slash becomes "--", as Hugging Face's cache folders do; what is cut off is told apart by a hash.
+    """
+    value = _NOT_LABEL.sub("-", text.replace("/", "--")).strip("-._")
+    if len(value) > 63:
+        value = f"{value[:54].rstrip('-._')}-{short_hash(text)}"
+    return value
+
+
+def short_hash(text: str) -> str:
+    """Eight hexadecimal digits of a text, for names: stable across versions and processes."""
+    return hashlib.sha256(text.encode()).hexdigest()[:8]
+
+
+def standard_labels(component: str, instance: str, model: str) -> dict[str, str]:
+    """The labels of every child: what it is, whose it is, which model it is about."""
+    return {
+        "app.kubernetes.io/name": OPERATOR,
+        "app.kubernetes.io/component": component,
+        "app.kubernetes.io/instance": label_value(instance),
+        "app.kubernetes.io/managed-by": OPERATOR,
+        MODEL_LABEL: label_value(model),
+    }

@@ -1,0 +1,53 @@
+"""Quantities in the form the API server stores."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from app.kube.quantity import canonical_quantity, format_bytes, parse_quantity
+
+
+@pytest.mark.parametrize(
+    ("written", "stored"),
+    [
+        ("16Gi", "16Gi"),
+        ("1024Mi", "1Gi"),
+        ("1.5Gi", "1536Mi"),
+        ("0.5Gi", "512Mi"),
+        ("1000m", "1"),
+        ("1500m", "1500m"),
+        ("0.5", "500m"),
+        ("4", "4"),
+        ("4.0", "4"),
+        ("2000", "2k"),
+        ("1024", "1024"),
+        ("1000Ki", "1000Ki"),
+        ("0", "0"),
+        ("0Gi", "0"),
+        ("100G", "100G"),
+        ("2048Gi", "2Ti"),
+    ],
+)
+def test_the_stored_spelling(written: str, stored: str) -> None:
+    assert canonical_quantity(written) == stored
+
+
+@pytest.mark.parametrize("text", ["", "Gi", "16GB", "-1", "1e3x", "16 Gi", "1,5Gi"])
+def test_what_is_no_quantity_says_what_is(text: str) -> None:
+    with pytest.raises(ValueError, match="write for example 16Gi"):
+        parse_quantity(text)
+
+
+@given(st.integers(0, 10**6), st.sampled_from(["", "m", "k", "M", "G", "Ki", "Mi", "Gi", "Ti"]))
+def test_the_stored_spelling_is_the_same_number_and_final(number: int, suffix: str) -> None:
+    text = f"{number}{suffix}"
+    stored = canonical_quantity(text)
+    assert parse_quantity(stored) == parse_quantity(text)
+    assert canonical_quantity(stored) == stored
+
+
+@given(st.integers(0, 2**50))
+def test_bytes_are_rounded_up(count: int) -> None:
+    assert count <= parse_quantity(format_bytes(count)) < count * 1.001 + 2**20 + 1
