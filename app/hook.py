@@ -1,0 +1,105 @@
+"""Metacontroller's hook protocol, version v2: wire types and look-ups.
+
+Outer keys of children and related objects are `Kind.version` for the core group and `Kind.group/version` otherwise;
+inner keys are `namespace/name` for namespaced objects. A look-up always uses the exact namespace and name.
+Source: metacontroller v4.17.2, pkg/controller/composite/api/v2.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from app.kube.manifest import Manifest
+
+Objects = Mapping[str, Mapping[str, Manifest]]
+
+
+class Parent(BaseModel):
+    """The few fields every hook needs of its parent; `spec` and `status` stay raw until a kind parses them."""
+
+    model_config = ConfigDict(frozen=True)
+
+    metadata: dict[str, Any]
+    spec: dict[str, Any] = Field(default_factory=dict)
+    status: dict[str, Any] | None = None
+
+    @property
+    def name(self) -> str:
+        return str(self.metadata["name"])
+
+    @property
+    def namespace(self) -> str:
+        return str(self.metadata["namespace"])
+
+    @property
+    def labels(self) -> dict[str, str]:
+        return self.metadata.get("labels") or {}
+
+    @property
+    def annotations(self) -> dict[str, str]:
+        return self.metadata.get("annotations") or {}
+
+    @property
+    def conditions(self) -> list[dict[str, Any]]:
+        """Conditions of the previous status; anything that is no condition is left out."""
+        found = (self.status or {}).get("conditions") or []
+        return [condition for condition in found if isinstance(condition, dict)]
+
+
+class CustomizeRequest(BaseModel):
+    """What a customize hook is asked; its answer is cached by (uid, generation): read the spec only."""
+
+    controller: dict[str, Any] = Field(default_factory=dict)
+    parent: Parent
+
+
+class SyncRequest(CustomizeRequest):
+    """What a sync or finalize hook is asked."""
+
+    children: dict[str, dict[str, Manifest]] = Field(default_factory=dict)
+    related: dict[str, dict[str, Manifest]] = Field(default_factory=dict)
+    finalizing: bool = False
+
+    def child(self, kind: str, name: str) -> Manifest | None:
+        """The observed child of the parent's own namespace, e.g. child("Deployment.apps/v1", "llama-leader")."""
+        return self.children.get(kind, {}).get(f"{self.parent.namespace}/{name}")
+
+    def related_object(self, kind: str, name: str) -> Manifest | None:
+        """A related object of the parent's own namespace. The outer key is missing until a match was seen."""
+        return self.related.get(kind, {}).get(f"{self.parent.namespace}/{name}")
+
+    def observed_children(self) -> Iterator[Manifest]:
+        """All observed children in a stable order."""
+        for _, group in sorted(self.children.items()):
+            yield from (child for _, child in sorted(group.items()))
+
+    def manages(self, kind: str) -> bool:
+        """Whether the controller lists this kind as a child resource; only such kinds may be emitted."""
+        return kind in self.children
+
+
+class RelatedRule(BaseModel):
+    """One customize rule. Namespace and names are always given, so no other tenant's object is ever seen."""
+
+    model_config = ConfigDict(frozen=True)
+
+    api_version: str = Field(serialization_alias="apiVersion")
+    resource: str
+    namespace: str
+    names: list[str]
+
+
+class CustomizeResponse(BaseModel):
+    related_resources: list[RelatedRule] = Field(default_factory=list, serialization_alias="relatedResources")
+
+
+class SyncResponse(BaseModel):
+    """The whole desired state: a child left out is deleted. Metacontroller refuses unknown fields here."""
+
+    status: dict[str, Any]
+    children: list[Manifest]
+    resync_after_seconds: float = Field(default=0.0, serialization_alias="resyncAfterSeconds")
+    finalized: bool | None = None

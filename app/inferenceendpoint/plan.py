@@ -1,0 +1,134 @@
+"""Spec + observed -> for each port: where it is reached, and whether it answers."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from app.inferenceendpoint.names import service_name
+from app.inferenceendpoint.observed import Observed
+from app.inferenceendpoint.spec import (
+    DEFAULT_PORT,
+    ExposeType,
+    InferenceEndpointSpec,
+    PortProtocol,
+    PortSpec,
+    RoutingStrategy,
+)
+from app.kube.conditions import ErrorClass, Finding, Reason
+
+
+class PortState(StrEnum):
+    """What a client may expect of a port."""
+
+    READY = "Ready"
+    PENDING = "Pending"
+    GRPC_UNAVAILABLE = "GRPCUnavailable"
+    PORT_UNAVAILABLE = "PortUnavailable"
+
+
+@dataclass(frozen=True)
+class PortPlan:
+    """One entry of status.endpoints."""
+
+    name: str
+    state: PortState
+    url: str
+    message: str
+
+
+@dataclass(frozen=True)
+class Plan:
+    ports: tuple[PortPlan, ...]
+    problem: Finding | None
+    """Why nothing answers; None when something does."""
+    unrouted: tuple[str, ...]
+    """What the spec asks of routing and a plain Service does not do."""
+
+    @property
+    def ready_urls(self) -> list[str]:
+        return [port.url for port in self.ports if port.state is PortState.READY]
+
+
+def plan_endpoint(name: str, namespace: str, spec: InferenceEndpointSpec, observed: Observed) -> Plan:
+    """The plan of one sync; it never touches what the Service looks like, so nothing observed can break it."""
+    problem = _find_problem(spec, observed)
+    ports = tuple(_plan_port(port, name, namespace, spec, observed, problem) for port in spec.expose.ports)
+    if problem is None and not any(port.state is PortState.READY for port in ports):
+        problem = _no_usable_port(ports)
+    return Plan(ports, problem, tuple(_find_unrouted(spec)))
+
+
+def _find_problem(spec: InferenceEndpointSpec, observed: Observed) -> Finding | None:
+    if observed.target is None:
+        message = f"InferenceService {spec.service} does not exist in this namespace: create it"
+        return Finding(ErrorClass.TRANSIENT, Reason.SERVICE_NOT_FOUND, message)
+    if not observed.service_exists:
+        return Finding(ErrorClass.TRANSIENT, Reason.PENDING, "the Service is being made")
+    if not observed.target.ready_groups:
+        return Finding(
+            ErrorClass.TRANSIENT, Reason.PENDING, f"InferenceService {spec.service} has no group that is ready yet"
+        )
+    if spec.expose.type is ExposeType.LOAD_BALANCER and not (observed.address or spec.ingress.enabled):
+        return Finding(ErrorClass.EXTERNAL, Reason.PENDING, "the load balancer has given no address yet")
+    return None
+
+
+def _plan_port(
+    port: PortSpec,
+    name: str,
+    namespace: str,
+    spec: InferenceEndpointSpec,
+    observed: Observed,
+    problem: Finding | None,
+) -> PortPlan:
+    if port.protocol is PortProtocol.GRPC:
+        message = "vLLM serves no gRPC next to HTTP by default, so the port is left out of the Service"
+        return PortPlan(port.name, PortState.GRPC_UNAVAILABLE, "", message)
+    if not _leads_to_api(port, observed):
+        message = f"targetPort {port.target_port} is not served: vLLM's API is at {DEFAULT_PORT}, leave targetPort out"
+        return PortPlan(port.name, PortState.PORT_UNAVAILABLE, "", message)
+    state = PortState.PENDING if problem else PortState.READY
+    return PortPlan(
+        port.name,
+        state,
+        _url(port, name, namespace, spec, observed),
+        problem.message if problem else _hint(port, spec, observed),
+    )
+
+
+def _leads_to_api(port: PortSpec, observed: Observed) -> bool:
+    """The container listens at one port; people may also mean the port of the InferenceService's own Service."""
+    own = observed.target.http_port if observed.target else 0
+    return port.target_port in (None, DEFAULT_PORT, own)
+
+
+def _url(port: PortSpec, name: str, namespace: str, spec: InferenceEndpointSpec, observed: Observed) -> str:
+    if spec.ingress.enabled and port is spec.expose.http_ports[0]:
+        return spec.ingress.url
+    host = f"{service_name(name)}.{namespace}.svc"
+    if spec.expose.type is ExposeType.LOAD_BALANCER and observed.address:
+        host = f"[{observed.address}]" if ":" in observed.address else observed.address
+    return f"http://{host}:{port.port}"
+
+
+def _hint(port: PortSpec, spec: InferenceEndpointSpec, observed: Observed) -> str:
+    """From outside, a node port is reached at any node, whose addresses are not ours to know."""
+    number = dict(observed.node_ports).get(port.name, 0)
+    return f"port {number} of every node leads here" if number and spec.expose.type is ExposeType.NODE_PORT else ""
+
+
+def _no_usable_port(ports: tuple[PortPlan, ...]) -> Finding:
+    message = "; ".join(f"{port.name}: {port.message}" for port in ports)
+    return Finding(ErrorClass.CONFIGURATION, Reason.CONFIGURATION_ERROR, message)
+
+
+def _find_unrouted(spec: InferenceEndpointSpec) -> list[str]:
+    """A Service spreads connections evenly over groups whose readiness probe asks vLLM's /health."""
+    routing = spec.routing
+    found = []
+    if routing.strategy is not RoutingStrategy.ROUND_ROBIN:
+        found.append(f"strategy {routing.strategy} is not applied: connections are spread evenly")
+    if routing.health_check.enabled and routing.health_check.path != "/health":
+        found.append(f"health check path {routing.health_check.path} is not applied: readiness asks /health")
+    return found

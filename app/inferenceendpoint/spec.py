@@ -1,0 +1,98 @@
+"""InferenceEndpoint as users write it: the single source of its CRD."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Annotated, ClassVar
+
+from pydantic import Field
+
+from app.crd import Duration, Model, ObjectName, Rule
+from app.ingress import IngressSpec
+
+PortNumber = Annotated[int, Field(ge=1, le=65535)]
+PortName = Annotated[str, Field(min_length=1, max_length=63, pattern=r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$")]
+DEFAULT_PORT = 8000
+
+
+class ExposeType(StrEnum):
+    CLUSTER_IP = "ClusterIP"
+    NODE_PORT = "NodePort"
+    LOAD_BALANCER = "LoadBalancer"
+
+
+class PortProtocol(StrEnum):
+    HTTP = "HTTP"
+    GRPC = "gRPC"
+
+
+class RoutingStrategy(StrEnum):
+    ROUND_ROBIN = "round-robin"
+    LEAST_CONNECTIONS = "least-connections"
+    WEIGHTED = "weighted"
+
+
+class PortSpec(Model):
+    """One port of the Service."""
+
+    name: PortName = Field(description="Name of the port, unique in this endpoint.")
+    port: PortNumber = Field(description="Port that clients use.")
+    protocol: PortProtocol = Field(
+        PortProtocol.HTTP, description="HTTP or gRPC; vLLM serves no gRPC by default, which the status says."
+    )
+    target_port: PortNumber | None = Field(
+        None, description="8000, vLLM's own port, or the http port of the InferenceService; both mean the HTTP API."
+    )
+
+
+class ExposeSpec(Model):
+    """The Service in front of the model."""
+
+    type: ExposeType = Field(ExposeType.CLUSTER_IP, description="Type of the Service.")
+    ports: Annotated[
+        list[PortSpec],
+        Field(
+            min_length=1,
+            max_length=16,
+            json_schema_extra={"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["name"]},
+        ),
+    ] = Field([PortSpec(name="http", port=DEFAULT_PORT)], description="Ports; left out: HTTP at 8000.")
+    rules: ClassVar[tuple[Rule, ...]] = (
+        Rule(
+            "!has(self.ports) || self.ports.exists(p, p.protocol == 'HTTP')",
+            "an endpoint needs a port with protocol HTTP: vLLM serves no gRPC by default",
+        ),
+        Rule(
+            "!has(self.ports) || self.ports.all(p, self.ports.exists_one(q, q.port == p.port))",
+            "two of expose.ports have the same port number",
+        ),
+    )
+
+    @property
+    def http_ports(self) -> list[PortSpec]:
+        return [port for port in self.ports if port.protocol is PortProtocol.HTTP]
+
+
+class HealthCheckSpec(Model):
+    """How a backend is judged."""
+
+    enabled: bool = Field(True, description="Check backends.")
+    path: Annotated[str, Field(max_length=256, pattern=r"^/[^\s]*$")] = Field("/health", description="Path to ask.")
+    interval: Duration = Field("30s", description="Time between checks.")
+    timeout: Duration = Field("5s", description="Time a check may take.")
+
+
+class RoutingSpec(Model):
+    """How requests are spread over groups."""
+
+    strategy: RoutingStrategy = Field(RoutingStrategy.ROUND_ROBIN, description="Which group takes a request.")
+    health_check: HealthCheckSpec = Field(HealthCheckSpec(), description="How a backend is judged.")
+
+
+class InferenceEndpointSpec(Model):
+    """How an InferenceService is reached."""
+
+    service: ObjectName = Field(description="InferenceService of this namespace.")
+    expose: ExposeSpec = Field(ExposeSpec(), description="The Service in front of the model.")
+    ingress: IngressSpec = Field(IngressSpec(), description="Ingress to the first HTTP port.")
+    routing: RoutingSpec = Field(RoutingSpec(), description="How requests are spread over groups.")

@@ -1,0 +1,65 @@
+"""Plan -> status: the endpoints with their URLs, and the conditions."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pydantic import Field
+
+from app.crd import ConditionList, Model
+from app.inferenceendpoint.plan import Plan, PortPlan
+from app.inferenceendpoint.spec import InferenceEndpointSpec
+from app.kube.conditions import Condition, ErrorClass, Finding, Reason, Status
+
+AVAILABLE = "Available"
+
+
+class EndpointStatus(Model):
+    """One port."""
+
+    name: str = Field(description="Name of the port.")
+    url: str | None = Field(None, description="Where clients reach it.")
+    status: str | None = Field(None, description="Ready, Pending, GRPCUnavailable or PortUnavailable.")
+    message: str | None = Field(None, description="Why, or how to reach it from outside.")
+
+
+class InferenceEndpointStatus(Model):
+    """What became of the spec."""
+
+    url: str | None = Field(None, description="Where clients reach the HTTP API.")
+    endpoints: list[EndpointStatus] = Field([], description="Every port with its URL and state.")
+    conditions: ConditionList = Field([], description="Available, RoutingApplied, ChildConflict.")
+
+
+def build_status(
+    plan: Plan, spec: InferenceEndpointSpec, unmanaged: Finding | None, conflict: Condition
+) -> tuple[dict[str, Any], list[Condition]]:
+    """Status without conditions, and the conditions without their times."""
+    urls = [port.url for port in plan.ports if port.url]
+    status = {"endpoints": [_entry(port) for port in plan.ports]} | ({"url": urls[0]} if urls else {})
+    return status, [_available(plan, spec, unmanaged, conflict), _routing(plan), conflict]
+
+
+def _entry(port: PortPlan) -> dict[str, str]:
+    entry = {"name": port.name, "url": port.url, "status": port.state.value, "message": port.message}
+    return {key: value for key, value in entry.items() if value}
+
+
+def _available(plan: Plan, spec: InferenceEndpointSpec, unmanaged: Finding | None, conflict: Condition) -> Condition:
+    """Clients can reach the model: a group answers, and there is an address."""
+    taken = Finding(ErrorClass.PERMANENT, conflict.reason, conflict.message) if conflict.status is Status.TRUE else None
+    problem = unmanaged or taken or plan.problem
+    if problem:
+        return Condition(AVAILABLE, Status.FALSE, problem.reason, f"{problem.message} [{problem.error}]")
+    where = ", ".join(plan.ready_urls)
+    message = f"Endpoint is accessible and healthy: InferenceService {spec.service} answers at {where}"
+    return Condition(AVAILABLE, Status.TRUE, Reason.SUCCESSFUL, message)
+
+
+def _routing(plan: Plan) -> Condition:
+    """Informative: clients are served either way."""
+    if plan.unrouted:
+        message = "; ".join(plan.unrouted)
+        return Condition("RoutingApplied", Status.FALSE, Reason.MISSING_CAPABILITY, message)
+    message = "connections are spread over the groups whose /health answers"
+    return Condition("RoutingApplied", Status.TRUE, Reason.SUCCESSFUL, message)

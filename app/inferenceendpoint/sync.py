@@ -1,0 +1,46 @@
+"""The three hooks of InferenceEndpoint, each a composition of the stages."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from pydantic import ValidationError
+
+from app.crd import API_VERSION
+from app.hold import hold, release
+from app.hook import CustomizeResponse, Parent, RelatedRule, SyncRequest, SyncResponse
+from app.inferenceendpoint.children import build_children
+from app.inferenceendpoint.observed import parse_observed
+from app.inferenceendpoint.plan import plan_endpoint
+from app.inferenceendpoint.spec import InferenceEndpointSpec
+from app.inferenceendpoint.status import AVAILABLE, build_status
+from app.kube.conditions import with_times
+from app.kube.conflict import conflict_condition, managed, unmanaged_finding
+from app.settings import Settings
+
+finalize = release
+
+
+def sync(request: SyncRequest, settings: Settings, now: datetime) -> SyncResponse:
+    """Desired children and status of one InferenceEndpoint."""
+    parent = request.parent
+    try:
+        spec = InferenceEndpointSpec.model_validate(parent.spec)
+    except ValidationError as error:
+        return hold(request, error, now, AVAILABLE)
+    plan = plan_endpoint(parent.name, parent.namespace, spec, parse_observed(request, spec.service))
+    wanted = build_children(parent, spec)
+    children = managed(wanted, request.manages)
+    conflict, look_again = conflict_condition(children, request.child, parent.conditions, now)
+    status, conditions = build_status(plan, spec, unmanaged_finding(wanted, request.manages), conflict)
+    status["conditions"] = with_times(conditions, parent.conditions, now)
+    return SyncResponse(status=status, children=children, resync_after_seconds=look_again)
+
+
+def customize(parent: Parent) -> CustomizeResponse:
+    """The one InferenceService that the spec names."""
+    name = parent.spec.get("service")
+    if not isinstance(name, str) or not name:
+        return CustomizeResponse()
+    rule = RelatedRule(api_version=API_VERSION, resource="inferenceservices", namespace=parent.namespace, names=[name])
+    return CustomizeResponse(related_resources=[rule])

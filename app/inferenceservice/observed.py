@@ -1,0 +1,152 @@
+"""Children and related objects -> the few facts that are read. Lenient: a malformed object counts as empty."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any
+
+from app.crd import API_VERSION
+from app.hook import SyncRequest
+from app.inferenceservice.names import cache_child_name, deployment_name
+from app.kube.conditions import find_condition
+from app.kube.lenient import count_at, mappings_at, text_at, value_at
+from app.kube.manifest import Manifest, last_applied
+
+DEPLOYMENT = "Deployment.apps/v1"
+LEADER_WORKER_SET = "LeaderWorkerSet.leaderworkerset.x-k8s.io/v1"
+SERVICE = "Service.v1"
+INGRESS = "Ingress.networking.k8s.io/v1"
+MODEL_CACHE = f"ModelCache.{API_VERSION}"
+
+
+class WorkloadKind(StrEnum):
+    DEPLOYMENT = "Deployment"
+    LEADER_WORKER_SET = "LeaderWorkerSet"
+
+
+@dataclass(frozen=True)
+class WorkloadState:
+    """The observed Deployment or LeaderWorkerSet; numbers count groups."""
+
+    kind: WorkloadKind
+    applied: Manifest
+    """As last applied: answering it changes nothing."""
+    asked: int
+    """spec.replicas as it stands in the cluster, whoever wrote it."""
+    running: int
+    ready: int
+    failure: str
+    """What the workload says of its own failure, "" when it says nothing."""
+
+    @property
+    def replicas_applied(self) -> bool:
+        """Whether spec.replicas was ever applied by us: then leaving it out would reset it."""
+        return "replicas" in self.applied.get("spec", {})
+
+
+@dataclass(frozen=True)
+class CacheState:
+    """What a ModelCache tells in its status."""
+
+    name: str
+    phase: str
+    progress: int | None
+    usable: bool
+    path: str
+    claim: str
+    version: str
+    message: str
+
+
+@dataclass(frozen=True)
+class Observed:
+    """Everything a plan depends on besides the spec and the settings."""
+
+    workloads: tuple[WorkloadState, ...] = ()
+    cache: CacheState | None = None
+    distributed_possible: bool = True
+    load_balancer: str = ""
+    """Address of the Service's load balancer."""
+    service_exists: bool = False
+    children: tuple[Manifest, ...] = field(default=(), repr=False)
+
+    @property
+    def held(self) -> tuple[Manifest, ...]:
+        """All observed children as last applied, for when nothing may change."""
+        return tuple(last_applied(child) for child in self.children)
+
+    def workload(self, kind: WorkloadKind) -> WorkloadState | None:
+        return next((state for state in self.workloads if state.kind is kind), None)
+
+
+def parse_observed(request: SyncRequest, cache_name: str | None) -> Observed:
+    """The facts of one sync request; `cache_name` is the ModelCache the spec refers to, if any."""
+    name = request.parent.name
+    deployment = request.child(DEPLOYMENT, deployment_name(name))
+    group = request.child(LEADER_WORKER_SET, name)
+    service = request.child(SERVICE, name)
+    return Observed(
+        workloads=tuple(
+            _workload(kind, found)
+            for kind, found in (
+                (WorkloadKind.DEPLOYMENT, deployment),
+                (WorkloadKind.LEADER_WORKER_SET, group),
+            )
+            if found is not None
+        ),
+        cache=_cache(request, cache_name),
+        distributed_possible=request.manages(LEADER_WORKER_SET),
+        load_balancer=_address(service or {}),
+        service_exists=service is not None,
+        children=tuple(request.observed_children()),
+    )
+
+
+def _workload(kind: WorkloadKind, observed: Manifest) -> WorkloadState:
+    asked = value_at(observed, "spec", "replicas")
+    return WorkloadState(
+        kind=kind,
+        applied=last_applied(observed),
+        asked=asked if isinstance(asked, int) else 1,
+        running=count_at(observed, "status", "replicas"),
+        ready=count_at(observed, "status", "readyReplicas"),
+        failure=_failure(mappings_at(observed, "status", "conditions")),
+    )
+
+
+def _failure(conditions: Sequence[Mapping[str, Any]]) -> str:
+    """A Deployment tells of pods it may not create, and of a rollout that does not come to an end."""
+    refused = find_condition(conditions, "ReplicaFailure")
+    stuck = find_condition(conditions, "Progressing")
+    if refused.get("status") == "True":
+        return f"{refused.get('reason', 'FailedCreate')}: {refused.get('message', 'pods cannot be created')}"
+    if stuck.get("status") == "False" and stuck.get("reason") == "ProgressDeadlineExceeded":
+        return f"ProgressDeadlineExceeded: {stuck.get('message', 'pods do not become ready')}"
+    return ""
+
+
+def _cache(request: SyncRequest, referenced: str | None) -> CacheState | None:
+    name = referenced or cache_child_name(request.parent.name)
+    found = request.related_object(MODEL_CACHE, name) if referenced else request.child(MODEL_CACHE, name)
+    if found is None:
+        return None
+    ready = find_condition(mappings_at(found, "status", "conditions"), "Ready")
+    progress = value_at(found, "status", "downloadProgress")
+    path = text_at(found, "status", "path")
+    return CacheState(
+        name=name,
+        phase=text_at(found, "status", "phase") or "Pending",
+        progress=progress if isinstance(progress, int) else None,
+        usable=ready.get("status") == "True" and bool(path),
+        path=path,
+        claim=text_at(found, "status", "claimName") or f"{name}-cache",
+        version=text_at(found, "status", "version"),
+        message=str(ready.get("message", "")),
+    )
+
+
+def _address(service: Mapping[str, Any]) -> str:
+    points = mappings_at(service, "status", "loadBalancer", "ingress")
+    return next((text_at(point, "hostname") or text_at(point, "ip") for point in points), "")

@@ -1,0 +1,235 @@
+"""Pod templates of leaders and workers.
+
+A template holds constants of the decision only: any byte of it that changed would restart every group. Nothing here
+depends on nodes, load or time.
+"""
+
+from __future__ import annotations
+
+from kubernetes.client.models.v1_capabilities import V1Capabilities
+from kubernetes.client.models.v1_container import V1Container
+from kubernetes.client.models.v1_container_port import V1ContainerPort
+from kubernetes.client.models.v1_empty_dir_volume_source import V1EmptyDirVolumeSource
+from kubernetes.client.models.v1_env_var import V1EnvVar
+from kubernetes.client.models.v1_env_var_source import V1EnvVarSource
+from kubernetes.client.models.v1_http_get_action import V1HTTPGetAction
+from kubernetes.client.models.v1_lifecycle import V1Lifecycle
+from kubernetes.client.models.v1_lifecycle_handler import V1LifecycleHandler
+from kubernetes.client.models.v1_object_field_selector import V1ObjectFieldSelector
+from kubernetes.client.models.v1_object_meta import V1ObjectMeta
+from kubernetes.client.models.v1_persistent_volume_claim_volume_source import (
+    V1PersistentVolumeClaimVolumeSource,
+)
+from kubernetes.client.models.v1_pod_security_context import V1PodSecurityContext
+from kubernetes.client.models.v1_pod_spec import V1PodSpec
+from kubernetes.client.models.v1_pod_template_spec import V1PodTemplateSpec
+from kubernetes.client.models.v1_probe import V1Probe
+from kubernetes.client.models.v1_resource_requirements import V1ResourceRequirements
+from kubernetes.client.models.v1_seccomp_profile import V1SeccompProfile
+from kubernetes.client.models.v1_security_context import V1SecurityContext
+from kubernetes.client.models.v1_sleep_action import V1SleepAction
+from kubernetes.client.models.v1_toleration import V1Toleration
+from kubernetes.client.models.v1_volume import V1Volume
+from kubernetes.client.models.v1_volume_mount import V1VolumeMount
+
+from app.inferenceservice import contract
+from app.inferenceservice.plan import Decision, Identity
+from app.inferenceservice.spec import InferenceServiceSpec
+from app.kube.duration import whole_seconds
+from app.kube.names import LEADER, ROLE_LABEL, SERVICE_LABEL, WORKER, standard_labels
+from app.settings import Settings
+
+UID = 1001
+"""The images' one user; a fixed uid with a passwd entry, because ssh refuses to work without."""
+
+PRE_STOP_SECONDS = 5
+"""Time for endpoints to forget a pod before it stops taking requests."""
+STOP_MARGIN_SECONDS = 15
+"""Time for vLLM to exit after it has drained."""
+PROBE_PERIOD_SECONDS = 10
+
+
+def pod_labels(identity: Identity, role: str) -> dict[str, str]:
+    """Labels by which Services, budgets and other services' rules find the pods. They never change."""
+    return {SERVICE_LABEL: identity.name, ROLE_LABEL: role}
+
+
+def leader_template(
+    identity: Identity, spec: InferenceServiceSpec, decision: Decision, settings: Settings
+) -> V1PodTemplateSpec:
+    """The pod that serves requests: the only pod of a node-local service, the first one of a group."""
+    container = V1Container(
+        **_container(spec, decision, settings),
+        name=LEADER,
+        image=settings.leader_image,
+        command=[contract.START_LEADER],
+        ports=_ports(decision),
+        startup_probe=_health(failures=-(-whole_seconds(settings.start_budget) // PROBE_PERIOD_SECONDS)),
+        readiness_probe=_health(failures=3),
+        liveness_probe=_health(failures=6, timeout=10),
+        lifecycle=V1Lifecycle(pre_stop=V1LifecycleHandler(sleep=V1SleepAction(seconds=PRE_STOP_SECONDS))),
+    )
+    return _template(identity, spec, decision, settings, LEADER, container)
+
+
+def worker_template(
+    identity: Identity, spec: InferenceServiceSpec, decision: Decision, settings: Settings
+) -> V1PodTemplateSpec:
+    """The other pods of a group. They serve no HTTP, so they have no probes: when one ends, the group restarts."""
+    container = V1Container(
+        **_container(spec, decision, settings),
+        name=WORKER,
+        image=settings.worker_image,
+        command=[contract.START_WORKER],
+        ports=_worker_ports(decision),
+    )
+    return _template(identity, spec, decision, settings, WORKER, container)
+
+
+def _template(
+    identity: Identity,
+    spec: InferenceServiceSpec,
+    decision: Decision,
+    settings: Settings,
+    role: str,
+    container: V1Container,
+) -> V1PodTemplateSpec:
+    labels = standard_labels("inference", identity.name, spec.model.name) | pod_labels(identity, role)
+    return V1PodTemplateSpec(
+        metadata=V1ObjectMeta(labels=labels),
+        spec=V1PodSpec(
+            containers=[container],
+            volumes=_volumes(spec, decision),
+            node_selector=dict(sorted(settings.node_selector.items())) or None,
+            tolerations=[V1Toleration(**toleration.model_dump()) for toleration in settings.tolerations] or None,
+            security_context=_pod_security(settings),
+            automount_service_account_token=False,
+            enable_service_links=False,
+            termination_grace_period_seconds=PRE_STOP_SECONDS + whole_seconds(settings.drain) + STOP_MARGIN_SECONDS,
+        ),
+    )
+
+
+def _container(spec: InferenceServiceSpec, decision: Decision, settings: Settings) -> dict[str, object]:
+    """What leader and worker containers share."""
+    return {
+        "image_pull_policy": settings.image_pull_policy,
+        "args": list(decision.command.arguments),
+        "env": _environment(spec, decision),
+        "resources": _resources(spec, decision, settings),
+        "volume_mounts": _mounts(spec, decision),
+        "security_context": _container_security(),
+        "termination_message_policy": "FallbackToLogsOnError",
+    }
+
+
+def _environment(spec: InferenceServiceSpec, decision: Decision) -> list[V1EnvVar]:
+    """Ours first, then the user's, each name once; the user's value wins where both have one."""
+    values = contract.CACHE_VARIABLES | _launch_variables(spec, decision) | dict(decision.command.environment)
+    own_address = V1EnvVarSource(field_ref=V1ObjectFieldSelector(api_version="v1", field_path="status.podIP"))
+    address = [V1EnvVar(name="VLLM_HOST_IP", value_from=own_address)] if decision.shape.nodes > 1 else []
+    return address + [V1EnvVar(name=name, value=value) for name, value in sorted(values.items())]
+
+
+def _launch_variables(spec: InferenceServiceSpec, decision: Decision) -> dict[str, str]:
+    variables = {
+        contract.LAUNCH_MODE: decision.launch.value,
+        contract.GPUS: str(decision.shape.gpus_per_node),
+        contract.HTTP_PORT_VARIABLE: str(contract.HTTP_PORT),
+    }
+    if decision.path:
+        variables |= {contract.MODEL_PATH: decision.path, "HF_HUB_OFFLINE": "1"}
+    if decision.launch is contract.LaunchMode.SINGLE:
+        return variables
+    variables |= {
+        # The one interface every CNI gives a pod; users may name another (RDMA) in envVars.
+        "GLOO_SOCKET_IFNAME": "eth0",
+        "NCCL_SOCKET_IFNAME": "eth0",
+        contract.MASTER_PORT_VARIABLE: str(contract.MASTER_PORT),
+    }
+    if decision.launch is contract.LaunchMode.RAY:
+        variables[contract.RAY_PORT_VARIABLE] = str(contract.RAY_PORT)
+    if decision.launch is contract.LaunchMode.MPI:
+        variables[contract.SSH_PORT_VARIABLE] = str(contract.SSH_PORT)
+        variables[contract.MPI_TIMEOUT] = str(spec.distributed.mpi.timeout)
+    return variables
+
+
+def _resources(spec: InferenceServiceSpec, decision: Decision, settings: Settings) -> V1ResourceRequirements:
+    """GPUs as limit and request alike (the API server wants that of extended resources); CPU and memory as requests
+    only: a memory limit would count /dev/shm and kill a server that fills it."""
+    gpus = {settings.gpu_resource: str(decision.shape.gpus_per_node)}
+    requests = {"cpu": spec.resources.cpu_request, "memory": spec.resources.memory_request}
+    return V1ResourceRequirements(limits=gpus, requests=gpus | {k: v for k, v in requests.items() if v})
+
+
+def _ports(decision: Decision) -> list[V1ContainerPort]:
+    http = V1ContainerPort(name="http", container_port=contract.HTTP_PORT, protocol="TCP")
+    if decision.launch is contract.LaunchMode.SINGLE:
+        return [http]
+    master = V1ContainerPort(name="master", container_port=contract.MASTER_PORT, protocol="TCP")
+    ray = V1ContainerPort(name="ray", container_port=contract.RAY_PORT, protocol="TCP")
+    return [http, master] + ([ray] if decision.launch is contract.LaunchMode.RAY else [])
+
+
+def _worker_ports(decision: Decision) -> list[V1ContainerPort] | None:
+    if decision.launch is not contract.LaunchMode.MPI:
+        return None
+    return [V1ContainerPort(name="ssh", container_port=contract.SSH_PORT, protocol="TCP")]
+
+
+def _health(failures: int, timeout: int = 5) -> V1Probe:
+    """vLLM's port opens only when the model is loaded, so one check serves all three probes."""
+    return V1Probe(
+        http_get=V1HTTPGetAction(path="/health", port="http", scheme="HTTP"),
+        period_seconds=PROBE_PERIOD_SECONDS,
+        timeout_seconds=timeout,
+        success_threshold=1,
+        failure_threshold=failures,
+    )
+
+
+def _volumes(spec: InferenceServiceSpec, decision: Decision) -> list[V1Volume]:
+    """The cache has room for a whole model, because without a ModelCache vLLM fetches it there."""
+    model = V1PersistentVolumeClaimVolumeSource(
+        claim_name=decision.claim, read_only=True if spec.storage.read_only else None
+    )
+    shared_memory = V1EmptyDirVolumeSource(medium="Memory", size_limit=spec.storage.shared_memory)
+    return [
+        *([V1Volume(name="model-store", persistent_volume_claim=model)] if decision.claim else []),
+        V1Volume(name="shared-memory", empty_dir=shared_memory),
+        V1Volume(name="cache", empty_dir=V1EmptyDirVolumeSource(size_limit="2Ti")),
+        V1Volume(name="tmp", empty_dir=V1EmptyDirVolumeSource(size_limit="16Gi")),
+    ]
+
+
+def _mounts(spec: InferenceServiceSpec, decision: Decision) -> list[V1VolumeMount]:
+    read_only = True if spec.storage.read_only else None
+    model = V1VolumeMount(name="model-store", mount_path=contract.MODEL_STORE, read_only=read_only)
+    return [
+        *([model] if decision.claim else []),
+        V1VolumeMount(name="shared-memory", mount_path="/dev/shm"),
+        V1VolumeMount(name="cache", mount_path=contract.CACHE_HOME),
+        V1VolumeMount(name="tmp", mount_path="/tmp"),
+    ]
+
+
+def _pod_security(settings: Settings) -> V1PodSecurityContext:
+    """Pod Security Standard "restricted"; the extra groups open /dev/kfd and /dev/dri."""
+    return V1PodSecurityContext(
+        run_as_non_root=True,
+        run_as_user=UID,
+        run_as_group=UID,
+        fs_group=UID,
+        fs_group_change_policy="OnRootMismatch",
+        supplemental_groups=sorted(settings.supplemental_groups) or None,
+        seccomp_profile=V1SeccompProfile(type="RuntimeDefault"),
+    )
+
+
+def _container_security() -> V1SecurityContext:
+    return V1SecurityContext(
+        allow_privilege_escalation=False,
+        capabilities=V1Capabilities(drop=["ALL"]),
+        read_only_root_filesystem=True,
+    )

@@ -1,0 +1,51 @@
+"""spec.model.source -> the ModelCache that fetches it.
+
+huggingface://org/model[@revision]    s3://bucket[/key]    gs://bucket[/prefix]    http(s)://host/path
+"""
+
+from __future__ import annotations
+
+from app.crd import API_VERSION
+from app.inferenceservice.names import cache_child_name
+from app.inferenceservice.plan import Facts
+from app.kube.manifest import Manifest
+from app.kube.names import MODEL_ANNOTATION, SERVICE_LABEL, standard_labels
+
+
+def build_cache(facts: Facts) -> Manifest:
+    """The ModelCache `<service>-model`; its size and class are the operator's defaults."""
+    model = facts.spec.model
+    labels = standard_labels("model-cache", facts.identity.name, model.name)
+    storage_class = {"storageClass": facts.settings.storage_class} if facts.settings.storage_class else {}
+    return {
+        "apiVersion": API_VERSION,
+        "kind": "ModelCache",
+        "metadata": {
+            "name": cache_child_name(facts.identity.name),
+            "namespace": facts.identity.namespace,
+            "labels": labels | {SERVICE_LABEL: facts.identity.name},
+            "annotations": {MODEL_ANNOTATION: model.name},
+        },
+        "spec": {
+            "modelName": model.name,
+            "source": parse_source(str(model.source)),
+            "size": facts.settings.cache_size,
+        }
+        | storage_class,
+    }
+
+
+def parse_source(uri: str) -> dict[str, object]:
+    """A source URI as ModelCache's spec.source; the CRD's pattern admits these schemes only."""
+    scheme, _, rest = uri.partition("://")
+    if scheme in ("http", "https"):
+        return {"type": "http", "http": {"url": uri}}
+    if scheme == "huggingface":
+        repository, _, revision = rest.rstrip("/").partition("@")
+        return {
+            "type": "huggingface",
+            "huggingface": {"repository": repository, "revision": revision or "main"},
+        }
+    bucket, _, key = rest.partition("/")
+    kind, member = ("s3", "key") if scheme == "s3" else ("gcs", "prefix")
+    return {"type": kind, kind: {"bucket": bucket} | ({member: key} if key else {})}

@@ -1,0 +1,298 @@
+"""The InferenceService a user writes: parent JSON -> model, and the single source of its CRD.
+
+The specification spells some things twice (resources.totalGpus and resources.gpu.count, distributed.size and
+leader + workerReplicas, ...). Such fields have no schema default, CEL refuses contradictions, and the properties of
+`InferenceServiceSpec` give the one meaning that the rest of the package reads.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Annotated, Any, ClassVar
+
+from pydantic import ConfigDict, Field
+
+from app.crd import Duration, Model, ObjectName, Quantity, Rule
+from app.ingress import IngressSpec
+from app.topology.parallelism import Demand, Given, Strategy
+from app.vllm.command import Precision
+
+Port = Annotated[int, Field(ge=1, le=65535)]
+GROUP_SIZE_LIMIT = 256
+
+
+class Sharing(StrEnum):
+    SHARED = "shared"
+    EXCLUSIVE = "exclusive"
+
+
+class ServiceType(StrEnum):
+    CLUSTER_IP = "ClusterIP"
+    NODE_PORT = "NodePort"
+    LOAD_BALANCER = "LoadBalancer"
+
+
+class ModelSpec(Model):
+    """Which model is served."""
+
+    name: Annotated[str, Field(min_length=1, max_length=253, pattern=r"^[A-Za-z0-9][A-Za-z0-9._/:@-]*$")] = Field(
+        description="Name under which the model is served. Without a cache or source it is also the Hugging Face id."
+    )
+    source: Annotated[str, Field(max_length=2048, pattern=r"^(huggingface|s3|gs|http|https)://.+$")] | None = Field(
+        None,
+        description="Where the weights come from: huggingface://org/model[@revision], s3://bucket/prefix, "
+        "gs://bucket/prefix or http(s)://... A ModelCache <name>-model is made for it.",
+    )
+    precision: Precision | None = Field(
+        None,
+        description="Number format of the weights. int8 and int4 need a checkpoint that is quantised already.",
+    )
+    max_tokens: int | None = Field(None, ge=1, description="Longest sequence, prompt and answer, in tokens.")
+    temperature: float | None = Field(None, ge=0, le=2, description="Default sampling temperature.")
+
+
+class EngineArgs(Model):
+    """vLLM's own arguments by their names (max_model_len or max-model-len); they win over the simple fields."""
+
+    model_config = ConfigDict(extra="allow", alias_generator=None)
+
+    tensor_parallel_size: int | None = Field(None, ge=1, description="GPUs that share each layer.")
+    pipeline_parallel_size: int | None = Field(None, ge=1, description="Stages the layers are split into.")
+    data_parallel_size: int | None = Field(None, ge=1, description="Copies of the model inside one group.")
+
+
+class VLLMSpec(Model):
+    """Advanced vLLM configuration."""
+
+    engine_args: EngineArgs = Field(EngineArgs(), description="Arguments of `vllm serve`.")
+    env_vars: dict[str, Annotated[str, Field(max_length=4096)]] = Field(
+        {}, description="Environment variables of the vLLM processes. Secrets do not belong here."
+    )
+
+
+class GPUSpec(Model):
+    """The second spelling of GPU count and sharing."""
+
+    count: int | None = Field(None, ge=1, le=4096, description="Same as resources.totalGpus.")
+    strategy: Sharing | None = Field(None, description="Same as resources.sharing.")
+
+
+class ResourcesSpec(Model):
+    """What one group (one replica of the model) uses."""
+
+    strategy: Strategy = Field(
+        Strategy.DYNAMIC,
+        description="How GPUs are planned: static = one on each node; dynamic = by model and memory; "
+        "topology-aware = dynamic, and as close together as possible.",
+    )
+    total_gpus: int | None = Field(None, ge=1, le=4096, description="GPUs of one group, over all its nodes.")
+    auto_optimize: bool = Field(
+        False, description="Choose tensor, pipeline and data parallel sizes; engineArgs still win."
+    )
+    cpu_request: Quantity | None = Field(None, description="CPU request of each pod.")
+    memory_request: Quantity | None = Field(
+        None, description="Memory request of each pod. No limit is set: shared memory would count against it."
+    )
+    sharing: Sharing | None = Field(
+        None,
+        description="shared = other services may use free GPUs of the same nodes; exclusive = they may not.",
+    )
+    gpu: GPUSpec = Field(GPUSpec(), description="Second spelling of totalGpus and sharing.")
+
+
+class MPISpec(Model):
+    """MPI as the launcher of a group's processes; vLLM itself talks through RCCL either way."""
+
+    enabled: bool = Field(False, description="Start the group with mpirun over ssh instead of natively.")
+    timeout: int = Field(300, ge=1, le=86400, description="Seconds until all nodes must have joined.")
+
+
+class DistributedSpec(Model):
+    """Serving one model from several nodes, as a LeaderWorkerSet."""
+
+    enabled: bool = Field(False, description="Spread each group over several nodes.")
+    size: int | None = Field(None, ge=1, le=GROUP_SIZE_LIMIT, description="Nodes (pods) of one group, leader included.")
+    backend: Annotated[str, Field(json_schema_extra={"enum": ["lws"]})] = Field(
+        "lws", description="What runs a group: LeaderWorkerSet."
+    )
+    mpi: MPISpec = Field(MPISpec(), description="MPI launch mode.")
+    leader_replicas: int | None = Field(None, ge=1, le=1, description="Leaders of a group: always 1.")
+    worker_replicas: int | None = Field(
+        None, ge=0, le=GROUP_SIZE_LIMIT - 1, description="Second spelling of size: size = 1 leader + workers."
+    )
+
+
+class StorageSpec(Model):
+    """Where the model and shared memory are."""
+
+    model_cache: ObjectName | None = Field(None, description="ModelCache of this namespace that holds the weights.")
+    shared_memory: Quantity = Field("16Gi", description="Size limit of /dev/shm, which vLLM's processes share.")
+    read_only: bool = Field(True, description="Mount the model read-only.")
+
+
+class PrometheusSpec(Model):
+    """Where metrics are scraped."""
+
+    port: Port = Field(9090, description="Metrics port of the Service; it leads to vLLM's API port.")
+    path: Annotated[str, Field(max_length=64)] = Field("/metrics", description="vLLM serves /metrics only.")
+    rules: ClassVar[tuple[Rule, ...]] = (
+        Rule(
+            "self.path == '/metrics'",
+            "vLLM serves its metrics at /metrics only: leave path out, or write /metrics",
+        ),
+    )
+
+
+class MonitoringSpec(Model):
+    """Metrics collection."""
+
+    enabled: bool = Field(True, description="Offer metrics on the Service and annotate it for scraping.")
+    prometheus: PrometheusSpec = Field(PrometheusSpec(), description="Scrape port and path.")
+
+
+class AutoscalingSpec(Model):
+    """Horizontal autoscaling of whole groups."""
+
+    enabled: bool = Field(False, description="Scale the number of groups; spec.replicas is ignored then.")
+    min_replicas: int = Field(1, ge=1, description="Fewest groups.")
+    max_replicas: int | None = Field(None, ge=1, description="Most groups.")
+    target_utilization: int = Field(70, ge=1, le=100, description="CPU use of the leaders, in % of their request.")
+    scale_down_delay: Duration = Field("300s", description="How long load must be low before groups are removed.")
+    rules: ClassVar[tuple[Rule, ...]] = (
+        Rule(
+            "!self.enabled || has(self.maxReplicas)",
+            "autoscaling needs an upper bound: set autoscaling.maxReplicas",
+        ),
+        Rule(
+            "!has(self.maxReplicas) || self.minReplicas <= self.maxReplicas",
+            "autoscaling.minReplicas must not be greater than maxReplicas",
+        ),
+        Rule(
+            "duration(self.scaleDownDelay) <= duration('1h')",
+            "autoscaling.scaleDownDelay can be one hour at most (a limit of HorizontalPodAutoscaler)",
+        ),
+    )
+
+
+class PortsSpec(Model):
+    """Ports of the Service."""
+
+    http: Port = Field(8000, description="Port of the OpenAI-compatible HTTP API.")
+    grpc: Port | None = Field(None, description="Port of the gRPC API; vLLM serves none by default.")
+
+
+class NetworkingSpec(Model):
+    """How the service is reached inside the cluster, and simply from outside."""
+
+    service_type: ServiceType = Field(ServiceType.CLUSTER_IP, description="Type of the Service.")
+    ports: PortsSpec = Field(PortsSpec(), description="Ports of the Service.")
+    ingress: IngressSpec = Field(IngressSpec(), description="Ingress in front of the Service.")
+
+
+_TOTAL = "self.resources.?totalGpus.orValue(self.resources.?gpu.?count.orValue(1))"
+_NODES = (
+    "(self.?distributed.?enabled.orValue(false) "
+    "? self.distributed.?size.orValue(1 + self.distributed.?workerReplicas.orValue(0)) : 1)"
+)
+_TP, _PP, _DP = (f"self.?vllm.?engineArgs.?{axis}_parallel_size" for axis in ("tensor", "pipeline", "data"))
+_PRODUCT = f"({_TP}.orValue(1) * {_PP}.orValue(1) * {_DP}.orValue(1))"
+
+
+class InferenceServiceSpec(Model):
+    """A model served by vLLM on AMD GPUs, on one node or on many."""
+
+    model: ModelSpec = Field(description="Which model is served.")
+    vllm: VLLMSpec = Field(VLLMSpec(), description="Advanced vLLM configuration.")
+    resources: ResourcesSpec = Field(description="GPUs, CPU and memory of one group.")
+    replicas: int | None = Field(
+        None,
+        ge=0,
+        description="Groups to run; each is one whole copy of the service. Left out: 1 at first, afterwards what "
+        "runs, so that switching autoscaling off keeps the size. Ignored under autoscaling.",
+    )
+    distributed: DistributedSpec = Field(DistributedSpec(), description="Several nodes for one group.")
+    storage: StorageSpec = Field(StorageSpec(), description="Model volume and shared memory.")
+    monitoring: MonitoringSpec = Field(MonitoringSpec(), description="Metrics collection.")
+    autoscaling: AutoscalingSpec = Field(AutoscalingSpec(), description="Horizontal autoscaling.")
+    networking: NetworkingSpec = Field(NetworkingSpec(), description="Service and ingress.")
+
+    rules: ClassVar[tuple[Rule, ...]] = (
+        Rule(
+            "has(self.resources.totalGpus) || self.resources.?gpu.?count.hasValue()",
+            "say how many GPUs one group uses: set resources.totalGpus",
+        ),
+        Rule(
+            "!has(self.resources.totalGpus) || self.resources.totalGpus == "
+            "self.resources.?gpu.?count.orValue(self.resources.totalGpus)",
+            "resources.totalGpus and resources.gpu.count mean the same and differ: keep one",
+        ),
+        Rule(
+            "!has(self.resources.sharing) || self.resources.sharing == "
+            "self.resources.?gpu.?strategy.orValue(self.resources.sharing)",
+            "resources.sharing and resources.gpu.strategy mean the same and differ: keep one",
+        ),
+        Rule(
+            "!self.?distributed.?size.hasValue() || self.distributed.size == "
+            "1 + self.distributed.?workerReplicas.orValue(self.distributed.size - 1)",
+            "distributed.size counts the leader: it must be workerReplicas + 1, or keep one of the two",
+        ),
+        Rule(
+            "!self.?distributed.?enabled.orValue(false) || has(self.distributed.size) "
+            "|| has(self.distributed.workerReplicas)",
+            "say how many nodes one group uses: set distributed.size",
+        ),
+        Rule(
+            "!(has(self.model.source) && self.?storage.?modelCache.hasValue())",
+            "model.source and storage.modelCache both say where the weights come from: keep one",
+        ),
+        Rule(
+            f"self.resources.?strategy.orValue('dynamic') != 'static' || {_TOTAL} == {_NODES}",
+            "strategy static places one GPU on each node: distributed.size must equal totalGpus (1 when distributed "
+            "is not enabled)",
+        ),
+        Rule(
+            f"{_TOTAL} % {_NODES} == 0",
+            "totalGpus cannot be split evenly over the nodes of a group: it must be a multiple of distributed.size",
+        ),
+        Rule(
+            f"{_TOTAL} % {_PRODUCT} == 0 && (!({_TP}.hasValue() && {_PP}.hasValue() && {_DP}.hasValue()) "
+            f"|| {_TOTAL} == {_PRODUCT})",
+            "tensor x pipeline x data parallel size cannot make totalGpus: the product must be totalGpus, or divide "
+            "it when one of them is left out",
+        ),
+        Rule(
+            "!self.?autoscaling.?enabled.orValue(false) || has(self.resources.cpuRequest)",
+            "autoscaling aims at a share of the CPU request: set resources.cpuRequest",
+        ),
+    )
+
+    @property
+    def total_gpus(self) -> int:
+        return self.resources.total_gpus or self.resources.gpu.count or 1
+
+    @property
+    def nodes(self) -> int:
+        """Pods of one group."""
+        group = self.distributed
+        return (group.size or 1 + (group.worker_replicas or 0)) if group.enabled else 1
+
+    @property
+    def sharing(self) -> Sharing | None:
+        return self.resources.sharing or self.resources.gpu.strategy
+
+    @property
+    def engine_args(self) -> dict[str, Any]:
+        """What the user gave, by the names they used."""
+        return self.vllm.engine_args.model_dump(exclude_none=True)
+
+    @property
+    def demand(self) -> Demand:
+        args = {name.replace("-", "_"): value for name, value in self.engine_args.items()}
+        sizes = (_size(args.get(f"{axis}_parallel_size")) for axis in ("tensor", "pipeline", "data", "prefill_context"))
+        resources = self.resources
+        return Demand(self.total_gpus, self.nodes, resources.strategy, resources.auto_optimize, Given(*sizes))
+
+
+def _size(value: object) -> int | None:
+    """A parallel size from a free-form argument; what is no positive number is reported by the argument check."""
+    return int(str(value)) if str(value).isdecimal() and int(str(value)) > 0 else None

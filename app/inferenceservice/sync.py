@@ -1,0 +1,64 @@
+"""The three hooks of InferenceService, each a composition of the stages."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from pydantic import ValidationError
+
+from app.crd import API_VERSION
+from app.hold import hold, release
+from app.hook import CustomizeResponse, Parent, RelatedRule, SyncRequest, SyncResponse
+from app.inferenceservice.children import build_children
+from app.inferenceservice.observed import parse_observed
+from app.inferenceservice.plan import Blocked, Facts, Identity, Wait, plan_service
+from app.inferenceservice.spec import InferenceServiceSpec
+from app.inferenceservice.status import build_status
+from app.kube.conditions import with_times
+from app.kube.conflict import conflict_condition, managed
+from app.kube.lenient import count_at, text_at
+from app.kube.names import REPLAN_ANNOTATION
+from app.settings import Settings
+
+finalize = release
+
+
+def sync(request: SyncRequest, settings: Settings, now: datetime) -> SyncResponse:
+    """Desired children and status of one InferenceService."""
+    try:
+        spec = InferenceServiceSpec.model_validate(request.parent.spec)
+    except ValidationError as error:
+        return hold(request, error, now, "Ready", _held_phase(request.parent))
+    observed = parse_observed(request, spec.storage.model_cache)
+    facts = Facts(_identity(request.parent), spec, observed, settings)
+    plan = plan_service(facts)
+    children = managed(build_children(plan, facts), request.manages)
+    conflict, conflict_retry = conflict_condition(children, request.child, request.parent.conditions, now)
+    status, conditions = build_status(plan, facts, conflict)
+    status["conditions"] = with_times(conditions, request.parent.conditions, now)
+    retry = plan.finding.retry_seconds if isinstance(plan, Wait | Blocked) else 0.0
+    return SyncResponse(status=status, children=children, resync_after_seconds=_sooner(retry, conflict_retry))
+
+
+def customize(parent: Parent) -> CustomizeResponse:
+    """The one ModelCache that the spec names."""
+    name = text_at(parent.spec, "storage", "modelCache")
+    if not name:
+        return CustomizeResponse()
+    rule = RelatedRule(api_version=API_VERSION, resource="modelcaches", namespace=parent.namespace, names=[name])
+    return CustomizeResponse(related_resources=[rule])
+
+
+def _identity(parent: Parent) -> Identity:
+    labels = tuple(sorted(parent.labels.items()))
+    return Identity(parent.name, parent.namespace, labels, parent.annotations.get(REPLAN_ANNOTATION, ""))
+
+
+def _held_phase(parent: Parent) -> str:
+    """What ran before goes on."""
+    return "Degraded" if count_at(parent.status, "readyReplicas") else "Failed"
+
+
+def _sooner(*seconds: float) -> float:
+    """The earliest of the retries asked for; 0 = none."""
+    return min((second for second in seconds if second), default=0.0)

@@ -1,0 +1,49 @@
+"""Would a different workload be built today? Then say so, and wait to be asked."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from app.inferenceservice.children import new_workload
+from app.inferenceservice.plan import Facts, Plan, Serve
+from app.kube.conditions import Condition, Reason, Status
+from app.kube.manifest import differences
+from app.kube.names import REPLAN_ANNOTATION
+
+SHOWN = 3
+"""Differences quoted in the message; the rest are counted."""
+
+
+def update_condition(plan: Plan, facts: Facts) -> Condition:
+    """UpdateAvailable: what today's settings and operator would change, and how to take it."""
+    if not isinstance(plan, Serve) or plan.kept is None:
+        message = "nothing runs that could be updated" if not facts.observed.workloads else "see Ready"
+        return Condition("UpdateAvailable", Status.FALSE, Reason.UP_TO_DATE, message)
+    if plan.decision is None:
+        message = f"what runs is kept; today it could not be decided anew: {plan.obstacle}"
+        return Condition("UpdateAvailable", Status.UNKNOWN, Reason.PENDING, message)
+    today = new_workload(plan.decision, plan.replicas, facts)
+    changes = list(differences(_decided(plan.kept.applied), _decided(today)))
+    if not changes:
+        return Condition("UpdateAvailable", Status.FALSE, Reason.UP_TO_DATE, "what runs is what would be built today")
+    message = (
+        f"today's decision differs: {_quoted(changes)}; it is taken with the next edit of the spec, or by setting the "
+        f"annotation {REPLAN_ANNOTATION} to a new value, which restarts the pods"
+    )
+    return Condition("UpdateAvailable", Status.TRUE, Reason.NEWER_DECISION, message)
+
+
+def _decided(workload: dict[str, Any]) -> dict[str, Any]:
+    """What a restart would change: the spec without replicas."""
+    return {key: value for key, value in workload.get("spec", {}).items() if key != "replicas"}
+
+
+def _quoted(changes: list[tuple[str, Any, Any]]) -> str:
+    shown = [f"{path}: {_short(before)} -> {_short(after)}" for path, before, after in changes[:SHOWN]]
+    more = [f"{len(changes) - SHOWN} more"] if len(changes) > SHOWN else []
+    return ", ".join(shown + more)
+
+
+def _short(value: Any) -> str:
+    text = "nothing" if value is None else str(value)
+    return text if len(text) <= 80 else f"{text[:77]}..."

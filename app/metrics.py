@@ -1,0 +1,22 @@
+"""Every Prometheus series of the hook service, declared once."""
+
+from __future__ import annotations
+
+from prometheus_client import Counter, Histogram
+
+HOOK_REQUESTS = Counter(
+    "inference_operator_hook_requests_total",
+    "Hook calls by Metacontroller, by hook (sync, customize, finalize), kind and HTTP status code.",
+    ["hook", "kind", "code"],
+)
+HOOK_SECONDS = Histogram(
+    "inference_operator_hook_duration_seconds",
+    "Time to answer a hook call, without the network.",
+    ["hook", "kind"],
+    buckets=(0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.5, 1.0, 5.0),
+)
+DECISIONS = Counter(
+    "inference_operator_syncs_total",
+    "Syncs by kind and the phase that was answered.",
+    ["kind", "phase"],
+)

@@ -1,0 +1,74 @@
+"""What a spec asks to be downloaded: two names, each the hash of exactly what it must change with.
+
+- `path`, the folder on the volume, changes with the model and its content: source, revision, patterns, checksum.
+- `job_name` changes also with what may make a new try worthwhile: policy, credentials, region, refresh annotation.
+
+Neither depends on images or settings, so an upgrade downloads nothing. Values equal to their default are left out of
+the hashes, so neither does a new defaulted field of a later CRD.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import orjson
+
+from app.kube.names import label_value, short_hash
+from app.modelcache.spec import DownloadPolicy, ModelCacheSpec, SourceMember, SourceType
+
+_SECRETS = {"token_secret", "credentials_secret"}
+_NOT_CONTENT = _SECRETS | {"region"}
+
+
+@dataclass(frozen=True)
+class Download:
+    """One download: its Job, where it puts the model, and from where."""
+
+    job_name: str
+    path: str
+    model: str
+    type: SourceType
+    source: SourceMember
+    policy: DownloadPolicy
+
+    @property
+    def revision(self) -> str | None:
+        """The revision asked for; None where the source has none."""
+        return getattr(self.source, "revision", None)
+
+
+def plan_download(cache: str, spec: ModelCacheSpec, refresh: str) -> Download:
+    """The download that a ModelCache of this name, spec and refresh annotation asks for."""
+    path = _path(spec)
+    return Download(
+        job_name=f"{cache}-download-{_job_hash(path, spec, refresh)}",
+        path=path,
+        model=spec.model_name,
+        type=spec.source_type,
+        source=spec.source_member,
+        policy=spec.download_policy,
+    )
+
+
+def source_json(source: SourceMember) -> str:
+    """The source as compact JSON with sorted keys, without the names of its Secrets."""
+    return _canonical(source.model_dump(by_alias=True, exclude_none=True, exclude=_SECRETS))
+
+
+def _path(spec: ModelCacheSpec) -> str:
+    identity = {"type": spec.source_type.value, **_said(spec.source_member, _NOT_CONTENT)}
+    return f"{label_value(spec.model_name) or 'model'}-{short_hash(_canonical(identity))}"
+
+
+def _job_hash(path: str, spec: ModelCacheSpec, refresh: str) -> str:
+    policy = {} if spec.download_policy is DownloadPolicy.IF_NOT_PRESENT else {"policy": spec.download_policy.value}
+    again = {"refresh": refresh} if refresh else {}
+    return short_hash(_canonical({"path": path, "source": _said(spec.source_member), **policy, **again}))
+
+
+def _said(source: SourceMember, less: set[str] | None = None) -> dict[str, object]:
+    return source.model_dump(by_alias=True, exclude_none=True, exclude_defaults=True, exclude=less)
+
+
+def _canonical(value: dict[str, object]) -> str:
+    return orjson.dumps(value, option=orjson.OPT_SORT_KEYS).decode()

@@ -1,0 +1,56 @@
+"""The hooks of ModelCache."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from pydantic import ValidationError
+
+from app.hold import hold, release
+from app.hook import CustomizeResponse, Parent, SyncRequest, SyncResponse
+from app.kube.conflict import conflict_condition, managed, unmanaged_finding
+from app.kube.lenient import text_at
+from app.kube.names import REFRESH_ANNOTATION
+from app.modelcache.children import build_children
+from app.modelcache.download import plan_download
+from app.modelcache.facts import facts_of
+from app.modelcache.observed import observe
+from app.modelcache.plan import plan_cache
+from app.modelcache.schema import Phase
+from app.modelcache.spec import ModelCacheSpec
+from app.modelcache.status import build_status
+from app.settings import Settings
+
+finalize = release
+
+
+def sync(request: SyncRequest, settings: Settings, now: datetime) -> SyncResponse:
+    """The desired children and status of a ModelCache."""
+    try:
+        spec = ModelCacheSpec.model_validate(request.parent.spec)
+    except ValidationError as error:
+        return hold(request, error, now, "Ready", _held_phase(request.parent))
+    return _apply(request, spec, settings, now)
+
+
+def _apply(request: SyncRequest, spec: ModelCacheSpec, settings: Settings, now: datetime) -> SyncResponse:
+    parent = request.parent
+    download = plan_download(parent.name, spec, parent.annotations.get(REFRESH_ANNOTATION, ""))
+    facts = facts_of(parent.name, spec, download, observe(request, download.job_name), settings)
+    plan = plan_cache(facts, settings)
+    wanted = build_children(facts, plan, settings)
+    children = managed(wanted, request.manages)
+    conflict, look_again = conflict_condition(children, request.child, parent.conditions, now)
+    blocked = unmanaged_finding(wanted, request.manages)
+    status = build_status(facts, plan, blocked, conflict, parent.conditions, now)
+    return SyncResponse(status=status, children=children, resync_after_seconds=look_again)
+
+
+def customize(parent: Parent) -> CustomizeResponse:
+    """A ModelCache looks at nothing but its own children."""
+    return CustomizeResponse()
+
+
+def _held_phase(parent: Parent) -> Phase:
+    """A model that could be read still can."""
+    return Phase.READY if text_at(parent.status, "phase") == Phase.READY else Phase.FAILED

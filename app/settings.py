@@ -1,0 +1,77 @@
+"""Settings of the operator: one frozen object, read from the environment once at start.
+
+Every variable is `INFERENCE_` and the field's name, for example INFERENCE_LEADER_IMAGE. They are defaults for what a
+service is built from when it is built; changing them changes no workload that already runs.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+from app.crd import Duration, Quantity
+
+VERSION = "v0.1.0"
+
+
+class Toleration(BaseModel):
+    """A toleration as in a pod spec."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    key: str
+    operator: Literal["Exists", "Equal"] = "Exists"
+    value: str | None = None
+    effect: Literal["NoSchedule", "PreferNoSchedule", "NoExecute"] | None = None
+
+
+class Settings(BaseSettings):
+    """Defaults for everything the operator builds."""
+
+    model_config = SettingsConfigDict(env_prefix="INFERENCE_", frozen=True, extra="ignore")
+
+    leader_image: str = Field(f"inference-leader:{VERSION}", description="Image of leaders and single-node pods.")
+    worker_image: str = Field(f"inference-worker:{VERSION}", description="Image of the other pods of a group.")
+    downloader_image: str = Field(f"model-downloader:{VERSION}", description="Image of a ModelCache's download Job.")
+    image_pull_policy: Literal["Always", "IfNotPresent", "Never"] = Field(
+        "IfNotPresent", description="Pull policy of the images above."
+    )
+    gpu_resource: str = Field("amd.com/gpu", description="Resource name under which nodes offer GPUs.")
+    node_selector: Annotated[dict[str, str], NoDecode] = Field(
+        default_factory=dict, description='Labels a GPU node must have, for example "accelerator=amd-gpu".'
+    )
+    tolerations: tuple[Toleration, ...] = Field(
+        (Toleration(key="amd.com/gpu"),), description="Tolerations of GPU pods, as a JSON list."
+    )
+    supplemental_groups: Annotated[tuple[int, ...], NoDecode] = Field(
+        (44, 109),
+        description="Groups of /dev/kfd and /dev/dri on the nodes (video, render): without them a non-root pod "
+        'sees no GPU. Comma-separated, for example "44,109".',
+    )
+    sharing: Literal["shared", "exclusive"] = Field(
+        "shared", description="Whether a service shares nodes with other services when its spec does not say."
+    )
+    storage_class: str = Field("", description="StorageClass of caches that name none; empty: the cluster's default.")
+    cache_size: Quantity = Field("100Gi", description="Size of a ModelCache made for spec.model.source.")
+    start_budget: Duration = Field(
+        "30m",
+        description="How long a pod may take to load its model; ROCm compiles for minutes at a first start.",
+    )
+    drain: Duration = Field("60s", description="How long a stopping pod may finish running requests.")
+
+    @field_validator("node_selector", mode="before")
+    @classmethod
+    def _pairs(cls, value: Any) -> Any:
+        if not isinstance(value, str):
+            return value
+        pairs = [pair.partition("=") for pair in value.split(",") if pair.strip()]
+        if any(not separator for _, separator, _ in pairs):
+            raise ValueError(f"{value!r}: write label=value, separated by commas")
+        return {key.strip(): text.strip() for key, _, text in pairs}
+
+    @field_validator("supplemental_groups", mode="before")
+    @classmethod
+    def _numbers(cls, value: Any) -> Any:
+        return [part.strip() for part in value.split(",") if part.strip()] if isinstance(value, str) else value

@@ -1,0 +1,114 @@
+"""engineArgs -> tokens by argument, and findings: names are resolved, values checked, owned ones refused."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from app.vllm.finding import Finding, did_you_mean, error, warning
+from app.vllm.owned import argument_owner
+from app.vllm.table import Table, engine_arguments
+from app.vllm.values import BadValueError, Tokens, as_switch, render, render_unknown
+
+PATH = "vllm.engineArgs"
+
+SIZES = ("tensor_parallel_size", "pipeline_parallel_size", "data_parallel_size")
+"""Given by the GPU plan, which starts from what the user wrote."""
+
+
+@dataclass(frozen=True)
+class Given:
+    """One entry of engineArgs under its argument's own name."""
+
+    key: str
+    """As the user wrote it."""
+    name: str
+    value: Any
+
+    @property
+    def path(self) -> str:
+        return f"{PATH}.{self.key}"
+
+
+def resolve(engine_args: Mapping[str, Any]) -> list[Given]:
+    """What is set, sorted by name: max-model-len, --max_model_len and aliases become the argument's own name."""
+    table = engine_arguments()
+    given = (_resolved(key, value, table) for key, value in engine_args.items() if value is not None)
+    return sorted(given, key=lambda entry: (entry.name, entry.key))
+
+
+def check_names(given: Iterable[Given]) -> Iterator[Finding]:
+    """Entries that mean the same argument: which one wins would be chance."""
+    first: dict[str, Given] = {}
+    for entry in given:
+        other = first.setdefault(entry.name, entry)
+        if other is not entry:
+            yield error(entry.path, f"is the same argument as {other.key}; keep one")
+
+
+def check(entry: Given) -> tuple[Tokens, list[Finding]]:
+    """The tokens of an entry and what is wrong with it."""
+    table = engine_arguments()
+    if instead := argument_owner(entry.name):
+        return (), [error(entry.path, f"cannot be set here: {instead}")]
+    if not entry.name.isascii() or not entry.name.replace(".", "_").isidentifier():
+        return (), [error(entry.path, "is no argument name: write it as vLLM's --help does")]
+    if entry.name in SIZES and entry.key.replace("-", "_") != entry.name:
+        return (), [error(entry.path, f"must be written {entry.name}, because the GPU plan reads it")]
+    known = table.arguments.get(entry.name.partition(".")[0])
+    if known is None:
+        return render_unknown(entry.name, entry.value), [_unknown(entry, table)]
+    if "." in entry.name:
+        return _check_dotted(entry, known.takes_json)
+    try:
+        tokens = render(known, entry.value)
+    except BadValueError as problem:
+        return (), [error(entry.path, str(problem))]
+    return tokens, list(_check_value(entry, known.known, table))
+
+
+def _check_dotted(entry: Given, takes_json: bool) -> tuple[Tokens, list[Finding]]:
+    """compilation_config.mode: 3 sets one key of a JSON argument."""
+    if not takes_json:
+        return (), [error(entry.path, "has no keys: only JSON arguments are written with a dot")]
+    return render_unknown(entry.name, entry.value), []
+
+
+def _check_value(entry: Given, known: tuple[str, ...], table: Table) -> Iterator[Finding]:
+    value = str(entry.value)
+    if entry.name == "quantization" and value in table.unsupported_quantization:
+        yield error(entry.path, f"{value} does not run on AMD GPUs; take for example fp8, awq, gptq or quark")
+    elif known and not isinstance(entry.value, list) and value not in known:
+        hint = did_you_mean(value, known)
+        yield warning(entry.path, f"vLLM {table.version} knows no {entry.name} {value} without a plugin{hint}")
+
+
+def _unknown(entry: Given, table: Table) -> Finding:
+    if entry.name in table.removed:
+        return warning(entry.path, f"vLLM {table.version} does not take it: {table.removed[entry.name]}")
+    hint = did_you_mean(entry.name, table.arguments)
+    return warning(entry.path, f"is unknown to vLLM {table.version} and passed on as it is{hint}")
+
+
+def _resolved(key: str, value: Any, table: Table) -> Given:
+    head, dot, keys = key.lstrip("-").partition(".")
+    name = head.replace("-", "_")
+    name = table.aliases.get(name, name)
+    if positive := table.negatives.get(name) or _legacy_positive(name, table):
+        return Given(key, positive, _negated(value))
+    return Given(key, f"{name}{dot}{keys}", value)
+
+
+def _legacy_positive(name: str, table: Table) -> str:
+    """--no-enable-x is still parsed though only --disable-x is shown."""
+    positive = name.removeprefix("no_")
+    known = positive != name and name not in table.arguments and positive in table.arguments
+    return positive if known and table.arguments[positive].type == "bool" else ""
+
+
+def _negated(value: Any) -> Any:
+    try:
+        return not as_switch(value)
+    except BadValueError:
+        return value  # the check of the value says what it takes

@@ -1,0 +1,161 @@
+"""Spec fields + GPU plan + engineArgs -> the command line of `vllm serve`, each flag once.
+
+Order of precedence: simple fields, then the GPU plan, then engineArgs. What is the same in all groups stands here;
+what differs from node to node (--nnodes, --node-rank, --master-addr, --headless) is added by the images' scripts.
+Source: the argument parser of the vLLM version named in engine_args.json.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any
+
+from app.vllm.arguments import PATH, SIZES, Given, check, check_names, resolve
+from app.vllm.environment import build_environment
+from app.vllm.finding import Finding, Severity, error, warning
+from app.vllm.values import Tokens, compact, flag
+
+__all__ = ["CommandLine", "EngineSpec", "Finding", "Precision", "Severity", "Shape", "build_command_line"]
+
+
+class Precision(StrEnum):
+    """Number format of the weights, as the specification names it."""
+
+    FP16 = "fp16"
+    FP32 = "fp32"
+    BF16 = "bf16"
+    FP8 = "fp8"
+    INT8 = "int8"
+    INT4 = "int4"
+
+
+@dataclass(frozen=True)
+class Shape:
+    """Parallel sizes of one group, in GPUs."""
+
+    tensor: int = 1
+    pipeline: int = 1
+    data: int = 1
+
+
+@dataclass(frozen=True)
+class EngineSpec:
+    """Everything a command line depends on."""
+
+    model: str
+    """Folder of the weights, or a Hugging Face id."""
+    served_name: str
+    precision: Precision | None = None
+    max_tokens: int | None = None
+    temperature: float | None = None
+    shape: Shape = Shape()
+    nodes: int = 1
+    """Pods of one group."""
+    engine_args: Mapping[str, Any] = field(default_factory=dict)
+    env: Mapping[str, str] = field(default_factory=dict)
+    port: int = 8000
+    drain_seconds: int = 60
+    """How long requests that run may take to end after SIGTERM."""
+
+
+@dataclass(frozen=True)
+class CommandLine:
+    """Arguments of `vllm serve` and the user's environment, sorted by name."""
+
+    arguments: tuple[str, ...]
+    environment: tuple[tuple[str, str], ...]
+    findings: tuple[Finding, ...]
+
+
+# fp8 quantises while loading; int8 and int4 come quantised, and vLLM reads from the checkpoint how.
+_PRECISION = {
+    Precision.FP16: ("dtype", "float16"),
+    Precision.BF16: ("dtype", "bfloat16"),
+    Precision.FP32: ("dtype", "float32"),
+    Precision.FP8: ("quantization", "fp8"),
+}
+_BACKEND = "distributed_executor_backend"
+_GENERATION = "override_generation_config"
+
+
+def build_command_line(spec: EngineSpec) -> CommandLine:
+    """The command line and what is wrong with it; with an ERROR among the findings it must not be started."""
+    given = resolve(spec.engine_args)
+    mine = _fixed(spec) | _sizes(spec)
+    advanced, findings = _advanced(given, spec)
+    simple: dict[str, Tokens] = {name: (f"{flag(name)}={value}",) for name, value in _simple(spec).items()}
+    arguments = mine | {name: tokens for name, tokens in simple.items() if name not in advanced} | advanced
+    environment, wrong_variables = build_environment(spec.env)
+    return CommandLine(
+        arguments=tuple(token for tokens in arguments.values() for token in tokens),
+        environment=environment,
+        findings=(*_check_precision(spec, given), *check_names(given), *findings, *wrong_variables),
+    )
+
+
+def _fixed(spec: EngineSpec) -> dict[str, Tokens]:
+    return {
+        "model": (f"--model={spec.model}",),
+        "served_model_name": (f"--served-model-name={spec.served_name}",),
+        "port": (f"--port={spec.port}",),
+        "shutdown_timeout": (f"--shutdown-timeout={spec.drain_seconds}",),
+    }
+
+
+def _sizes(spec: EngineSpec) -> dict[str, Tokens]:
+    """The GPU plan; 1 is vLLM's default. Without a backend, vLLM would look for GPUs of all nodes on one."""
+    shape = spec.shape
+    sizes = zip(SIZES, (shape.tensor, shape.pipeline, shape.data), strict=True)
+    tokens: dict[str, Tokens] = {name: (f"{flag(name)}={size}",) for name, size in sizes if size > 1}
+    return tokens | ({_BACKEND: (f"{flag(_BACKEND)}=mp",)} if spec.nodes > 1 else {})
+
+
+def _simple(spec: EngineSpec) -> dict[str, str]:
+    precision = [_PRECISION[spec.precision]] if spec.precision in _PRECISION else []
+    length = [("max_model_len", str(spec.max_tokens))] if spec.max_tokens is not None else []
+    sampling = [(_GENERATION, compact(_sampling(spec)))] if spec.temperature is not None else []
+    return dict(precision + length + sampling)
+
+
+def _sampling(spec: EngineSpec) -> dict[str, Any]:
+    return {} if spec.temperature is None else {"temperature": spec.temperature}
+
+
+def _advanced(given: list[Given], spec: EngineSpec) -> tuple[dict[str, Tokens], list[Finding]]:
+    """What users gave, less the parallel sizes, which the GPU plan has taken in already."""
+    checked = [(entry, *check(_with_temperature(entry, spec))) for entry in given]
+    findings = [finding for entry, _, found in checked for finding in (*found, *_check_backend(entry, spec))]
+    tokens = {entry.name: tokens for entry, tokens, _ in checked if tokens and entry.name not in SIZES}
+    return tokens, findings
+
+
+def _with_temperature(entry: Given, spec: EngineSpec) -> Given:
+    """model.temperature stays in force under a user's own sampling defaults, unless they name it too."""
+    own = _parsed(entry.value) if entry.name == _GENERATION else None
+    return Given(entry.key, entry.name, _sampling(spec) | own) if isinstance(own, dict) else entry
+
+
+def _parsed(value: Any) -> Any:
+    try:
+        return json.loads(value) if isinstance(value, str) else value
+    except (ValueError, RecursionError):
+        return None
+
+
+def _check_backend(entry: Given, spec: EngineSpec) -> list[Finding]:
+    if entry.name != _BACKEND or entry.value in ("mp", "ray") or (spec.nodes == 1 and entry.value == "uni"):
+        return []
+    return [error(entry.path, "takes mp or ray here; other ways to start a group are not the operator's")]
+
+
+def _check_precision(spec: EngineSpec, given: list[Given]) -> list[Finding]:
+    if spec.precision not in (Precision.INT8, Precision.INT4) or any(entry.name == "quantization" for entry in given):
+        return []
+    message = (
+        f"vLLM cannot turn weights into {spec.precision} while loading: the checkpoint must be quantised already, "
+        f"and vLLM reads its method from there; name it in {PATH}.quantization to be sure"
+    )
+    return [warning("model.precision", message)]

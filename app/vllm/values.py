@@ -1,0 +1,148 @@
+"""One value of an engine argument -> the tokens vLLM's parser takes, or what is wrong with it.
+
+argparse takes `--flag=value` safely whatever the value starts with; an argument of several values needs separate
+tokens, where a leading dash would be read as the next flag.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable
+from typing import Any
+
+from app.vllm.table import Argument
+
+Tokens = tuple[str, ...]
+
+# vLLM: k, m, g, t are powers of 1000, K, M, G, T of 1024; a decimal part goes with the small letters only
+_SIZE = re.compile(r"^\d+([kKmMgGtT])?$|^\d+\.\d+[kmgt]$")
+_ARGUMENTS_WITHOUT_LIMIT = ("max_model_len",)
+
+
+class BadValueError(ValueError):
+    """The message says what the argument takes."""
+
+
+def render(argument: Argument, value: Any) -> Tokens:
+    """The tokens of a value; BadValueError when the argument does not take it."""
+    if argument.type in ("bool", "flag"):
+        return _switch(argument, value)
+    if argument.many:
+        return _list(argument, value)
+    return (f"{flag(argument.name)}={_one(argument, value)}",)
+
+
+def render_unknown(name: str, value: Any) -> Tokens:
+    """An argument of another vLLM version, written the way most are."""
+    if isinstance(value, bool):
+        return (flag(name) if value else flag(f"no_{name}"),)
+    return (f"{flag(name)}={_text(value)}",)
+
+
+def flag(name: str) -> str:
+    """max_model_len -> --max-model-len; the keys after a dot belong to a JSON value and stay."""
+    head, dot, keys = name.partition(".")
+    return f"--{head.replace('_', '-')}{dot}{keys}"
+
+
+def compact(value: Any) -> str:
+    """JSON in one spelling: sorted keys, no spaces."""
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+
+
+def as_switch(value: Any) -> bool:
+    """true or false, also as text."""
+    if value in ("true", "false"):
+        return bool(value == "true")
+    if isinstance(value, bool):
+        return value
+    raise BadValueError(f"takes true or false, not {_shown(value)}")
+
+
+def _switch(argument: Argument, value: Any) -> Tokens:
+    if as_switch(value):
+        return (flag(argument.name),)
+    return (flag(argument.negative),) if argument.negative else ()
+
+
+def _list(argument: Argument, value: Any) -> Tokens:
+    items = value if isinstance(value, list) else [value]
+    if not items:
+        raise BadValueError("takes at least one value, not an empty list")
+    texts = [_one(argument, item) for item in items]
+    if any(text.startswith("-") for text in texts):
+        raise BadValueError("takes values that do not start with '-'")
+    return (flag(argument.name), *texts)
+
+
+def _one(argument: Argument, value: Any) -> str:
+    text = _FORMATS[argument.type](argument, value)
+    if argument.choices and text not in argument.choices:
+        raise BadValueError(f"takes one of {', '.join(argument.choices)}, not {_shown(value)}")
+    if "\0" in text:
+        raise BadValueError("takes text without NUL characters")
+    return text
+
+
+def _int(_: Argument, value: Any) -> str:
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)
+    if isinstance(value, bool) or not re.fullmatch(r"-?\d+", str(value), re.ASCII):
+        raise BadValueError(f"takes a whole number, not {_shown(value)}")
+    return str(value)
+
+
+def _float(_: Argument, value: Any) -> str:
+    if isinstance(value, bool) or not re.fullmatch(r"-?\d+(\.\d+)?([eE][+-]?\d+)?", str(value), re.ASCII):
+        raise BadValueError(f"takes a number, not {_shown(value)}")
+    return str(value)
+
+
+def _size(argument: Argument, value: Any) -> str:
+    text = str(value)
+    automatic = argument.name in _ARGUMENTS_WITHOUT_LIMIT and text in ("auto", "-1")
+    if isinstance(value, bool) or not (automatic or _SIZE.fullmatch(text)):
+        raise BadValueError(f'takes a whole number or a text such as "32k", not {_shown(value)}')
+    return text
+
+
+def _json(_: Argument, value: Any) -> str:
+    if not isinstance(value, str):
+        return compact(value)
+    try:
+        return compact(json.loads(value))
+    except (ValueError, RecursionError):
+        raise BadValueError(f"takes an object or its JSON text, not {_shown(value)}") from None
+
+
+def _json_or_text(argument: Argument, value: Any) -> str:
+    try:
+        return _json(argument, value)
+    except BadValueError:
+        return str(value)
+
+
+def _plain(_: Argument, value: Any) -> str:
+    if isinstance(value, dict | list):
+        raise BadValueError(f"takes a single value, not {_shown(value)}")
+    return _text(value)
+
+
+def _text(value: Any) -> str:
+    return value if isinstance(value, str) else compact(value)
+
+
+def _shown(value: Any) -> str:
+    text = compact(value)
+    return text if len(text) <= 60 else f"{text[:57]}..."
+
+
+_FORMATS: dict[str, Callable[[Argument, Any], str]] = {
+    "int": _int,
+    "float": _float,
+    "size": _size,
+    "json": _json,
+    "json or text": _json_or_text,
+    "text": _plain,
+}
