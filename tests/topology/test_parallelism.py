@@ -20,7 +20,7 @@ def demand(
 @pytest.mark.parametrize(
     ("asked", "tensor", "pipeline", "data"),
     [
-        pytest.param(demand(4, 2, auto=True, sizes=Given(2, 1)), 2, 1, 2, id="the specification's sample fills with DP"),
+        pytest.param(demand(4, 2, auto=True, sizes=Given(2, 1)), 2, 1, 2, id="the sample fills with DP"),
         pytest.param(demand(4, 4), 1, 4, 1, id="dynamic without autoOptimize is one pipeline"),
         pytest.param(demand(8), 1, 8, 1, id="dynamic on one node without autoOptimize is one pipeline too"),
         pytest.param(demand(8, auto=True), 8, 1, 1, id="autoOptimize uses tensor parallelism inside a node"),

@@ -1,0 +1,72 @@
+"""The whole operator on a cluster: CRDs, controllers, hook service and Metacontroller."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import yaml
+
+from sandbox.api import Object
+from sandbox.cluster import Cluster
+from sandbox.hooks import Hooks
+from sandbox.metacontroller import Metacontroller
+
+PROJECT = Path(__file__).parent.parent
+CRDS = PROJECT / "crds"
+CONTROLLERS = PROJECT / "metacontroller"
+
+
+@dataclass(frozen=True)
+class Operator:
+    """What runs, so that tests can restart it."""
+
+    cluster: Cluster
+    hooks: Hooks
+    metacontroller: Metacontroller
+
+    @classmethod
+    @contextmanager
+    def start(
+        cls,
+        cluster: Cluster,
+        *,
+        lws: bool = True,
+        settings: Mapping[str, str] | None = None,
+        resync_seconds: int | None = None,
+        record: Path | None = None,
+    ) -> Iterator[Operator]:
+        """Install everything as deploy/ does, and run it until the block is left."""
+        cluster.apply(crds())
+        with Hooks.start(cluster.directory, settings, record) as hooks:
+            manifests = controllers(lws)
+            with Metacontroller.start(cluster, manifests, hooks.url, resync_seconds=resync_seconds) as metacontroller:
+                yield cls(cluster, hooks, metacontroller)
+
+    def check(self) -> None:
+        """Raise when one of the processes has died."""
+        self.hooks.check()
+        self.metacontroller.check()
+
+
+def crds() -> list[Object]:
+    """The CustomResourceDefinitions of the project."""
+    return [yaml.safe_load(path.read_text()) for path in resources(CRDS)]
+
+
+def controllers(lws: bool) -> list[Object]:
+    """The CompositeControllers, with the component for LeaderWorkerSet when the cluster has it."""
+    found: list[Object] = [yaml.safe_load(path.read_text()) for path in resources(CONTROLLERS)]
+    if lws:
+        additions = yaml.safe_load((CONTROLLERS / "lws" / "leaderworkersets.yaml").read_text())
+        target = next(item for item in found if item["metadata"]["name"] == "inferenceservice")
+        target["spec"]["childResources"] += [addition["value"] for addition in additions]
+    return found
+
+
+def resources(folder: Path) -> list[Path]:
+    """The files that a kustomization lists."""
+    kustomization = yaml.safe_load((folder / "kustomization.yaml").read_text())
+    return [folder / name for name in kustomization["resources"]]

@@ -1,0 +1,107 @@
+"""Child processes of the sandbox: one log each, ended by pid, never outliving us.
+
+Every process gets its own session: Ctrl-C in the terminal reaches only us, and we stop them in the right order.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+PR_SET_PDEATHSIG = 1  # linux/prctl.h
+LOG_TAIL_LINES = 25
+
+
+class ProcessFailedError(RuntimeError):
+    """A process died, or did not become ready in time; the message carries the end of its log."""
+
+
+def free_port() -> int:
+    """A loopback TCP port nobody listens on at this moment."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def tail(log: Path, lines: int = LOG_TAIL_LINES) -> str:
+    """The end of a log file, for error messages."""
+    if not log.exists():
+        return "(no log)"
+    return "\n".join(log.read_text(errors="replace").splitlines()[-lines:]) or "(empty log)"
+
+
+def _die_with_parent() -> Callable[[], None] | None:
+    """A hook for the child that ties its life to ours, where the kernel can do that.
+
+    Linux sends the signal when the *thread* that forked ends, so it is only used from the main thread.
+    """
+    if sys.platform != "linux" or threading.current_thread() is not threading.main_thread():
+        return None
+    libc = ctypes.CDLL(None, use_errno=True)
+    return lambda: libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+
+
+@dataclass(frozen=True)
+class Process:
+    """A running child process."""
+
+    name: str
+    log: Path
+    popen: subprocess.Popen[bytes]
+
+    @classmethod
+    def start(cls, name: str, argv: Sequence[str | Path], log: Path, env: Mapping[str, str] | None = None) -> Process:
+        """Start `argv` with both outputs appended to `log`; `env` is added to our own environment."""
+        with log.open("ab") as output:
+            popen = subprocess.Popen(
+                [str(arg) for arg in argv],
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=output,
+                start_new_session=True,
+                env={**os.environ, **(env or {})},
+                preexec_fn=_die_with_parent(),
+            )
+        return cls(name, log, popen)
+
+    @property
+    def pid(self) -> int:
+        return self.popen.pid
+
+    def check(self) -> None:
+        """Raise when the process has ended."""
+        code = self.popen.poll()
+        if code is not None:
+            raise ProcessFailedError(f"{self.name} ended with status {code}. End of {self.log}:\n{tail(self.log)}")
+
+    def wait_until(self, ready: Callable[[], bool], timeout: float) -> None:
+        """Poll `ready` until it is true; raise when the process dies first or the time is over."""
+        deadline = time.monotonic() + timeout
+        while not ready():
+            self.check()
+            if time.monotonic() > deadline:
+                raise ProcessFailedError(
+                    f"{self.name} was not ready after {timeout:.0f} s. End of {self.log}:\n{tail(self.log)}"
+                )
+            time.sleep(0.1)
+
+    def stop(self, grace: float = 5.0) -> None:
+        """Ask the process to end, and kill its session when it has not after `grace` seconds (0: at once)."""
+        if self.popen.poll() is None and grace > 0:
+            self.popen.terminate()
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                self.popen.wait(grace)
+        if self.popen.poll() is None:
+            os.killpg(self.pid, signal.SIGKILL)
+            self.popen.wait()

@@ -1,0 +1,66 @@
+"""Golden cases: requests that a real Metacontroller sent, and the answers we stand by.
+
+A case is `<kind>/<scenario>/NN-what.request.json`. Its answer is `NN-what.response.json`, written by `pytest --bless`
+and reviewed in the diff. The clock of a replay is the newest time in the request, so it needs no other input;
+`settings.json` beside the requests holds what differs from the default settings.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from app.hook import SyncRequest, SyncResponse
+from app.kinds import HOOKS
+from app.kube.conditions import parse_time
+from app.settings import Settings
+
+FOLDER = Path(__file__).parent
+REQUESTS = sorted(FOLDER.glob("*/*/*.request.json"))
+ANSWERS = sorted(FOLDER.glob("*/*/*.response.json"))
+
+_TIME = re.compile(r'"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ)"')
+
+
+def case_name(path: Path) -> str:
+    return str(path.relative_to(FOLDER)).removesuffix(".request.json").removesuffix(".response.json")
+
+
+def load(path: Path) -> Any:
+    return json.loads(path.read_text())
+
+
+def answer_path(request: Path) -> Path:
+    return request.with_name(request.name.replace(".request.", ".response."))
+
+
+def newest_time(request: Any) -> datetime:
+    """The moment of a replay."""
+    times = [moment for text in _TIME.findall(json.dumps(request)) if (moment := parse_time(text))]
+    return max(times)
+
+
+def settings_of(path: Path) -> Settings:
+    file = path.parent / "settings.json"
+    return Settings(**load(file)) if file.exists() else Settings()
+
+
+def replay(path: Path, request: Any, now: datetime | None = None) -> dict[str, Any]:
+    """Answer a request as the hook service would, as JSON."""
+    hooks = HOOKS[path.relative_to(FOLDER).parts[0]]
+    response = hooks.sync(SyncRequest.model_validate(request), settings_of(path), now or newest_time(request))
+    return as_json(response)
+
+
+def as_json(response: SyncResponse) -> dict[str, Any]:
+    answer = response.model_dump(mode="json", by_alias=True, exclude_none=True)
+    return {"status": answer["status"], "children": sorted(answer["children"], key=child_key)} | {
+        key: value for key, value in answer.items() if key not in ("status", "children")
+    }
+
+
+def child_key(child: dict[str, Any]) -> tuple[str, str, str]:
+    return child["apiVersion"], child["kind"], child["metadata"]["name"]

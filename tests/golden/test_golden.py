@@ -1,0 +1,128 @@
+"""Every captured request is answered as blessed, and keeps the promises that hold for all answers."""
+
+from __future__ import annotations
+
+import copy
+import json
+import random
+from collections.abc import Iterator
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from app.kube.manifest import LAST_APPLIED
+from tests.golden.replay import ANSWERS, REQUESTS, answer_path, case_name, child_key, load, newest_time, replay
+from tests.golden.schemas import problems
+
+every_request = pytest.mark.parametrize("path", REQUESTS, ids=case_name)
+
+
+def test_there_are_cases() -> None:
+    kinds = {path.parent.parent.name for path in REQUESTS}
+    assert kinds == {"inferenceservice", "modelcache", "inferenceendpoint"}
+
+
+@every_request
+def test_the_answer_is_the_blessed_one(path: Path, request: pytest.FixtureRequest) -> None:
+    answer = replay(path, load(path))
+    file = answer_path(path)
+    if request.config.getoption("--bless"):
+        file.write_text(json.dumps(answer, indent=1, sort_keys=True) + "\n")
+    assert file.exists(), f"no answer for {case_name(path)}: run pytest --bless and review {file.name}"
+    assert answer == load(file), f"{case_name(path)} is answered differently: review, then run pytest --bless"
+
+
+@pytest.mark.parametrize("path", ANSWERS, ids=case_name)
+def test_no_answer_is_left_over(path: Path) -> None:
+    request = path.with_name(path.name.replace(".response.", ".request."))
+    assert request.exists(), f"{path.name} has no request: remove it"
+
+
+@every_request
+def test_the_request_is_not_changed(path: Path) -> None:
+    request = load(path)
+    before = copy.deepcopy(request)
+    replay(path, request)
+    assert request == before
+
+
+@every_request
+def test_the_order_of_objects_does_not_matter(path: Path) -> None:
+    request = load(path)
+    for seed in range(3):
+        assert replay(path, shuffled(request, random.Random(seed))) == replay(path, request)
+
+
+@every_request
+def test_feeding_the_answer_back_gives_the_same_children(path: Path) -> None:
+    request = load(path)
+    first = replay(path, request)
+    again = replay(path, as_observed(request, first["children"]), newest_time(request))
+    assert again["children"] == first["children"]
+
+
+@every_request
+def test_the_status_settles(path: Path) -> None:
+    """Time alone changes nothing once a status was written, unless a child stays missing."""
+    request = load(path)
+    request["parent"]["status"] = replay(path, request)["status"]
+    request = as_observed(request, replay(path, request)["children"])
+    request["parent"]["status"] = replay(path, request)["status"]
+    later = replay(path, request, newest_time(request) + timedelta(hours=1))
+    assert later["status"] == request["parent"]["status"]
+
+
+@every_request
+def test_children_are_valid_objects(path: Path) -> None:
+    for child in replay(path, load(path))["children"]:
+        assert problems(child) == []
+
+
+@every_request
+def test_nothing_empty_is_sent(path: Path) -> None:
+    answer = replay(path, load(path))
+    assert list(empties(answer["children"])) == []
+    assert None not in [value for _, value in walk(answer["status"])]
+
+
+def shuffled(value: Any, chance: random.Random) -> Any:
+    """The same JSON with keys in another order."""
+    if isinstance(value, dict):
+        keys = list(value)
+        chance.shuffle(keys)
+        return {key: shuffled(value[key], chance) for key in keys}
+    return [shuffled(item, chance) for item in value] if isinstance(value, list) else value
+
+
+def as_observed(request: dict[str, Any], children: list[dict[str, Any]]) -> dict[str, Any]:
+    """The request after Metacontroller applied the children; what was observed before keeps its status."""
+    after = copy.deepcopy(request)
+    before = {child_key(child): child for group in after["children"].values() for child in group.values()}
+    after["children"] = {kind: {} for kind in after["children"]}
+    for child in children:
+        observed = copy.deepcopy(child)
+        observed["metadata"].setdefault("annotations", {})[LAST_APPLIED] = json.dumps(child)
+        old = before.get(child_key(child), {})
+        observed |= {"status": old["status"]} if "status" in old else {}
+        if "replicas" in old.get("spec", {}):
+            observed["spec"].setdefault("replicas", old["spec"]["replicas"])
+        group, _, version = child["apiVersion"].rpartition("/")
+        kind = f"{child['kind']}.{group}/{version}" if group else f"{child['kind']}.{version}"
+        after["children"][kind][f"{child['metadata']['namespace']}/{child['metadata']['name']}"] = observed
+    return after
+
+
+def empties(value: Any, where: str = "") -> Iterator[str]:
+    """Paths of null, "" and {}; an empty annotation map that a user wrote would count too."""
+    if value in (None, "", {}, []):
+        yield where
+    for key, item in value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ():
+        yield from empties(item, f"{where}.{key}")
+
+
+def walk(value: Any) -> Iterator[tuple[str, Any]]:
+    for key, item in value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ():
+        yield str(key), item
+        yield from walk(item)
