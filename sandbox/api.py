@@ -112,6 +112,15 @@ class Api:
                     return resource
         raise UnknownResourceError(f"the API server serves no {kind or plural} in {api_version}")
 
+    def find_resource(self, word: str) -> Resource:
+        """A resource by its kind or plural in any case, of whichever group serves it first."""
+        groups = self.request("GET", "/apis")["groups"]
+        for api_version in ("v1", *(group["preferredVersion"]["groupVersion"] for group in groups)):
+            for resource in self._resources(api_version, fresh=False):
+                if word.lower() in (resource.kind.lower(), resource.plural):
+                    return resource
+        raise UnknownResourceError(f"the API server serves no {word}")
+
     def forget_discovery(self) -> None:
         """Ask the server anew next time: kinds may have come or gone."""
         with self._lock:

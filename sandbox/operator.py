@@ -9,7 +9,7 @@ from pathlib import Path
 
 import yaml
 
-from sandbox.api import Object
+from sandbox.api import Object, read_objects
 from sandbox.cluster import Cluster
 from sandbox.hooks import Hooks
 from sandbox.metacontroller import Metacontroller
@@ -53,20 +53,14 @@ class Operator:
 
 def crds() -> list[Object]:
     """The CustomResourceDefinitions of the project."""
-    return [yaml.safe_load(path.read_text()) for path in resources(CRDS)]
+    return read_objects(CRDS)
 
 
 def controllers(lws: bool) -> list[Object]:
     """The CompositeControllers, with the component for LeaderWorkerSet when the cluster has it."""
-    found: list[Object] = [yaml.safe_load(path.read_text()) for path in resources(CONTROLLERS)]
+    found = read_objects(CONTROLLERS)
     if lws:
         additions = yaml.safe_load((CONTROLLERS / "lws" / "leaderworkersets.yaml").read_text())
         target = next(item for item in found if item["metadata"]["name"] == "inferenceservice")
         target["spec"]["childResources"] += [addition["value"] for addition in additions]
     return found
-
-
-def resources(folder: Path) -> list[Path]:
-    """The files that a kustomization lists."""
-    kustomization = yaml.safe_load((folder / "kustomization.yaml").read_text())
-    return [folder / name for name in kustomization["resources"]]

@@ -231,8 +231,3 @@ def test_who_wrote_what_is_read_from_the_audit_log(cluster: Cluster, namespace: 
     cluster.apply(config)
     [event] = [it for it in cluster.audit_writes(begun) if it.name == "seen"]
     assert (event.verb, event.user, event.resource, event.code) == ("patch", "admin", "configmaps", 201)
-
-
-def test_the_official_client_works_too(cluster: Cluster, namespace: str) -> None:
-    found = cluster.client.resources.get(api_version="v1", kind="Namespace").get(name=namespace)
-    assert found.metadata.name == namespace

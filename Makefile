@@ -1,0 +1,82 @@
+.DEFAULT_GOAL := help
+SHELL := /bin/bash
+
+PYTHON ?= python3
+VENV   := .venv
+RUN    := $(VENV)/bin/python
+IMAGE  ?= your-registry/inference-operator:v0.1.0
+ARGS   ?=
+
+.PHONY: help
+help: ## Show this help
+	@awk 'BEGIN {FS = ":.*## "} /^[a-z0-9-]+:.*## / {printf "  %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+$(VENV)/.installed: pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(RUN) -m pip install --quiet --upgrade 'pip>=25.1'
+	$(RUN) -m pip install --quiet --constraint constraints.txt --editable . --group dev
+	@touch $@
+
+.PHONY: deps
+deps: $(VENV)/.installed ## Install everything the other targets need into .venv
+
+.PHONY: demo
+demo: deps ## Run the samples on a real API server of this machine (ARGS=--exit ends when Ready)
+	@$(RUN) -m sandbox demo $(ARGS)
+
+.PHONY: deploy-local
+deploy-local: deps ## The operator on an empty local cluster, until Ctrl-C
+	@$(RUN) -m sandbox up $(ARGS)
+
+.PHONY: test
+test: deps ## Run all tests; the first run builds a control plane
+	$(RUN) -m pytest $(ARGS)
+
+.PHONY: test-unit
+test-unit: deps ## Run the tests that need no control plane, in seconds
+	$(RUN) -m pytest -m 'not cluster' $(ARGS)
+
+.PHONY: test-integration
+test-integration: deps ## Run the tests on a real API server
+	$(RUN) -m pytest -m cluster $(ARGS)
+
+.PHONY: test-e2e
+test-e2e: deps ## Run the samples from kubectl apply to Ready
+	$(RUN) -m pytest tests/cluster/test_samples.py $(ARGS)
+
+.PHONY: lint
+lint: deps ## Check style, types, import directions and generated files
+	$(VENV)/bin/ruff check .
+	$(VENV)/bin/ruff format --check .
+	$(VENV)/bin/mypy
+	$(VENV)/bin/lint-imports --no-logo
+	$(RUN) -m app crds --check
+
+.PHONY: fmt
+fmt: deps ## Format the code
+	$(VENV)/bin/ruff check --fix .
+	$(VENV)/bin/ruff format .
+
+.PHONY: crds
+crds: deps ## Write crds/ from the specs
+	$(RUN) -m app crds
+
+.PHONY: bench
+bench: deps ## Measure the hook service against a hook that does nothing
+	$(RUN) -m tests.bench $(ARGS)
+
+.PHONY: docker-build
+docker-build: ## Build the operator's image (IMAGE=...)
+	docker build --file images/operator/Dockerfile --tag $(IMAGE) .
+
+.PHONY: docker-push
+docker-push: ## Push the operator's image (IMAGE=...)
+	docker push $(IMAGE)
+
+.PHONY: deploy
+deploy: ## Apply deploy/base to the current kubectl context
+	kubectl apply --server-side -k deploy/base
+
+.PHONY: clean
+clean: ## Remove what was installed and cached here
+	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache

@@ -1,0 +1,173 @@
+"""What a cluster test says: apply, wait, look, in one namespace."""
+
+from __future__ import annotations
+
+import copy
+import time
+from dataclasses import dataclass
+from typing import Any
+
+import httpx
+from prometheus_client.parser import text_string_to_metric_families
+
+from sandbox.api import ApiError, Object, read_objects
+from sandbox.audit import AuditEvent
+from sandbox.cluster import Cluster, has_condition, wait_until
+from sandbox.operator import PROJECT, Operator
+
+API = "inference.ai/v1alpha1"
+LWS = "leaderworkerset.x-k8s.io/v1"
+HPA = "autoscaling/v2"
+EXAMPLES = PROJECT / "deploy" / "examples"
+RESYNC_SECONDS = 5
+
+
+def example(name: str) -> Object:
+    """An object of deploy/examples."""
+    [item] = read_objects(EXAMPLES / f"{name}.yaml")
+    return item
+
+
+def service(name: str = "demo", **spec: Any) -> Object:
+    """A small InferenceService: one GPU of one node, weights fetched by vLLM itself."""
+    base: dict[str, Any] = {"model": {"name": "org/tiny"}, "resources": {"totalGpus": 1}}
+    return {"apiVersion": API, "kind": "InferenceService", "metadata": {"name": name}, "spec": base | spec}
+
+
+def group(name: str = "demo", **spec: Any) -> Object:
+    """A small distributed InferenceService: two nodes of one GPU."""
+    return service(name, **{"resources": {"totalGpus": 2}, "distributed": {"enabled": True, "size": 2}} | spec)
+
+
+def condition(item: Object | None, kind: str) -> Object:
+    """A condition of an object's status, or {}."""
+    found = ((item or {}).get("status") or {}).get("conditions") or []
+    return next((it for it in found if it["type"] == kind), {})
+
+
+@dataclass
+class World:
+    operator: Operator
+    namespace: str
+
+    @property
+    def cluster(self) -> Cluster:
+        return self.operator.cluster
+
+    def create_namespace(self, name: str) -> None:
+        self.cluster.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}})
+        self.cluster.wait_for("v1", "ServiceAccount", "default", name, lambda _: True)
+
+    def apply(self, item: Object, namespace: str | None = None) -> Object:
+        placed = copy.deepcopy(item)
+        placed["metadata"]["namespace"] = namespace or self.namespace
+        return self.cluster.apply(placed)[0]
+
+    def refusal(self, item: Object) -> str:
+        """Why admission refuses an object; fails when it does not."""
+        try:
+            self.apply(item)
+        except ApiError as error:
+            return error.message
+        raise AssertionError(f"{item['kind']} was accepted: {item['spec']}")
+
+    def patch(self, name: str, body: Object, kind: str = "InferenceService") -> Object:
+        return self.cluster.patch(API, kind, name, self.namespace, body)
+
+    def get(self, api_version: str, kind: str, name: str) -> Object | None:
+        return self.cluster.get(api_version, kind, name, self.namespace)
+
+    def all_of(self, api_version: str, kind: str) -> list[Object]:
+        return self.cluster.list(api_version, kind, self.namespace)
+
+    def names(self, api_version: str, kind: str) -> set[str]:
+        return {item["metadata"]["name"] for item in self.all_of(api_version, kind)}
+
+    def deployment(self, name: str = "demo") -> Object:
+        return self._there("apps/v1", "Deployment", f"{name}-leader")
+
+    def group(self, name: str = "demo") -> Object:
+        return self._there(LWS, "LeaderWorkerSet", name)
+
+    def _there(self, api_version: str, kind: str, name: str) -> Object:
+        found = self.get(api_version, kind, name)
+        assert found is not None, f"{kind} {name} does not exist"
+        return found
+
+    def wait_ready(self, name: str = "demo", kind: str = "InferenceService", headline: str = "Ready") -> Object:
+        return self.cluster.wait_for(
+            API, kind, name, self.namespace, lambda it: has_condition(it, headline), timeout=90, describe=headline
+        )
+
+    def wait_condition(
+        self, kind: str, status: str, text: str = "", name: str = "demo", of: str = "InferenceService"
+    ) -> Object:
+        """Wait until a condition has a status and its message holds `text`."""
+
+        def holds(item: Object) -> bool:
+            found = condition(item, kind)
+            return found.get("status") == status and text in found.get("message", "")
+
+        return self.cluster.wait_for(
+            API, of, name, self.namespace, holds, timeout=60, describe=f"{kind}={status} with {text!r}"
+        )
+
+    def wait_observed(self, name: str = "demo", kind: str = "InferenceService") -> Object:
+        """Wait until the status is about the latest spec."""
+        return self.cluster.wait_for(
+            API,
+            kind,
+            name,
+            self.namespace,
+            lambda it: (it.get("status") or {}).get("observedGeneration") == it["metadata"]["generation"],
+            describe="observed",
+        )
+
+    def resyncs(self, count: int) -> list[AuditEvent]:
+        """What Metacontroller writes into this namespace during `count` resync periods."""
+        since = self.cluster.now()
+        time.sleep(count * RESYNC_SECONDS + 1)
+        events = self.cluster.audit_writes(since)
+        return [it for it in events if it.user == "metacontroller" and it.namespace == self.namespace]
+
+    def syncs(self) -> int:
+        """Sync requests that the hook service has answered since its start."""
+        text = httpx.get(f"{self.operator.hooks.url}/metrics").text
+        families = text_string_to_metric_families(text)
+        samples = [sample for family in families for sample in family.samples]
+        return int(sum(it.value for it in samples if it.name == "inference_operator_syncs_total"))
+
+    def settled(self) -> None:
+        """Wait until nothing has been written here for a while: statuses of children come in late."""
+
+        def quiet() -> bool:
+            since = self.cluster.now()
+            time.sleep(2)
+            events = self.cluster.audit_writes(since)
+            return not [it for it in events if it.user == "metacontroller" and it.namespace == self.namespace]
+
+        wait_until(quiet, f"no more writes in {self.namespace}", timeout=60)
+
+    def remove_services(self) -> None:
+        for kind in ("InferenceEndpoint", "InferenceService", "ModelCache"):
+            for item in self.all_of(API, kind):
+                self.cluster.delete(API, kind, item["metadata"]["name"], self.namespace)
+        wait_until(lambda: not self._holds_gpus(), f"the GPUs of {self.namespace} are free", timeout=90)
+
+    def _holds_gpus(self) -> bool:
+        pods = self.all_of("v1", "Pod")
+        return any(gpus(pod) for pod in pods)
+
+
+def gpus(pod: Object) -> int:
+    """GPUs a pod asks for."""
+    requests = [it.get("resources", {}).get("requests", {}) for it in pod["spec"]["containers"]]
+    return sum(int(request.get("amd.com/gpu", 0)) for request in requests)
+
+
+def engine_flags(workload: Object) -> list[str]:
+    """vLLM's arguments in a Deployment or LeaderWorkerSet."""
+    spec = workload["spec"]
+    template = spec["leaderWorkerTemplate"]["leaderTemplate"] if "leaderWorkerTemplate" in spec else spec["template"]
+    arguments: list[str] = template["spec"]["containers"][0]["args"]
+    return arguments
