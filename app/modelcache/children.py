@@ -167,6 +167,7 @@ def _literal(text: str) -> str:
 def _metadata(name: str, component: str, facts: Facts) -> V1ObjectMeta:
     return V1ObjectMeta(
         name=name,
+        namespace=facts.namespace,
         labels=_labels(component, facts),
         annotations={MODEL_ANNOTATION: facts.spec.model_name},
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from app.hook import Parent
 from app.kube.conditions import parse_time
 from app.modelcache.download import Download
 from app.modelcache.observed import Claim, Job, Observed, claim_name
@@ -16,6 +17,7 @@ class Facts:
     """The spec, the download it asks for, and what is there."""
 
     cache: str
+    namespace: str
     spec: ModelCacheSpec
     size: str
     download: Download
@@ -45,5 +47,5 @@ class Facts:
         return made is None or end is None or made <= end
 
 
-def facts_of(cache: str, spec: ModelCacheSpec, download: Download, observed: Observed, settings: Settings) -> Facts:
-    return Facts(cache, spec, spec.size or settings.cache_size, download, observed)
+def facts_of(parent: Parent, spec: ModelCacheSpec, download: Download, observed: Observed, settings: Settings) -> Facts:
+    return Facts(parent.name, parent.namespace, spec, spec.size or settings.cache_size, download, observed)

@@ -36,7 +36,7 @@ def sync(request: SyncRequest, settings: Settings, now: datetime) -> SyncRespons
 def _apply(request: SyncRequest, spec: ModelCacheSpec, settings: Settings, now: datetime) -> SyncResponse:
     parent = request.parent
     download = plan_download(parent.name, spec, parent.annotations.get(REFRESH_ANNOTATION, ""))
-    facts = facts_of(parent.name, spec, download, observe(request, download.job_name), settings)
+    facts = facts_of(parent, spec, download, observe(request, download.job_name), settings)
     plan = plan_cache(facts, settings)
     wanted = build_children(facts, plan, settings)
     children = managed(wanted, request.manages)

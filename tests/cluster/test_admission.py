@@ -55,9 +55,7 @@ REFUSED = [
         "the product must be totalGpus",
         id="TP x PP x DP too small",
     ),
-    pytest.param(
-        service(vllm=engine(tensor_parallel_size="two")), "expected numeric", id="a parallel size in words"
-    ),
+    pytest.param(service(vllm=engine(tensor_parallel_size="two")), "expected numeric", id="a parallel size in words"),
     pytest.param(
         service(
             resources={"totalGpus": 1, "cpuRequest": "1"},

@@ -2,7 +2,7 @@
 
 A case is `<kind>/<scenario>/NN-what.request.json`. Its answer is `NN-what.response.json`, written by `pytest --bless`
 and reviewed in the diff. The clock of a replay is the newest time in the request, so it needs no other input;
-`settings.json` beside the requests holds what differs from the default settings.
+`settings.json` here is what the requests were captured with; one beside the requests holds what a scenario changes.
 """
 
 from __future__ import annotations
@@ -44,8 +44,9 @@ def newest_time(request: Any) -> datetime:
 
 
 def settings_of(path: Path) -> Settings:
-    file = path.parent / "settings.json"
-    return Settings(**load(file)) if file.exists() else Settings()
+    files = (FOLDER / "settings.json", path.parent / "settings.json")
+    said = [load(file) for file in files if file.exists()]
+    return Settings(**{name: value for settings in said for name, value in settings.items()})
 
 
 def replay(path: Path, request: Any, now: datetime | None = None) -> dict[str, Any]:
