@@ -30,11 +30,15 @@ def emit(model: BaseModel) -> Manifest:
 
 def _pruned(value: Any) -> Any:
     if isinstance(value, dict):
-        items = ((key, _pruned(item)) for key, item in value.items())
-        return {key: item for key, item in items if item not in (None, "", {}, [])}
+        return {key: kept for key, item in value.items() if _says_something(kept := _pruned(item))}
     if isinstance(value, list):
         return [_pruned(item) for item in value]
     return value
+
+
+def _says_something(value: Any) -> bool:
+    """0 and false are values; null, "", {} and [] are what the API server reads as not given."""
+    return bool(value) or value is False or (value == 0 and not isinstance(value, str))
 
 
 def last_applied(observed: Mapping[str, Any]) -> Manifest:
