@@ -62,7 +62,9 @@ def main(argv: Sequence[str] | None = None) -> int:
             f"p50 {result.percentile(50):5.2f} ms  p99 {result.percentile(99):5.2f} ms  "
             f"{result.resident_mib:4.0f} MiB resident"
         )
-    print(f"ratio: {hook.per_core_second / nothing.per_core_second:.2f} of the syncs/s/core of a hook that does nothing")
+    print(
+        f"ratio: {hook.per_core_second / nothing.per_core_second:.2f} of the syncs/s/core of a hook that does nothing"
+    )
     return 0
 
 

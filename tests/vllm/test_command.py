@@ -1,0 +1,271 @@
+"""The command line of `vllm serve`: precedence, names, values, and what is refused."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from app.vllm.command import CommandLine, EngineSpec, Precision, Severity, Shape, build_command_line
+from app.vllm.owned import ARGUMENTS
+from app.vllm.table import engine_arguments, environment_names
+
+
+def build(engine_args: dict[str, Any] | None = None, **fields: Any) -> CommandLine:
+    return build_command_line(EngineSpec("org/model", "model", engine_args=engine_args or {}, **fields))
+
+
+def flags(line: CommandLine) -> list[str]:
+    """All arguments but those that stand in every command line."""
+    fixed = ("--model=", "--served-model-name=", "--port=", "--shutdown-timeout=")
+    return [token for token in line.arguments if not token.startswith(fixed)]
+
+
+def errors(line: CommandLine) -> list[str]:
+    return [f"{it.path}: {it.message}" for it in line.findings if it.severity is Severity.ERROR]
+
+
+def warnings(line: CommandLine) -> list[str]:
+    return [f"{it.path}: {it.message}" for it in line.findings if it.severity is Severity.WARNING]
+
+
+def test_a_plain_model_needs_four_arguments() -> None:
+    assert build(port=8000, drain_seconds=60).arguments == (
+        "--model=org/model",
+        "--served-model-name=model",
+        "--port=8000",
+        "--shutdown-timeout=60",
+    )
+
+
+@pytest.mark.parametrize(
+    ("precision", "flag"),
+    [
+        (Precision.FP16, ["--dtype=float16"]),
+        (Precision.BF16, ["--dtype=bfloat16"]),
+        (Precision.FP32, ["--dtype=float32"]),
+        (Precision.FP8, ["--quantization=fp8"]),
+        (Precision.INT8, []),
+        (Precision.INT4, []),
+    ],
+)
+def test_a_precision_becomes_what_vllm_calls_it(precision: Precision, flag: list[str]) -> None:
+    assert flags(build(precision=precision)) == flag
+
+
+@pytest.mark.parametrize("precision", [Precision.INT8, Precision.INT4])
+def test_an_integer_precision_warns_unless_the_method_is_named(precision: Precision) -> None:
+    assert "must be quantised already" in warnings(build(precision=precision))[0]
+    assert warnings(build({"quantization": "awq"}, precision=precision)) == []
+
+
+def test_sizes_come_from_the_plan_and_one_is_left_out() -> None:
+    line = build(shape=Shape(tensor=4, pipeline=1, data=2))
+    assert flags(line) == ["--tensor-parallel-size=4", "--data-parallel-size=2"]
+
+
+def test_the_users_sizes_are_taken_in_by_the_plan_and_not_repeated() -> None:
+    line = build({"tensor_parallel_size": 4, "pipeline-parallel-size": 1}, shape=Shape(tensor=4))
+    assert flags(line) == ["--tensor-parallel-size=4"]
+
+
+def test_several_nodes_talk_natively_unless_ray_is_asked_for() -> None:
+    assert flags(build(nodes=2)) == ["--distributed-executor-backend=mp"]
+    assert flags(build({"distributed_executor_backend": "ray"}, nodes=2)) == ["--distributed-executor-backend=ray"]
+
+
+def test_another_backend_is_refused() -> None:
+    assert "takes mp or ray here" in errors(build({"distributed_executor_backend": "external_launcher"}))[0]
+
+
+@pytest.mark.parametrize(
+    ("engine_args", "fields", "expected"),
+    [
+        pytest.param({"max_model_len": 8192}, {"max_tokens": 4096}, ["--max-model-len=8192"], id="length"),
+        pytest.param({"dtype": "auto"}, {"precision": Precision.FP16}, ["--dtype=auto"], id="type"),
+        pytest.param({}, {"max_tokens": 4096}, ["--max-model-len=4096"], id="simple alone"),
+        pytest.param({"max_model_len": None}, {"max_tokens": 4096}, ["--max-model-len=4096"], id="null is not set"),
+    ],
+)
+def test_the_advanced_value_replaces_the_simple_one(
+    engine_args: dict[str, Any], fields: dict[str, Any], expected: list[str]
+) -> None:
+    assert flags(build(engine_args, **fields)) == expected
+
+
+def test_a_temperature_of_zero_is_a_temperature() -> None:
+    assert flags(build(temperature=0.0)) == ['--override-generation-config={"temperature":0.0}']
+
+
+@pytest.mark.parametrize("own", [{"top_p": 0.9}, '{"top_p": 0.9}'])
+def test_the_temperature_stays_under_the_users_own_sampling_defaults(own: Any) -> None:
+    line = build({"override_generation_config": own}, temperature=0.7)
+    assert flags(line) == ['--override-generation-config={"temperature":0.7,"top_p":0.9}']
+
+
+def test_the_users_own_temperature_wins() -> None:
+    line = build({"override_generation_config": {"temperature": 0.1}}, temperature=0.7)
+    assert flags(line) == ['--override-generation-config={"temperature":0.1}']
+
+
+@pytest.mark.parametrize(
+    ("engine_args", "expected"),
+    [
+        pytest.param({"enable_chunked_prefill": True}, ["--enable-chunked-prefill"], id="switched on"),
+        pytest.param({"trust_remote_code": False}, ["--no-trust-remote-code"], id="switched off"),
+        pytest.param({"trust_remote_code": "true"}, ["--trust-remote-code"], id="a switch in words"),
+        pytest.param({"disable_log_requests": True}, ["--disable-log-requests"], id="a negative form"),
+        pytest.param({"disable_log_stats": False}, [], id="a flag without negative form"),
+        pytest.param({"max-num-seqs": 64}, ["--max-num-seqs=64"], id="dashes"),
+        pytest.param({"--max-num-seqs": 64}, ["--max-num-seqs=64"], id="dashes in front"),
+        pytest.param({"device_memory_utilization": 0.8}, ["--gpu-memory-utilization=0.8"], id="an alias"),
+        pytest.param({"max_model_len": "32k"}, ["--max-model-len=32k"], id="a length in thousands"),
+        pytest.param({"max_model_len": "auto"}, ["--max-model-len=auto"], id="an automatic length"),
+        pytest.param({"max_num_seqs": 64.0}, ["--max-num-seqs=64"], id="a whole float"),
+        pytest.param(
+            {"compilation_config": {"mode": 3, "level": 1}}, ['--compilation-config={"level":1,"mode":3}'], id="JSON"
+        ),
+        pytest.param({"compilation_config": '{"mode": 3}'}, ['--compilation-config={"mode":3}'], id="JSON as text"),
+        pytest.param({"compilation_config.mode": 3}, ["--compilation-config.mode=3"], id="one key of JSON"),
+        pytest.param({"ignore_patterns": ["a", "b"]}, ["--ignore-patterns", "a", "b"], id="several values"),
+    ],
+)
+def test_a_value_becomes_what_the_parser_takes(engine_args: dict[str, Any], expected: list[str]) -> None:
+    line = build(engine_args)
+    assert errors(line) == []
+    assert flags(line) == expected
+
+
+@pytest.mark.parametrize(
+    ("engine_args", "words"),
+    [
+        pytest.param({"max_num_seqs": "many"}, 'takes a whole number, not "many"', id="no number"),
+        pytest.param({"max_num_seqs": True}, "takes a whole number, not true", id="a switch for a number"),
+        pytest.param({"gpu_memory_utilization": "high"}, "takes a number", id="no fraction"),
+        pytest.param({"enable_chunked_prefill": 1}, "takes true or false, not 1", id="a number for a switch"),
+        pytest.param({"dtype": "int8"}, "takes one of auto, bfloat16, float, float16", id="no such choice"),
+        pytest.param({"max_model_len": "long"}, 'takes a whole number or a text such as "32k"', id="no length"),
+        pytest.param({"compilation_config": "{mode"}, "takes an object or its JSON text", id="no JSON"),
+        pytest.param({"ignore_patterns": []}, "takes at least one value", id="an empty list"),
+        pytest.param({"ignore_patterns": ["--x"]}, "do not start with '-'", id="a flag among values"),
+        pytest.param({"tokenizer": {"a": 1}}, "takes a single value", id="an object for a text"),
+        pytest.param({"dtype.x": 1}, "has no keys", id="a key of what is no JSON"),
+        pytest.param({"max_num_seqs": 1, "max-num-seqs": 2}, "is the same argument as", id="two spellings"),
+        pytest.param({"tp": 2}, "must be written tensor_parallel_size", id="a short name of a size"),
+        pytest.param({"a b": 1}, "is no argument name", id="no name"),
+        pytest.param({"quantization": "gptq_marlin"}, "does not run on AMD GPUs", id="a method ROCm lacks"),
+        pytest.param({"quantization": "bitsandbytes"}, "does not run on AMD GPUs", id="a method that left vLLM"),
+    ],
+)
+def test_what_vllm_would_refuse_is_an_error(engine_args: dict[str, Any], words: str) -> None:
+    assert words in "; ".join(errors(build(engine_args)))
+
+
+@pytest.mark.parametrize("name", sorted(ARGUMENTS))
+def test_what_the_operator_sets_is_refused(name: str) -> None:
+    line = build({name: "x"})
+    assert "cannot be set here: " in errors(line)[0]
+    assert "=x" not in "".join(flags(line))
+
+
+@pytest.mark.parametrize("key", ["-tp", "ssl_keyfile", "ssl-certfile", "node-rank", "-r", "--nnodes", "n"])
+def test_other_spellings_of_owned_arguments_are_refused_too(key: str) -> None:
+    assert errors(build({key: 1}))
+
+
+def test_an_unknown_argument_warns_names_the_nearest_and_is_passed_on() -> None:
+    line = build({"max_num_seq": 4, "brand_new": True})
+    assert warnings(line) == [
+        "vllm.engineArgs.brand_new: is unknown to vLLM 0.33.0 and passed on as it is",
+        "vllm.engineArgs.max_num_seq: is unknown to vLLM 0.33.0 and passed on as it is; did you mean max_num_seqs?",
+    ]
+    assert flags(line) == ["--brand-new", "--max-num-seq=4"]
+
+
+@pytest.mark.parametrize(("name", "instead"), sorted(engine_arguments().removed.items()))
+def test_a_removed_argument_names_what_took_its_place(name: str, instead: str) -> None:
+    assert f"does not take it: {instead}" in warnings(build({name: 1}))[0]
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "HIP_VISIBLE_DEVICES", "CUDA_VISIBLE_DEVICES", "ROCR_VISIBLE_DEVICES", "LWS_GROUP_SIZE", "INFERENCE_GPUS",
+        "VLLM_HOST_IP", "VLLM_PORT", "HF_TOKEN", "ROCM_VERSION", "not-a-name", "",
+    ],
+)  # fmt: skip
+def test_an_owned_or_impossible_variable_is_refused(name: str) -> None:
+    line = build(env={name: "1"})
+    assert errors(line)
+    assert line.environment == ()
+
+
+def test_variables_are_sorted_and_unknown_ones_of_vllm_warn() -> None:
+    line = build(env={"VLLM_ROCM_USE_AITR": "1", "NCCL_DEBUG": "INFO"})
+    assert line.environment == (("NCCL_DEBUG", "INFO"), ("VLLM_ROCM_USE_AITR", "1"))
+    assert "did you mean VLLM_ROCM_USE_AITER?" in warnings(line)[0]
+
+
+values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
+    max_leaves=6,
+)
+names = st.sampled_from(sorted(engine_arguments().arguments)) | st.text(max_size=12)
+spellings = st.tuples(names, st.booleans()).map(lambda it: it[0].replace("_", "-") if it[1] else it[0])
+arguments = st.dictionaries(spellings, values, max_size=6)
+
+
+@given(arguments)
+def test_any_input_is_answered_and_no_accepted_flag_stands_twice(engine_args: dict[str, Any]) -> None:
+    line = build(engine_args)
+    names = [token.partition("=")[0] for token in line.arguments if token.startswith("--")]
+    assert len(names) == len(set(names))
+    assert line.arguments[:2] == ("--model=org/model", "--served-model-name=model")
+
+
+@given(arguments, st.randoms())
+def test_the_order_of_keys_does_not_matter(engine_args: dict[str, Any], chance: Any) -> None:
+    keys = list(engine_args)
+    chance.shuffle(keys)
+    again, first = build({key: engine_args[key] for key in keys}), build(engine_args)
+    if not errors(first):
+        assert again == first
+
+
+@given(st.dictionaries(st.sampled_from(sorted(engine_arguments().arguments)), values, max_size=6))
+def test_what_is_accepted_is_parsed_by_a_parser_of_the_table(engine_args: dict[str, Any]) -> None:
+    line = build(engine_args)
+    if not errors(line):
+        parser().parse_args(line.arguments)
+
+
+def parser() -> argparse.ArgumentParser:
+    """argparse over the table; types are checked as vLLM's do, as far as argparse itself does it."""
+    result = argparse.ArgumentParser(exit_on_error=False)
+    kinds: dict[str, Any] = {"int": int, "float": float, "json": json.loads}
+    for argument in engine_arguments().arguments.values():
+        flag = "--" + argument.name.replace("_", "-")
+        if argument.type in ("bool", "flag"):
+            result.add_argument(flag, action="store_true")
+            if argument.negative:
+                result.add_argument("--" + argument.negative.replace("_", "-"), action="store_true")
+            continue
+        nargs: Any = "+" if argument.many else None
+        result.add_argument(flag, type=kinds.get(argument.type, str), nargs=nargs, choices=argument.choices or None)
+    return result
+
+
+def test_the_tables_are_whole() -> None:
+    table = engine_arguments()
+    assert len(table.arguments) > 300
+    assert set(table.aliases.values()) <= set(table.arguments)
+    assert {argument.type for argument in table.arguments.values()} == {
+        "bool", "flag", "int", "float", "size", "json", "json or text", "text",
+    }  # fmt: skip
+    assert not table.removed.keys() & table.arguments.keys()
+    assert "VLLM_ROCM_USE_AITER" in environment_names()
