@@ -1,0 +1,144 @@
+"""The HTTP edge: what is answered to right, wrong and unlucky calls."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+from fastapi.testclient import TestClient
+
+from app.http import build_app
+from app.kinds import HOOKS
+from app.settings import Settings
+from tests.golden.replay import REQUESTS, load
+
+NOW = datetime(2026, 1, 1, tzinfo=UTC)
+KINDS = ("inferenceservice", "modelcache", "inferenceendpoint")
+
+
+@pytest.fixture(scope="module")
+def client() -> TestClient:
+    return TestClient(build_app(Settings(), lambda: NOW), raise_server_exceptions=False)
+
+
+def request_of(kind: str) -> Any:
+    return load(next(path for path in REQUESTS if path.parent.parent.name == kind))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_sync_is_answered_with_the_fields_metacontroller_knows_and_no_others(client: TestClient, kind: str) -> None:
+    answer = client.post(f"/sync/{kind}", json=request_of(kind))
+    assert answer.status_code == 200
+    assert answer.json().keys() <= {"status", "children", "resyncAfterSeconds", "finalized"}
+    assert answer.json()["children"]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_finalize_lets_the_parent_go(client: TestClient, kind: str) -> None:
+    assert client.post(f"/finalize/{kind}", json=request_of(kind)).json()["finalized"] is True
+
+
+def test_a_customize_names_exact_objects_of_the_parents_namespace(client: TestClient) -> None:
+    parent = {"metadata": {"name": "a", "namespace": "ns"}, "spec": {"storage": {"modelCache": "weights"}}}
+    answer = client.post("/customize/inferenceservice", json={"parent": parent}).json()
+    assert answer == {
+        "relatedResources": [
+            {
+                "apiVersion": "inference.ai/v1alpha1",
+                "resource": "modelcaches",
+                "namespace": "ns",
+                "names": ["weights"],
+            }
+        ]
+    }
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("spec", [{}, {"storage": 7}, {"storage": {"modelCache": 3}}, {"service": ["x"]}])
+def test_a_customize_of_a_strange_spec_relates_to_nothing(client: TestClient, kind: str, spec: Any) -> None:
+    parent = {"metadata": {"name": "a", "namespace": "ns"}, "spec": spec}
+    answer = client.post(f"/customize/{kind}", json={"parent": parent})
+    assert (answer.status_code, answer.json()) == (200, {"relatedResources": []})
+
+
+@pytest.mark.parametrize("hook", ["sync", "customize", "finalize"])
+@pytest.mark.parametrize(
+    ("body", "words"),
+    [
+        pytest.param(b"", "not JSON", id="nothing"),
+        pytest.param(b"{", "not JSON", id="half an object"),
+        pytest.param(b"[]", "Input should be", id="a list"),
+        pytest.param(b"{}", "parent: Field required", id="no parent"),
+        pytest.param(b'{"parent": 3}', "parent: Input should be", id="a number for a parent"),
+        pytest.param(b'{"parent": {"metadata": null}}', "parent.metadata", id="no metadata"),
+    ],
+)
+def test_a_wrong_body_is_the_callers_mistake(client: TestClient, hook: str, body: bytes, words: str) -> None:
+    answer = client.post(f"/{hook}/inferenceservice", content=body)
+    assert answer.status_code == 400
+    assert words in answer.json()["error"]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_parent_without_a_name_is_no_traceback(client: TestClient, kind: str) -> None:
+    answer = client.post(f"/sync/{kind}", json={"parent": {"metadata": {}, "spec": request_of(kind)["parent"]["spec"]}})
+    assert answer.status_code in (400, 500)
+    assert answer.json().keys() == {"error"}
+    assert "Traceback" not in answer.text
+
+
+def test_an_unknown_kind_is_named(client: TestClient) -> None:
+    answer = client.post("/sync/pod", json={})
+    assert (answer.status_code, "no kind 'pod'" in answer.json()["error"]) == (404, True)
+
+
+def test_a_bug_is_a_500_so_that_nothing_changes(monkeypatch: pytest.MonkeyPatch, client: TestClient) -> None:
+    def broken(*_: Any) -> Any:
+        raise RuntimeError("secret detail")
+
+    monkeypatch.setitem(HOOKS, "modelcache", HOOKS["modelcache"]._replace(sync=broken))  # type: ignore[arg-type]
+    answer = client.post("/sync/modelcache", json=request_of("modelcache"))
+    assert answer.status_code == 500
+    assert "nothing was changed" in answer.json()["error"]
+    assert "secret detail" not in answer.text
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_stored_spec_that_cannot_be_read_changes_nothing(client: TestClient, kind: str) -> None:
+    request = next(load(path) for path in reversed(REQUESTS) if path.parent.parent.name == kind)
+    request["parent"]["spec"] = {}
+    if kind == "modelcache":
+        request["parent"]["spec"] = {"modelName": 3}
+    answer = client.post(f"/sync/{kind}", json=request).json()
+    observed = {name for group in request["children"].values() for name in group}
+    kept = {f"{it['metadata']['namespace']}/{it['metadata']['name']}" for it in answer["children"]}
+    assert kept == observed
+    [headline] = [it for it in answer["status"]["conditions"] if it["type"] in ("Ready", "Available")]
+    assert (headline["status"], headline["reason"]) == ("False", "ConfigurationError")
+    assert "spec." in headline["message"]
+
+
+def test_an_answer_that_is_known_already_is_not_sent_again(client: TestClient) -> None:
+    body = request_of("inferenceendpoint")
+    first = client.post("/sync/inferenceendpoint", json=body)
+    again = client.post("/sync/inferenceendpoint", json=body, headers={"If-None-Match": first.headers["etag"]})
+    assert (again.status_code, again.content) == (304, b"")
+
+
+@pytest.mark.parametrize("path", ["/healthz", "/readyz"])
+def test_probes_are_answered(client: TestClient, path: str) -> None:
+    assert client.get(path).status_code == 200
+
+
+def test_metrics_count_calls_by_hook_kind_and_code(client: TestClient) -> None:
+    client.post("/sync/modelcache", content=b"{")
+    text = client.get("/metrics").text
+    assert 'inference_operator_hook_requests_total{code="400",hook="sync",kind="modelcache"}' in text
+    assert "inference_operator_hook_duration_seconds_bucket" in text
+
+
+def test_the_interface_describes_itself(client: TestClient) -> None:
+    paths = json.loads(client.get("/openapi.json").text)["paths"]
+    assert {"/sync/{kind}", "/customize/{kind}", "/finalize/{kind}", "/healthz", "/metrics"} <= paths.keys()
