@@ -113,6 +113,7 @@ class OneService(RuleBasedStateMachine):
         kinds = [it["kind"] for it in self.workloads()]
         self.parent["spec"] |= edit
         self.converge()
+        assert self.workloads() or not kinds, "what runs goes on until what replaces it can be made"
         if "autoscaling" in edit and kinds == [it["kind"] for it in self.workloads()]:
             said = self.parent["spec"].get("replicas")
             assert all(it["spec"]["replicas"] in (*asked, said) for it in self.workloads())
