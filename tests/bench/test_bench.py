@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
+
 import pytest
 
-from tests.bench.__main__ import main
+from tests.bench.__main__ import cpu_seconds, main
 
 
 def test_the_benchmark_prints_its_figures(capsys: pytest.CaptureFixture[str]) -> None:
@@ -12,3 +14,8 @@ def test_the_benchmark_prints_its_figures(capsys: pytest.CaptureFixture[str]) ->
     printed = capsys.readouterr().out
     for word in ("machine:", "syncs/s/core", "p50", "p99", "MiB resident", "ratio:"):
         assert word in printed
+
+
+def test_cpu_time_of_another_process_is_seen_however_short() -> None:
+    before = cpu_seconds(os.getpid())
+    assert cpu_seconds(os.getpid()) > before
