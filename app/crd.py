@@ -158,6 +158,7 @@ class Kind:
     description: str
     rules: Sequence[Rule] = ()
     scale: Mapping[str, str] = field(default_factory=dict)
+    scope: Literal["Namespaced", "Cluster"] = "Namespaced"
 
     def to_manifest(self) -> Schema:
         """The CustomResourceDefinition as `kubectl apply` takes it."""
@@ -167,7 +168,7 @@ class Kind:
             "metadata": {"name": f"{self.plural}.{GROUP}"},
             "spec": {
                 "group": GROUP,
-                "scope": "Namespaced",
+                "scope": self.scope,
                 "names": {
                     "kind": self.name,
                     "listKind": f"{self.name}List",

@@ -8,6 +8,8 @@ from typing import NamedTuple, Protocol
 
 from app import inferenceendpoint, inferenceservice, modelcache
 from app.crd import Kind
+from app.gpupool import spec as gpupool
+from app.gpus import allocation, node, request
 from app.hook import CustomizeResponse, Parent, SyncRequest, SyncResponse
 from app.settings import Settings
 
@@ -45,4 +47,10 @@ _ALL = (
 )
 
 HOOKS: Mapping[str, KindHooks] = {hooks.kind.name.lower(): hooks for hooks in _ALL}
-KINDS: tuple[Kind, ...] = tuple(hooks.kind for hooks in _ALL)
+KINDS: tuple[Kind, ...] = (
+    *(hooks.kind for hooks in _ALL),
+    gpupool.KIND,
+    node.KIND,
+    request.KIND,
+    allocation.KIND,
+)

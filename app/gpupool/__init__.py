@@ -1,0 +1,1 @@
+"""GPUPool: the single allocator of a set of GPU nodes."""
