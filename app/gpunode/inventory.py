@@ -68,8 +68,15 @@ def has_hidden_partitions(facts: Facts, offer: Offer) -> bool:
 def _is_refuted(facts: Facts, offer: Offer, mode: str) -> bool:
     parts, share = facts.parts(mode), facts.share(mode)
     wrong_count = parts is not None and not is_possible_count(facts, offer.capacity, parts)
-    wrong_memory = share is not None and facts.signs.vram_gib not in ((), (rounded_gib(share.memory_bytes),))
+    wrong_memory = share is not None and not all(
+        _is_about(size * GIB, share.memory_bytes) for size in facts.signs.vram_gib
+    )
     return wrong_count or wrong_memory
+
+
+def _is_about(one: int, other: int) -> bool:
+    """Within a quarter: the modes of one product differ by half or more, what drivers reserve is far less."""
+    return 4 * abs(one - other) <= max(one, other)
 
 
 def rounded_gib(memory_bytes: int) -> int:
@@ -90,9 +97,10 @@ def _resource(facts: Facts, offer: Offer) -> Resource:
 
 
 def _is_in_doubt(facts: Facts, offer: Offer, memory: int | None) -> bool:
-    """A refuted mode, or no mode and less memory than the product has. No word of partitions is no doubt."""
-    less = facts.product is not None and memory is not None and memory < facts.product.memory_bytes
-    return told_mode(facts, offer) is not None or less
+    """A mode was refuted, or there is much less memory than the product has. No word of partitions is no doubt."""
+    product = facts.product
+    less = product and product.partitions and memory and not _is_about(memory, product.memory_bytes)
+    return bool(less) or told_mode(facts, offer) is not None
 
 
 def _memories(facts: Facts, offer: Offer) -> Iterator[int]:

@@ -43,7 +43,9 @@ class Resource(Model):
     name: str = Field(description="Resource name, for example amd.com/gpu or amd.com/cpx_nps4.")
     gpus: int = Field(ge=0, description="Allocatable GPUs, or partitions of GPUs; unhealthy ones are not among them.")
     capacity: int = Field(ge=0, description="GPUs that the device plugin found, unhealthy ones too.")
-    partition: str | None = Field(None, description="Partition mode, for example spx_nps1; absent: not told; unknown: the signs contradict.")
+    partition: str | None = Field(
+        None, description="Partition mode, for example spx_nps1; absent: not told; unknown: the signs contradict."
+    )
     memory_bytes: int | None = Field(None, ge=0, description="Memory of one GPU or partition in bytes.")
 
 
