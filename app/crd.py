@@ -159,6 +159,8 @@ class Kind:
     rules: Sequence[Rule] = ()
     scale: Mapping[str, str] = field(default_factory=dict)
     scope: Literal["Namespaced", "Cluster"] = "Namespaced"
+    categories: Sequence[str] = ("amd-inference",)
+    """`kubectl get amd-inference` lists these kinds together."""
 
     def to_manifest(self) -> Schema:
         """The CustomResourceDefinition as `kubectl apply` takes it."""
@@ -175,8 +177,8 @@ class Kind:
                     "plural": self.plural,
                     "singular": self.name.lower(),
                     "shortNames": list(self.short_names),
-                    "categories": ["amd-inference"],
-                },
+                }
+                | ({"categories": list(self.categories)} if self.categories else {}),
                 "versions": [self._version()],
             },
         }

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from app.crd import API_VERSION
 from app.gpunode.contradictions import find_contradictions
 from app.gpunode.facts import Facts
 from app.gpunode.inventory import Inventory
 from app.gpunode.labels import selectable_labels
-from app.gpus.node import KIND, GPUNodeSpec
+from app.gpus.node import KIND, GPUNodeSpec, Resource
 from app.kube.manifest import Manifest
 from app.kube.names import OPERATOR
 from app.settings import Settings
@@ -22,6 +22,7 @@ def build_spec(facts: Facts, inventory: Inventory, own: Mapping[str, str | None]
         product=product.key if product else None,
         source=facts.source,
         gfx=product.gfx if product else None,
+        summary=summarise(inventory.resources),
         resources=list(inventory.resources),
         island=inventory.island,
         zone=node.labels.get(settings.zone_label) or None,
@@ -33,6 +34,17 @@ def build_spec(facts: Facts, inventory: Inventory, own: Mapping[str, str | None]
         unhealthy_gpus=inventory.unhealthy or None,
         contradictions=find_contradictions(facts),
     )
+
+
+def summarise(resources: Sequence[Resource]) -> str:
+    """For one column of a table: 8; 7 of 8 spx_nps1; 32 cpx_nps4 + 4 spx_nps1."""
+    return " + ".join(_in_words(resource) for resource in resources) or "0"
+
+
+def _in_words(resource: Resource) -> str:
+    whole = resource.gpus == resource.capacity
+    count = f"{resource.gpus}" if whole else f"{resource.gpus} of {resource.capacity}"
+    return f"{count} {resource.partition}" if resource.partition else count
 
 
 def build_attachment(name: str, spec: GPUNodeSpec) -> Manifest:

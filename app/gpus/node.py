@@ -55,6 +55,7 @@ class GPUNodeSpec(Model):
     product: str | None = Field(None, description="Key in the accelerator catalogue, for example MI300X.")
     source: Source = Field(Source.UNKNOWN, description="What told the product.")
     gfx: str | None = Field(None, description="Architecture, for example gfx942.")
+    summary: str | None = Field(None, description="The GPUs in a few words, for example 7 of 8 spx_nps1.")
     resources: list[Resource] = Field([], description="GPUs by resource name.")
     island: int | None = Field(None, ge=1, description="GPUs that XGMI links directly, each with each.")
     zone: str | None = Field(None, description="Zone.")
@@ -99,12 +100,12 @@ KIND = Kind(
     spec=GPUNodeSpec,
     status=GPUNodeStatus,
     scope="Cluster",
+    categories=(),  # one an AMD node would bury what people made themselves
     description="GPUNode holds the facts of one AMD GPU node. The operator writes it; do not edit it.",
     columns=(
         Column("Product", ".spec.product", "AMD product."),
-        Column("GPUs", ".spec.resources[*].gpus", "Allocatable GPUs."),
+        Column("GPUs", ".spec.summary", "Allocatable GPUs and their partition modes."),
         Column("Used", ".status.used", "GPUs in use by anybody.", "integer"),
-        Column("Partition", ".spec.resources[*].partition", "Partition mode."),
         Column("Zone", ".spec.zone", "Zone."),
         Column("Rack", ".spec.rack", "Rack."),
         Column("NotReadySince", ".spec.notReadySince", "When the Node stopped being Ready.", "date"),

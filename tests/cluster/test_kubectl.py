@@ -112,3 +112,10 @@ def test_the_samples_are_applied_and_listed_at_a_glance(world: World, binary: Pa
         kubectl.run("scale", "-n", NAMESPACE, "infsvc/llama2-7b-service", "--replicas=1")
     finally:
         World(world.operator, NAMESPACE).remove_services()
+
+
+def test_gpu_nodes_are_listed_at_a_glance(world: World, binary: Path) -> None:
+    kubectl = Kubectl(binary, world.cluster.kubeconfig)
+    rows = {row["NAME"]: (row["PRODUCT"], row["GPUS"], row["ZONE"]) for row in kubectl.table("gpunodes")}
+    assert rows["mi300x-0"] == ("MI300X", "8 spx_nps1", "zone-a")
+    assert rows["mi300x-1"] == ("MI300X", "8 spx_nps1", "zone-b")

@@ -23,6 +23,7 @@ def test_every_device_id_of_the_catalogue_tells_its_product(device_id: str, prod
         "source": "device-id",
         "gfx": product.gfx,
         "island": product.island,
+        "summary": f"{count}",
         "resources": [{"name": GPU, "gpus": count, "capacity": count, "memoryBytes": product.memory_bytes}],
         "labels": {"amd.com/gpu.device-id": device_id, "inference.ai/gpu-product": product.key},
     }
@@ -58,6 +59,7 @@ def test_with_no_sign_at_all_the_product_is_unknown_and_the_gpus_are_counted() -
     asked = node(offered={GPU: 8})
     assert spec_of(asked) == {
         "source": "unknown",
+        "summary": "8",
         "resources": [{"name": GPU, "gpus": 8, "capacity": 8}],
     }
     assert written(asked) == (None, None)
