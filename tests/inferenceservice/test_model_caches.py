@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
+
 from app.kube.manifest import Manifest
 from tests.calls import stored
 from tests.inferenceservice.service import (
@@ -14,6 +16,7 @@ from tests.inferenceservice.service import (
     observed,
     pod,
     spec,
+    workload,
 )
 
 SOURCE = spec(model={"name": "org/tiny", "source": "huggingface://org/tiny"})
@@ -66,6 +69,21 @@ def test_a_cache_of_a_source_that_was_taken_out_is_not_used_any_more() -> None:
     assert "ModelCache" not in answer.kinds()
     assert container(answer)["args"][0] == "--model=org/other"
     assert "model-store" not in [volume["name"] for volume in pod(answer)["volumes"]]
+
+
+@pytest.mark.parametrize(
+    "related",
+    [
+        pytest.param([], id="the next cache does not exist"),
+        pytest.param([cache(ready=False)], id="the next cache is not filled"),
+    ],
+)
+def test_pods_keep_the_cache_they_run_from_until_the_next_one_is_ready(related: list[Manifest]) -> None:
+    answer = call(NAMED, children=serving_its_source(), related=related)
+    assert workload(answer)["spec"]["template"]["spec"]["volumes"][0]["persistentVolumeClaim"]["claimName"] == (
+        "demo-model-cache"
+    )
+    assert answer.child("ModelCache")["metadata"]["name"] == "demo-model"
 
 
 def test_the_cache_goes_once_the_next_one_is_used() -> None:
