@@ -138,9 +138,10 @@ def _still_wanted(current: WorkloadState, digest: str, identity: Identity) -> bo
 
 def plan_replicas(spec: InferenceServiceSpec, current: WorkloadState | None) -> int | None:
     """Groups to ask for. Once a number was applied it must be echoed under an autoscaler: a field that was applied
-    and is left out goes back to its default, 1."""
-    if spec.autoscaling.enabled:
-        return current.asked if current and current.replicas_applied else None
+    and is left out goes back to its default, 1. At 0 an autoscaler does nothing, so it starts from its minimum."""
+    scaling = spec.autoscaling
+    if scaling.enabled:
+        return (current.asked or scaling.min_replicas) if current and current.replicas_applied else None
     if spec.replicas is not None:
         return spec.replicas
     return current.asked if current else 1

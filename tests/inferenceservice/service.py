@@ -11,8 +11,11 @@ from tests.calls import Answer, ask, manifest, stored
 API = "inference.ai/v1alpha1"
 WORKLOADS = ("Deployment", "LeaderWorkerSet")
 
-DISTRIBUTED = {"resources": {"totalGpus": 4}, "distributed": {"enabled": True, "size": 2}}
-AUTOSCALED = {"resources": {"totalGpus": 1, "cpuRequest": "1"}, "autoscaling": {"enabled": True, "maxReplicas": 4}}
+DISTRIBUTED: dict[str, Any] = {"resources": {"totalGpus": 4}, "distributed": {"enabled": True, "size": 2}}
+AUTOSCALED: dict[str, Any] = {
+    "resources": {"totalGpus": 1, "cpuRequest": "1"},
+    "autoscaling": {"enabled": True, "maxReplicas": 4},
+}
 
 
 def spec(**parts: Any) -> dict[str, Any]:
