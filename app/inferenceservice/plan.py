@@ -169,7 +169,7 @@ def launch_mode(spec: InferenceServiceSpec) -> LaunchMode:
         return LaunchMode.SINGLE
     if spec.distributed.mpi.enabled:
         return LaunchMode.MPI
-    return LaunchMode.RAY if spec.engine_args.get("distributed_executor_backend") == "ray" else LaunchMode.NATIVE
+    return LaunchMode.RAY if spec.uses_ray else LaunchMode.NATIVE
 
 
 def _command(facts: Facts, shape: Shape) -> CommandLine:
@@ -231,7 +231,7 @@ def shape_impossible(facts: Facts) -> Finding | None:
 
 def launch_contradiction(facts: Facts) -> Finding | None:
     """mpirun and Ray both want to be the launcher; Ray needs a group."""
-    ray = facts.spec.engine_args.get("distributed_executor_backend") == "ray"
+    ray = facts.spec.uses_ray
     if ray and facts.spec.distributed.mpi.enabled:
         return _configuration(
             "distributed.mpi.enabled and engineArgs.distributed_executor_backend ray both say how the group is "
