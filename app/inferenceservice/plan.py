@@ -138,9 +138,10 @@ def _still_wanted(current: WorkloadState, digest: str, identity: Identity) -> bo
 
 def plan_replicas(spec: InferenceServiceSpec, current: WorkloadState | None) -> int | None:
     """Groups to ask for. Once a number was applied it must be echoed under an autoscaler: a field that was applied
-    and is left out goes back to its default, 1."""
-    if spec.autoscaling.enabled:
-        return current.asked if current and current.replicas_applied else None
+    and is left out goes back to its default, 1. At 0 an autoscaler does nothing, so it starts from its minimum."""
+    scaling = spec.autoscaling
+    if scaling.enabled:
+        return (current.asked or scaling.min_replicas) if current and current.replicas_applied else None
     if spec.replicas is not None:
         return spec.replicas
     return current.asked if current else 1
@@ -168,7 +169,7 @@ def launch_mode(spec: InferenceServiceSpec) -> LaunchMode:
         return LaunchMode.SINGLE
     if spec.distributed.mpi.enabled:
         return LaunchMode.MPI
-    return LaunchMode.RAY if spec.engine_args.get("distributed_executor_backend") == "ray" else LaunchMode.NATIVE
+    return LaunchMode.RAY if spec.uses_ray else LaunchMode.NATIVE
 
 
 def _command(facts: Facts, shape: Shape) -> CommandLine:
@@ -230,7 +231,7 @@ def shape_impossible(facts: Facts) -> Finding | None:
 
 def launch_contradiction(facts: Facts) -> Finding | None:
     """mpirun and Ray both want to be the launcher; Ray needs a group."""
-    ray = facts.spec.engine_args.get("distributed_executor_backend") == "ray"
+    ray = facts.spec.uses_ray
     if ray and facts.spec.distributed.mpi.enabled:
         return _configuration(
             "distributed.mpi.enabled and engineArgs.distributed_executor_backend ray both say how the group is "

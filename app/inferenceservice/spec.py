@@ -286,8 +286,17 @@ class InferenceServiceSpec(Model):
         return self.vllm.engine_args.model_dump(exclude_none=True)
 
     @property
+    def uses_ray(self) -> bool:
+        return bool(self._arguments.get("distributed_executor_backend") == "ray")
+
+    @property
+    def _arguments(self) -> dict[str, Any]:
+        """What the user gave by the arguments' own names, as far as this package reads them."""
+        return {name.lstrip("-").replace("-", "_"): value for name, value in self.engine_args.items()}
+
+    @property
     def demand(self) -> Demand:
-        args = {name.replace("-", "_"): value for name, value in self.engine_args.items()}
+        args = self._arguments
         sizes = (_size(args.get(f"{axis}_parallel_size")) for axis in ("tensor", "pipeline", "data", "prefill_context"))
         resources = self.resources
         return Demand(self.total_gpus, self.nodes, resources.strategy, resources.auto_optimize, Given(*sizes))

@@ -29,7 +29,7 @@ def sync(request: SyncRequest, settings: Settings, now: datetime) -> SyncRespons
         spec = InferenceServiceSpec.model_validate(request.parent.spec)
     except ValidationError as error:
         return hold(request, error, now, "Ready", _held_phase(request.parent))
-    observed = parse_observed(request, spec.storage.model_cache)
+    observed = parse_observed(request, spec.storage.model_cache, makes_cache=spec.model.source is not None)
     facts = Facts(_identity(request.parent), spec, observed, settings)
     plan = plan_service(facts)
     children = managed(build_children(plan, facts), request.manages)
