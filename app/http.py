@@ -150,7 +150,7 @@ def _parsed(model: type[Wire], value: Any) -> Wire:
 def _sync(hooks: KindHooks, body: Any, settings: Settings, now: datetime) -> SyncResponse:
     request = _parsed(SyncRequest, body)
     response = hooks.sync(request, settings, now)
-    metrics.DECISIONS.labels(hooks.kind.name, str(response.status.get("phase", "-"))).inc()
+    metrics.DECISIONS.labels(hooks.kind.name.lower(), str(response.status.get("phase", "-"))).inc()
     return response
 
 

@@ -55,17 +55,18 @@ def build_children(plan: Plan, facts: Facts) -> list[Manifest]:
     children = [build(facts) for build in _ALWAYS] + [build(facts) for wanted, build in _OPTIONAL if wanted(facts.spec)]
     if isinstance(plan, Serve):
         return [*children, build_workload(plan, facts), *_autoscaler(facts)]
-    return children + running_workloads(facts)
+    return children + running_workloads(facts, {child["kind"] for child in children})
 
 
-def running_workloads(facts: Facts) -> list[Manifest]:
-    """While something is waited for, what runs goes on running, with its autoscaler."""
+def running_workloads(facts: Facts, built: set[str]) -> list[Manifest]:
+    """While something is waited for, what runs goes on running, with its autoscaler and the cache it mounts; of kinds
+    that are `built` anyway there is no second object."""
     running = [state.applied for state in facts.observed.workloads]
-    return running + [child for child in facts.observed.held if running and _is_autoscaler(child)]
+    kept = _GO_ON_WITH_PODS - built if running else set()
+    return running + [child for child in facts.observed.held if child.get("kind") in kept]
 
 
-def _is_autoscaler(child: Manifest) -> bool:
-    return child.get("kind") == "HorizontalPodAutoscaler"
+_GO_ON_WITH_PODS = {"HorizontalPodAutoscaler", "ModelCache"}
 
 
 def build_workload(plan: Serve, facts: Facts) -> Manifest:

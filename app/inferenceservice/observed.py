@@ -81,8 +81,9 @@ class Observed:
         return next((state for state in self.workloads if state.kind is kind), None)
 
 
-def parse_observed(request: SyncRequest, cache_name: str | None) -> Observed:
-    """The facts of one sync request; `cache_name` is the ModelCache the spec refers to, if any."""
+def parse_observed(request: SyncRequest, cache_name: str | None, makes_cache: bool) -> Observed:
+    """The facts of one sync request; `cache_name` is the ModelCache the spec refers to, if any, and `makes_cache`
+    whether the service makes its own."""
     name = request.parent.name
     deployment = request.child(DEPLOYMENT, deployment_name(name))
     group = request.child(LEADER_WORKER_SET, name)
@@ -96,7 +97,7 @@ def parse_observed(request: SyncRequest, cache_name: str | None) -> Observed:
             )
             if found is not None
         ),
-        cache=_cache(request, cache_name),
+        cache=_cache(request, cache_name, makes_cache),
         distributed_possible=request.manages(LEADER_WORKER_SET),
         load_balancer=_address(service or {}),
         service_exists=service is not None,
@@ -127,9 +128,11 @@ def _failure(conditions: Sequence[Mapping[str, Any]]) -> str:
     return ""
 
 
-def _cache(request: SyncRequest, referenced: str | None) -> CacheState | None:
+def _cache(request: SyncRequest, referenced: str | None, makes_cache: bool) -> CacheState | None:
+    """The cache that the spec means; one that was made for an earlier spec is on its way out."""
     name = referenced or cache_child_name(request.parent.name)
-    found = request.related_object(MODEL_CACHE, name) if referenced else request.child(MODEL_CACHE, name)
+    made = request.child(MODEL_CACHE, name) if makes_cache else None
+    found = request.related_object(MODEL_CACHE, name) if referenced else made
     if found is None:
         return None
     ready = find_condition(mappings_at(found, "status", "conditions"), "Ready")

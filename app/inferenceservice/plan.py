@@ -109,19 +109,27 @@ def plan_service(facts: Facts) -> Plan:
     digest = spec_digest(facts.spec)
     problem = _first(BLOCKERS, facts) or _first(WAITS, facts)
     decision = None if problem else build_decision(facts, digest)
-    warnings = tuple(f"{item.path}: {item.message}" for item in decision.command.findings) if decision else ()
+    warnings = _warnings(facts, decision)
     if current and _still_wanted(current, digest, facts.identity):
         obstacle = problem.message if problem else ""
         return Serve(decision, current, plan_replicas(facts.spec, current), warnings, obstacle)
     if problem:
         return Wait(problem) if _first(BLOCKERS, facts) is None else Blocked(problem)
-    return Serve(decision, None, plan_replicas(facts.spec, current), warnings)
+    replaced = next(iter(facts.observed.workloads), None)
+    return Serve(decision, None, plan_replicas(facts.spec, current, replaced), warnings)
+
+
+def _warnings(facts: Facts, decision: Decision | None) -> tuple[str, ...]:
+    """What does not stop anything, but is not as it was written."""
+    engine = [f"{item.path}: {item.message}" for item in decision.command.findings] if decision else []
+    ignored = facts.spec.autoscaling.enabled and facts.spec.replicas is not None
+    return (*engine, *(["replicas: ignored while autoscaling is enabled"] if ignored else []))
 
 
 def spec_digest(spec: InferenceServiceSpec) -> str:
     """Sixteen hexadecimal digits over the part of the spec that pods depend on; values equal to defaults are left
-    out, so neither an unrelated edit nor a field that a later version adds changes it."""
-    part = spec.model_dump(
+    out and both spellings are one, so neither an unrelated edit nor a field that a later version adds changes it."""
+    part = spec.canonical().model_dump(
         mode="json",
         by_alias=True,
         exclude_defaults=True,
@@ -136,14 +144,19 @@ def _still_wanted(current: WorkloadState, digest: str, identity: Identity) -> bo
     return annotation(current.applied, DIGEST_ANNOTATION) == digest and identity.replan in ("", taken)
 
 
-def plan_replicas(spec: InferenceServiceSpec, current: WorkloadState | None) -> int | None:
+def plan_replicas(
+    spec: InferenceServiceSpec, current: WorkloadState | None, replaced: WorkloadState | None = None
+) -> int | None:
     """Groups to ask for. Once a number was applied it must be echoed under an autoscaler: a field that was applied
-    and is left out goes back to its default, 1."""
-    if spec.autoscaling.enabled:
-        return current.asked if current and current.replicas_applied else None
+    and is left out goes back to its default, 1. At 0 an autoscaler does nothing, so it starts from its minimum.
+    A workload of another kind takes over the number of the one it replaces."""
+    scaling = spec.autoscaling
+    if scaling.enabled:
+        return (current.asked or scaling.min_replicas) if current and current.replicas_applied else None
     if spec.replicas is not None:
         return spec.replicas
-    return current.asked if current else 1
+    before = current or replaced
+    return before.asked if before else 1
 
 
 def build_decision(facts: Facts, digest: str) -> Decision:
@@ -168,7 +181,7 @@ def launch_mode(spec: InferenceServiceSpec) -> LaunchMode:
         return LaunchMode.SINGLE
     if spec.distributed.mpi.enabled:
         return LaunchMode.MPI
-    return LaunchMode.RAY if spec.engine_args.get("distributed_executor_backend") == "ray" else LaunchMode.NATIVE
+    return LaunchMode.RAY if spec.uses_ray else LaunchMode.NATIVE
 
 
 def _command(facts: Facts, shape: Shape) -> CommandLine:
@@ -230,7 +243,7 @@ def shape_impossible(facts: Facts) -> Finding | None:
 
 def launch_contradiction(facts: Facts) -> Finding | None:
     """mpirun and Ray both want to be the launcher; Ray needs a group."""
-    ray = facts.spec.engine_args.get("distributed_executor_backend") == "ray"
+    ray = facts.spec.uses_ray
     if ray and facts.spec.distributed.mpi.enabled:
         return _configuration(
             "distributed.mpi.enabled and engineArgs.distributed_executor_backend ray both say how the group is "

@@ -20,6 +20,12 @@ from app.vllm.command import Precision
 Port = Annotated[int, Field(ge=1, le=65535)]
 GROUP_SIZE_LIMIT = 256
 
+_NAME, _BUCKET, _REST = "[A-Za-z0-9][A-Za-z0-9._-]*", "[A-Za-z0-9][A-Za-z0-9._-]{2,221}", r"[^\s]+"
+SOURCE_PATTERN = (
+    rf"^(huggingface://{_NAME}(/{_NAME})?(@{_REST})?|s3://{_BUCKET}/{_REST}|gs://{_BUCKET}(/[^\s]*)?|https?://{_REST})$"
+)
+"""What a ModelCache made of it accepts: a repository of one or two names, a bucket with a key, ..."""
+
 
 class Sharing(StrEnum):
     SHARED = "shared"
@@ -38,7 +44,7 @@ class ModelSpec(Model):
     name: Annotated[str, Field(min_length=1, max_length=253, pattern=r"^[A-Za-z0-9][A-Za-z0-9._/:@-]*$")] = Field(
         description="Name under which the model is served. Without a cache or source it is also the Hugging Face id."
     )
-    source: Annotated[str, Field(max_length=2048, pattern=r"^(huggingface|s3|gs|http|https)://.+$")] | None = Field(
+    source: Annotated[str, Field(max_length=2048, pattern=SOURCE_PATTERN)] | None = Field(
         None,
         description="Where the weights come from: huggingface://org/model[@revision], s3://bucket/prefix, "
         "gs://bucket/prefix or http(s)://... A ModelCache <name>-model is made for it.",
@@ -276,6 +282,16 @@ class InferenceServiceSpec(Model):
         group = self.distributed
         return (group.size or 1 + (group.worker_replicas or 0)) if group.enabled else 1
 
+    def canonical(self) -> InferenceServiceSpec:
+        """The same meaning in the first spelling, so that respelling a spec is no edit of it."""
+        group, resources = self.distributed, self.resources
+        first = resources.model_copy(
+            update={"total_gpus": self.total_gpus, "sharing": self.sharing, "gpu": GPUSpec()},
+        )
+        size = {"size": self.nodes} if group.enabled else {}
+        whole = group.model_copy(update={"leader_replicas": None, "worker_replicas": None} | size)
+        return self.model_copy(update={"resources": first, "distributed": whole})
+
     @property
     def sharing(self) -> Sharing | None:
         return self.resources.sharing or self.resources.gpu.strategy
@@ -286,8 +302,17 @@ class InferenceServiceSpec(Model):
         return self.vllm.engine_args.model_dump(exclude_none=True)
 
     @property
+    def uses_ray(self) -> bool:
+        return bool(self._arguments.get("distributed_executor_backend") == "ray")
+
+    @property
+    def _arguments(self) -> dict[str, Any]:
+        """What the user gave by the arguments' own names, as far as this package reads them."""
+        return {name.lstrip("-").replace("-", "_"): value for name, value in self.engine_args.items()}
+
+    @property
     def demand(self) -> Demand:
-        args = {name.replace("-", "_"): value for name, value in self.engine_args.items()}
+        args = self._arguments
         sizes = (_size(args.get(f"{axis}_parallel_size")) for axis in ("tensor", "pipeline", "data", "prefill_context"))
         resources = self.resources
         return Demand(self.total_gpus, self.nodes, resources.strategy, resources.auto_optimize, Given(*sizes))

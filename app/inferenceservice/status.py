@@ -111,9 +111,9 @@ def find_progress(plan: Plan, facts: Facts) -> Progress:
 def build_status(plan: Plan, facts: Facts, conflict: Condition) -> tuple[dict[str, Any], list[Condition]]:
     """Status without conditions, and the conditions without their times."""
     progress = find_progress(plan, facts)
-    missing = conflict.reason is Reason.CHILD_MISSING
+    missing = conflict if conflict.status is Status.TRUE else None
     conditions = [
-        ready_condition(plan, facts, progress, conflict.message if missing else ""),
+        ready_condition(plan, facts, progress, missing),
         model_condition(plan, facts, progress),
         gpu_condition(plan, facts, progress),
         service_condition(facts, progress),
@@ -122,7 +122,7 @@ def build_status(plan: Plan, facts: Facts, conflict: Condition) -> tuple[dict[st
         conflict,
     ]
     status: dict[str, Any] = {
-        "phase": find_phase(plan, progress),
+        "phase": find_phase(plan, progress, missing is not None),
         "replicas": progress.running,
         "readyReplicas": progress.ready,
         "selector": f"{SERVICE_LABEL}={facts.identity.name},{ROLE_LABEL}={LEADER}",
@@ -132,13 +132,15 @@ def build_status(plan: Plan, facts: Facts, conflict: Condition) -> tuple[dict[st
     return {**status, **_allocation(facts), **_distributed(facts, progress)}, conditions
 
 
-def find_phase(plan: Plan, progress: Progress) -> str:
-    """One word for the first column."""
+def find_phase(plan: Plan, progress: Progress, missing: bool) -> str:
+    """One word for the first column; `missing` when a child does not appear."""
     finding = _finding(plan)
     if progress.serving:
-        return "Degraded" if finding else "Ready"
+        return "Degraded" if finding or missing else "Ready"
     if finding:
         return "Failed" if isinstance(plan, Blocked) or finding.reason is Reason.FAILED else "Pending"
+    if missing:
+        return "Failed"
     if progress.asked == 0:
         return "Pending"
     return "Failed" if progress.failure else "Starting"
@@ -148,14 +150,14 @@ def _finding(plan: Plan) -> Finding | None:
     return plan.finding if isinstance(plan, Wait | Blocked) else None
 
 
-def ready_condition(plan: Plan, facts: Facts, progress: Progress, missing: str) -> Condition:
+def ready_condition(plan: Plan, facts: Facts, progress: Progress, missing: Condition | None) -> Condition:
     """The headline. A broken edit makes it False even while the previous spec goes on serving: the message says so."""
     finding = _finding(plan)
     if finding:
         kept = f"; what ran before goes on: {progress.counts}" if facts.observed.workloads else ""
         return _condition("Ready", Status.FALSE, finding.reason, f"{finding.message}{kept} [{finding.error}]")
     if missing:
-        return _condition("Ready", Status.FALSE, Reason.CHILD_MISSING, missing)
+        return _condition("Ready", Status.FALSE, missing.reason, missing.message)
     if progress.serving:
         message = f"Inference service is ready and accepting requests: {progress.counts}"
         return _condition("Ready", Status.TRUE, Reason.INFERENCE_READY, f"{message}{_notes(plan)}")
