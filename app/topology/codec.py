@@ -51,7 +51,7 @@ def _dataclass(kind: type[T], raw: object) -> T:
 def _value(hint: Any, item: Field[Any], raw: object) -> object:
     if isinstance(hint, UnionType):
         hint = get_args(hint)[0]
-    if is_dataclass(hint):
+    if isinstance(hint, type) and is_dataclass(hint):
         return _dataclass(hint, raw)
     if get_origin(hint) is tuple:
         return _tuple(get_args(hint)[0], raw)
@@ -66,7 +66,7 @@ def _tuple(hint: type, raw: object) -> tuple[object, ...]:
 
 
 def _scalar(hint: type, raw: object, least: int) -> object:
-    if type(raw) is not hint or (hint is int and int(str(raw)) < least):
+    if type(raw) is not hint or (type(raw) is int and raw < least):
         raise _UnreadableError(f"{raw!r} is no {hint.__name__} of at least {least}")
     return raw
 

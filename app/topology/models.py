@@ -77,8 +77,8 @@ class Experts:
 class Quantization:
     """How the checkpoint stores the weights of linear layers."""
 
-    method: str
-    """vLLM's name: fp8, mxfp4, awq, gptq, compressed-tensors, ..."""
+    format: str
+    """Number format, whatever tool wrote it: fp8, mxfp4, mxfp8, int8, int4."""
     bits: int
     block: tuple[int, ...] = ()
     """Weights that share a scale: (128, 128) a block, (32,) a group along the row, () a whole row or tensor."""

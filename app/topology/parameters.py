@@ -60,7 +60,7 @@ class LayerKind:
 
 @cache
 def layer_kinds(model: ModelFacts) -> tuple[LayerKind, ...]:
-    """The layers from first to last; full attention is spread evenly among the special layers, the last of each turn."""
+    """The layers from first to last; full attention is spread evenly and ends each turn of special layers."""
     return tuple(LayerKind(_attention(model, index), _has_experts(model, index)) for index in range(model.layers))
 
 

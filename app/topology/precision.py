@@ -45,7 +45,7 @@ def weight_bits(part: Part, quantization: Quantization | None, precision: Precis
 
 def quantized_bits(quantization: Quantization) -> Fraction:
     """Bits of a quantised weight and its share of the scale; a scale for a whole row or tensor counts as nothing."""
-    scale = Fraction(_scale_bits(quantization.method), prod(quantization.block)) if quantization.block else 0
+    scale = Fraction(_scale_bits(quantization.format), prod(quantization.block)) if quantization.block else 0
     return quantization.bits + Fraction(scale)
 
 
@@ -58,7 +58,7 @@ def _activation_bits(precision: Precision | None) -> int:
     return 32 if precision is Precision.FP32 else 16
 
 
-def _scale_bits(method: str) -> int:
-    if "mx" in method:
+def _scale_bits(number_format: str) -> int:
+    if number_format.startswith("mx"):
         return 8
-    return 32 if "fp8" in method else 16
+    return 32 if number_format == "fp8" else 16
