@@ -10,26 +10,15 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from enum import StrEnum
 from typing import Any
 
+from app.topology.precision import Precision
 from app.vllm.arguments import PATH, SIZES, Given, check, check_names, resolve
 from app.vllm.environment import build_environment
 from app.vllm.finding import Finding, Severity, error, warning
 from app.vllm.values import Tokens, compact, flag
 
 __all__ = ["CommandLine", "EngineSpec", "Finding", "Precision", "Severity", "Shape", "build_command_line"]
-
-
-class Precision(StrEnum):
-    """Number format of the weights, as the specification names it."""
-
-    FP16 = "fp16"
-    FP32 = "fp32"
-    BF16 = "bf16"
-    FP8 = "fp8"
-    INT8 = "int8"
-    INT4 = "int4"
 
 
 @dataclass(frozen=True)
