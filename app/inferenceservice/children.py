@@ -24,9 +24,10 @@ from kubernetes.client.models.v2_metric_spec import V2MetricSpec
 from kubernetes.client.models.v2_metric_target import V2MetricTarget
 from kubernetes.client.models.v2_resource_metric_source import V2ResourceMetricSource
 
+from app.inferenceservice.facts import Facts, Identity
 from app.inferenceservice.names import deployment_name
 from app.inferenceservice.observed import WorkloadKind, WorkloadState
-from app.inferenceservice.plan import Blocked, Decision, Facts, Identity, Plan, Serve
+from app.inferenceservice.plan import Blocked, Decision, Plan, Serve
 from app.inferenceservice.pods import leader_template, pod_labels, worker_template
 from app.inferenceservice.source import build_cache
 from app.inferenceservice.spec import InferenceServiceSpec

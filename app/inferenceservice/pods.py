@@ -33,7 +33,8 @@ from kubernetes.client.models.v1_volume import V1Volume
 from kubernetes.client.models.v1_volume_mount import V1VolumeMount
 
 from app.inferenceservice import contract
-from app.inferenceservice.plan import Decision, Identity
+from app.inferenceservice.facts import Identity
+from app.inferenceservice.plan import Decision
 from app.inferenceservice.spec import InferenceServiceSpec
 from app.kube.duration import whole_seconds
 from app.kube.names import LEADER, ROLE_LABEL, SERVICE_LABEL, WORKER, standard_labels

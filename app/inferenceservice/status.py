@@ -13,8 +13,9 @@ from typing import Any
 from pydantic import Field
 
 from app.crd import ConditionList, Model
+from app.inferenceservice.facts import Facts
 from app.inferenceservice.observed import WorkloadKind, WorkloadState
-from app.inferenceservice.plan import Blocked, Facts, Plan, Serve, Wait
+from app.inferenceservice.plan import Blocked, Plan, Serve, Wait
 from app.inferenceservice.spec import ServiceType, Sharing
 from app.inferenceservice.update import update_condition
 from app.kube.conditions import Condition, ErrorClass, Finding, Reason, Status

@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from app.inferenceservice.children import new_workload
-from app.inferenceservice.plan import Facts, Plan, Serve
+from app.inferenceservice.facts import Facts
+from app.inferenceservice.plan import Plan, Serve
 from app.kube.conditions import Condition, Reason, Status
 from app.kube.manifest import differences
 from app.kube.names import REPLAN_ANNOTATION

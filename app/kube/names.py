@@ -21,6 +21,9 @@ REFRESH_ANNOTATION = "inference.ai/refresh"
 PROGRESS_ANNOTATION = "inference.ai/download-progress"
 SIZE_ANNOTATION = "inference.ai/size-on-disk"
 
+PLACEMENT_GATE = "inference.ai/placement"
+"""Scheduling gate of pods that wait for the agent to give them their node."""
+
 LEADER = "leader"
 WORKER = "worker"
 
