@@ -1,4 +1,7 @@
-"""The kinds this operator serves: their CRDs and hooks, listed once."""
+"""The kinds this operator serves: their CRDs and hooks, listed once.
+
+HOOKS and DECORATORS share one namespace: the last part of their URLs.
+"""
 
 from __future__ import annotations
 
@@ -6,11 +9,11 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import NamedTuple, Protocol
 
-from app import inferenceendpoint, inferenceservice, modelcache
+from app import gpunode, inferenceendpoint, inferenceservice, modelcache
 from app.crd import Kind
 from app.gpupool import spec as gpupool
-from app.gpus import allocation, node, request
-from app.hook import CustomizeResponse, Parent, SyncRequest, SyncResponse
+from app.gpus import allocation, request
+from app.hook import CustomizeResponse, DecorateRequest, DecorateResponse, Parent, SyncRequest, SyncResponse
 from app.settings import Settings
 
 
@@ -26,6 +29,10 @@ class Finalize(Protocol):
     def __call__(self, request: SyncRequest) -> SyncResponse: ...
 
 
+class Decorate(Protocol):
+    def __call__(self, request: DecorateRequest, settings: Settings) -> DecorateResponse: ...
+
+
 class KindHooks(NamedTuple):
     """A kind and its three hooks, all pure functions."""
 
@@ -33,6 +40,13 @@ class KindHooks(NamedTuple):
     sync: Sync
     customize: Customize
     finalize: Finalize
+
+
+class Decorator(NamedTuple):
+    """A kind that is attached to objects of others, and its one hook, a pure function."""
+
+    kind: Kind
+    sync: Decorate
 
 
 _ALL = (
@@ -47,10 +61,11 @@ _ALL = (
 )
 
 HOOKS: Mapping[str, KindHooks] = {hooks.kind.name.lower(): hooks for hooks in _ALL}
+DECORATORS: Mapping[str, Decorator] = {"gpunode": Decorator(gpunode.KIND, gpunode.sync)}
 KINDS: tuple[Kind, ...] = (
     *(hooks.kind for hooks in _ALL),
     gpupool.KIND,
-    node.KIND,
+    *(decorator.kind for decorator in DECORATORS.values()),
     request.KIND,
     allocation.KIND,
 )

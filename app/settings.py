@@ -45,8 +45,20 @@ class Settings(BaseSettings):
         "out. The default is that of vLLM's ROCm image.",
     )
     node_selector: Annotated[dict[str, str], NoDecode] = Field(
-        default_factory=dict, description='Labels a GPU node must have, for example "accelerator=amd-gpu".'
+        default_factory=dict,
+        description='Labels a GPU node must have, for example "accelerator=amd-gpu". Nodes that have them all are '
+        "taken for GPU nodes, also where nothing else tells so.",
     )
+    declared_product_label: str = Field(
+        "inference.ai/gpu-declared-product",
+        description="Label by which an administrator tells the product of nodes that AMD's node labeller does not "
+        'label, for example "MI300X".',
+    )
+    zone_label: str = Field("topology.kubernetes.io/zone", description="Label of a node's zone.")
+    block_label: str = Field(
+        "cloud.provider.com/topology-block", description="Label of a node's block: racks that share a fast network."
+    )
+    rack_label: str = Field("cloud.provider.com/topology-rack", description="Label of a node's rack.")
     tolerations: tuple[Toleration, ...] = Field(
         (Toleration(key="amd.com/gpu"),), description="Tolerations of GPU pods, as a JSON list."
     )

@@ -131,7 +131,11 @@ class Cluster:
 
     def add_nodes(self, count: int, *, first: int = 0, prefix: str = "mi300x", gpus: int = 8) -> None:
         """Create fake nodes `<prefix>-<first>`... and wait until all are Ready."""
-        fresh = [build_node(index, prefix=prefix, gpus=gpus) for index in range(first, first + count)]
+        self.create_nodes(build_node(index, prefix=prefix, gpus=gpus) for index in range(first, first + count))
+
+    def create_nodes(self, nodes: Iterable[Object]) -> None:
+        """Create nodes made by `build_node` and wait until all are Ready."""
+        fresh = list(nodes)
         for node in fresh:
             self.api.create(self.api.resource("v1", kind="Node"), node)
         for node in fresh:

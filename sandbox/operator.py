@@ -57,7 +57,7 @@ def crds() -> list[Object]:
 
 
 def controllers(lws: bool) -> list[Object]:
-    """The CompositeControllers, with the component for LeaderWorkerSet when the cluster has it."""
+    """The controllers, with the component for LeaderWorkerSet when the cluster has it."""
     found = read_objects(CONTROLLERS)
     if lws:
         additions = yaml.safe_load((CONTROLLERS / "lws" / "leaderworkersets.yaml").read_text())

@@ -12,7 +12,12 @@ from app.crd import Column, Kind, Model, Time
 PRODUCT_LABEL = "inference.ai/gpu-product"
 """Label on Nodes: key of the accelerator catalogue, for example MI300X; pods select it."""
 PARTITION_LABEL = "inference.ai/gpu-partition"
-"""Label on Nodes: partition mode of their GPUs, for example cpx_nps4."""
+"""Label on Nodes: partition mode of their GPUs, for example cpx_nps4; absent where several, or none is told."""
+UNKNOWN_PARTITION = "unknown"
+"""Value of that label, and mode of a resource, where the signs of partitioning contradict each other."""
+
+
+Effect = Literal["NoSchedule", "PreferNoSchedule", "NoExecute"]
 
 
 class Source(StrEnum):
@@ -29,7 +34,7 @@ class Taint(Model):
 
     key: str = Field(description="Key.")
     value: str | None = Field(None, description="Value.")
-    effect: Literal["NoSchedule", "PreferNoSchedule", "NoExecute"] = Field(description="Effect.")
+    effect: Effect = Field(description="Effect.")
 
 
 class Resource(Model):
@@ -38,7 +43,9 @@ class Resource(Model):
     name: str = Field(description="Resource name, for example amd.com/gpu or amd.com/cpx_nps4.")
     gpus: int = Field(ge=0, description="Allocatable GPUs, or partitions of GPUs; unhealthy ones are not among them.")
     capacity: int = Field(ge=0, description="GPUs that the device plugin found, unhealthy ones too.")
-    partition: str | None = Field(None, description="Partition mode, for example spx_nps1; absent: not told.")
+    partition: str | None = Field(
+        None, description="Partition mode, for example spx_nps1; absent: not told; unknown: the signs contradict."
+    )
     memory_bytes: int | None = Field(None, ge=0, description="Memory of one GPU or partition in bytes.")
 
 

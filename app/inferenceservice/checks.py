@@ -1,6 +1,6 @@
 """What stands against serving: small checks, each Facts -> Finding | None, in the order in which they are told.
 
-BLOCKERS need an edit, or another cluster; WAITS end by themselves.
+BLOCKERS need an edit, or another cluster; PREREQUISITES come by themselves, and then the GPUs are asked for.
 """
 
 from __future__ import annotations
@@ -126,4 +126,4 @@ BLOCKERS: tuple[Check, ...] = (
     arguments_wrong,
     model_unfit,
 )
-WAITS: tuple[Check, ...] = (cache_missing, cache_not_ready, gpus_missing)
+PREREQUISITES: tuple[Check, ...] = (cache_missing, cache_not_ready)

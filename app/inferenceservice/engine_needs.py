@@ -18,12 +18,11 @@ _POWERS = {"": 0, "k": 1, "m": 2, "g": 3, "t": 4}
 def engine_needs(spec: InferenceServiceSpec) -> Needs:
     """The needs of a spec; engineArgs win over the simple fields, as they do on the command line."""
     arguments = spec.known_arguments
-    utilization = arguments.get("gpu_memory_utilization")
     return Needs(
         precision=_precision(spec, arguments),
         max_model_len=parse_size(arguments.get("max_model_len")) or spec.model.max_tokens,
         kv_cache_dtype=str(arguments.get("kv_cache_dtype", "auto")),
-        gpu_memory_utilization=float(utilization) if _is_share(utilization) else _UTILIZATION,
+        gpu_memory_utilization=_share(arguments.get("gpu_memory_utilization")) or _UTILIZATION,
         max_num_batched_tokens=parse_size(arguments.get("max_num_batched_tokens")),
         expert_parallel=_switch(arguments.get("enable_expert_parallel")),
     )
@@ -44,8 +43,9 @@ def _precision(spec: InferenceServiceSpec, arguments: dict[str, Any]) -> Precisi
     return Precision.FP32 if arguments.get("dtype") in ("float32", "float") else spec.model.precision
 
 
-def _is_share(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and 0 < value <= 1
+def _share(value: Any) -> float | None:
+    number = isinstance(value, int | float) and not isinstance(value, bool)
+    return float(value) if number and 0 < value <= 1 else None
 
 
 def _switch(value: Any) -> bool | None:

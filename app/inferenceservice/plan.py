@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 import orjson
 
-from app.inferenceservice.checks import BLOCKERS, WAITS, first_finding
+from app.inferenceservice.checks import BLOCKERS, PREREQUISITES, first_finding, gpus_missing
 from app.inferenceservice.contract import MODEL_STORE, LaunchMode
 from app.inferenceservice.engine import command_line, launch_mode
 from app.inferenceservice.facts import Facts, Identity
@@ -41,6 +41,9 @@ class Decision:
     """Folder of the model under the volume."""
     sharing: Sharing
     digest: str
+    """Of the spec."""
+    request: str
+    """Digest of the GPURequest."""
 
     @property
     def shape(self) -> Shape:
@@ -65,6 +68,9 @@ class Wait:
     """A prerequisite is missing. What runs already stays."""
 
     finding: Finding
+    replicas: int | None
+    asks: bool
+    """Only the GPUs are missing, so the pool is asked for them."""
 
 
 @dataclass(frozen=True)
@@ -82,16 +88,19 @@ def plan_service(facts: Facts) -> Plan:
     current = facts.observed.workload(facts.kind)
     digest = spec_digest(facts.spec)
     blocked = first_finding(BLOCKERS, facts)
-    problem = blocked or first_finding(WAITS, facts)
+    missing = blocked or first_finding(PREREQUISITES, facts)
+    problem = missing or gpus_missing(facts)
     decision = None if problem else build_decision(facts, digest)
     warnings = _warnings(facts, decision)
     if current and _still_wanted(current, digest, facts.identity):
         obstacle = problem.message if problem else ""
         return Serve(decision, current, plan_replicas(facts.spec, current), warnings, obstacle)
+    if blocked:
+        return Blocked(blocked)
+    replicas = plan_replicas(facts.spec, current, next(iter(facts.observed.workloads), None))
     if problem:
-        return Blocked(problem) if blocked else Wait(problem)
-    replaced = next(iter(facts.observed.workloads), None)
-    return Serve(decision, None, plan_replicas(facts.spec, current, replaced), warnings)
+        return Wait(problem, replicas, asks=not missing)
+    return Serve(decision, None, replicas, warnings)
 
 
 def _warnings(facts: Facts, decision: Decision | None) -> tuple[str, ...]:
@@ -154,4 +163,5 @@ def build_decision(facts: Facts, digest: str) -> Decision:
         path=f"{MODEL_STORE}/{cache.path}" if cache else "",
         sharing=facts.spec.sharing or Sharing(facts.settings.sharing),
         digest=digest,
+        request=facts.need.digest if facts.need else "",
     )

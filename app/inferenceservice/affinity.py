@@ -1,0 +1,78 @@
+"""Where pods may run, as far as their template may say it: constants of the decision, never a node's name.
+
+- product and partition mode of the GPUs that the memory was planned for, by the labels that GPUNodes' decorator writes
+- exclusive: no other service's pod on the node, in any namespace. Kubernetes holds such a rule against pods that come
+  later too, so others need no rule of their own. Foreign pods are not kept off by it.
+- static: one pod of a group on each node
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from kubernetes.client.models.v1_affinity import V1Affinity
+from kubernetes.client.models.v1_label_selector import V1LabelSelector
+from kubernetes.client.models.v1_label_selector_requirement import V1LabelSelectorRequirement
+from kubernetes.client.models.v1_node_affinity import V1NodeAffinity
+from kubernetes.client.models.v1_node_selector import V1NodeSelector
+from kubernetes.client.models.v1_node_selector_requirement import V1NodeSelectorRequirement
+from kubernetes.client.models.v1_node_selector_term import V1NodeSelectorTerm
+from kubernetes.client.models.v1_pod_affinity_term import V1PodAffinityTerm
+from kubernetes.client.models.v1_pod_anti_affinity import V1PodAntiAffinity
+
+from app.gpus.node import PARTITION_LABEL, PRODUCT_LABEL
+from app.inferenceservice.facts import Identity
+from app.inferenceservice.grant import Grant
+from app.inferenceservice.spec import InferenceServiceSpec, Sharing
+from app.kube.names import SERVICE_LABEL
+from app.topology.parallelism import Strategy
+
+HOST = "kubernetes.io/hostname"
+GROUP_KEY = "leaderworkerset.sigs.k8s.io/group-key"
+_WHOLE = ["spx_nps1", "spx_nps2", "spx_nps4"]
+
+
+def build_affinity(identity: Identity, spec: InferenceServiceSpec, grant: Grant, sharing: Sharing) -> V1Affinity | None:
+    """The affinity of every pod of a service, None when nothing is asked."""
+    terms = list(_anti_affinity_terms(identity, spec, sharing))
+    nodes = _node_affinity(spec, grant)
+    if not terms and nodes is None:
+        return None
+    apart = V1PodAntiAffinity(required_during_scheduling_ignored_during_execution=terms) if terms else None
+    return V1Affinity(node_affinity=nodes, pod_anti_affinity=apart)
+
+
+def _anti_affinity_terms(
+    identity: Identity, spec: InferenceServiceSpec, sharing: Sharing
+) -> Iterator[V1PodAffinityTerm]:
+    if sharing is Sharing.EXCLUSIVE:
+        anybody = V1LabelSelectorRequirement(key=SERVICE_LABEL, operator="Exists")
+        yield V1PodAffinityTerm(
+            topology_key=HOST,
+            label_selector=V1LabelSelector(match_expressions=[anybody]),
+            namespace_selector=V1LabelSelector(),
+        )
+    elif spec.resources.strategy is Strategy.STATIC and spec.nodes > 1:
+        ours = V1LabelSelector(match_labels={SERVICE_LABEL: identity.name})
+        yield V1PodAffinityTerm(topology_key=HOST, label_selector=ours, match_label_keys=[GROUP_KEY])
+
+
+def _node_affinity(spec: InferenceServiceSpec, grant: Grant) -> V1NodeAffinity | None:
+    if not grant.product:
+        return None
+    terms = [V1NodeSelectorTerm(match_expressions=wanted) for wanted in _alternatives(spec, grant.product)]
+    return V1NodeAffinity(required_during_scheduling_ignored_during_execution=V1NodeSelector(node_selector_terms=terms))
+
+
+def _alternatives(spec: InferenceServiceSpec, product: str) -> list[list[V1NodeSelectorRequirement]]:
+    """A resource name such as amd.com/cpx_nps4 tells the mode by itself; else the node's label must, and a node that
+    has none offers whole GPUs."""
+    mode = spec.partition
+    board = product.removesuffix(f"-{mode.upper().replace('_', '-')}") if mode else product
+    same_product = V1NodeSelectorRequirement(key=PRODUCT_LABEL, operator="In", values=[board])
+    if mode and not spec.resources.gpu.partition:
+        return [[same_product]]
+    modes = [mode] if mode else _WHOLE
+    labelled = [same_product, V1NodeSelectorRequirement(key=PARTITION_LABEL, operator="In", values=modes)]
+    unlabelled = [same_product, V1NodeSelectorRequirement(key=PARTITION_LABEL, operator="DoesNotExist")]
+    return [labelled] if mode else [labelled, unlabelled]
