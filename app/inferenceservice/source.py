@@ -1,6 +1,6 @@
 """spec.model.source -> the ModelCache that fetches it.
 
-huggingface://org/model[@revision]    s3://bucket[/key]    gs://bucket[/prefix]    http(s)://host/path
+huggingface://org/model[@revision]    s3://bucket/key    gs://bucket[/prefix]    http(s)://host/path
 """
 
 from __future__ import annotations
