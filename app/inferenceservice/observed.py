@@ -48,9 +48,11 @@ class WorkloadState:
 
 @dataclass(frozen=True)
 class CacheState:
-    """What a ModelCache tells in its status."""
+    """What a ModelCache tells in its status, and the part of its spec that is the operator's choice."""
 
     name: str
+    size: str
+    storage_class: str
     phase: str
     progress: int | None
     usable: bool
@@ -140,6 +142,8 @@ def _cache(request: SyncRequest, referenced: str | None, makes_cache: bool) -> C
     path = text_at(found, "status", "path")
     return CacheState(
         name=name,
+        size=text_at(found, "spec", "size"),
+        storage_class=text_at(found, "spec", "storageClass"),
         phase=text_at(found, "status", "phase") or "Pending",
         progress=progress if isinstance(progress, int) else None,
         usable=ready.get("status") == "True" and bool(path),

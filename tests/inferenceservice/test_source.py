@@ -13,6 +13,7 @@ from pydantic import TypeAdapter, ValidationError
 from app.inferenceservice.spec import InferenceServiceSpec, ModelSpec
 from app.modelcache.spec import ModelCacheSpec
 from app.settings import Settings
+from tests.calls import stored
 from tests.golden.schemas import problems
 from tests.inferenceservice.service import call, spec
 
@@ -98,3 +99,24 @@ def test_size_and_class_of_the_cache_are_the_operators() -> None:
     found = cache_spec("gs://my-models", settings=settings)
     assert (found["size"], found["storageClass"]) == ("1Ti", "fast")
     assert "storageClass" not in cache_spec("gs://my-models")
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        pytest.param(Settings(cache_size="1Ti"), id="a larger size"),
+        pytest.param(Settings(cache_size="1Gi"), id="a smaller size"),
+        pytest.param(Settings(storage_class="slow"), id="another class"),
+        pytest.param(Settings(), id="no class"),
+    ],
+)
+def test_other_settings_leave_a_cache_that_is_there_as_it_is(settings: Settings) -> None:
+    given = spec(model={"name": "m", "source": "gs://my-models"})
+    made = call(given, settings=Settings(cache_size="50Gi", storage_class="fast")).child("ModelCache")
+    assert call(given, settings=settings, children=[stored(made)]).child("ModelCache") == made
+
+
+def test_a_cache_that_somebody_grew_stays_grown() -> None:
+    given = spec(model={"name": "m", "source": "gs://my-models"})
+    grown = stored(call(given).child("ModelCache"), size="2Ti")
+    assert call(given, children=[grown]).child("ModelCache")["spec"]["size"] == "2Ti"
