@@ -240,7 +240,8 @@ def _internal_url(facts: Facts) -> str:
 
 def _endpoints(facts: Facts) -> dict[str, str]:
     ingress, balancer = facts.spec.networking.ingress, facts.observed.load_balancer
-    external = f"http://{balancer}:{facts.spec.networking.ports.http}" if balancer else ""
+    host = f"[{balancer}]" if ":" in balancer else balancer
+    external = f"http://{host}:{facts.spec.networking.ports.http}" if balancer else ""
     if ingress.enabled:
         external = ingress.url
     return {"internal": _internal_url(facts)} | ({"external": external} if external else {})
