@@ -24,6 +24,7 @@ from kubernetes.client.models.v2_metric_spec import V2MetricSpec
 from kubernetes.client.models.v2_metric_target import V2MetricTarget
 from kubernetes.client.models.v2_resource_metric_source import V2ResourceMetricSource
 
+from app.inferenceservice.contract import HTTP_PORT
 from app.inferenceservice.names import deployment_name
 from app.inferenceservice.observed import WorkloadKind, WorkloadState
 from app.inferenceservice.plan import Blocked, Decision, Facts, Identity, Plan, Serve
@@ -220,13 +221,13 @@ def _port(name: str, number: int) -> V1ServicePort:
 
 
 def _scrape_annotations(spec: InferenceServiceSpec) -> dict[str, str] | None:
-    """On the Service, not on pods: switching monitoring restarts nothing."""
+    """On the Service, not on pods: switching monitoring restarts nothing. The port is the pods' own, because by this
+    convention Prometheus scrapes the addresses behind the Service."""
     if not spec.monitoring.enabled:
         return None
-    prometheus = spec.monitoring.prometheus
     return {
-        "prometheus.io/path": prometheus.path,
-        "prometheus.io/port": str(prometheus.port),
+        "prometheus.io/path": spec.monitoring.prometheus.path,
+        "prometheus.io/port": str(HTTP_PORT),
         "prometheus.io/scrape": "true",
     }
 

@@ -8,7 +8,7 @@ import pytest
 
 from app.kube.manifest import Manifest
 from tests.calls import Answer, stored
-from tests.inferenceservice.service import DISTRIBUTED, call, spec, workload
+from tests.inferenceservice.service import DISTRIBUTED, call, container, spec, workload
 
 INGRESS = {"enabled": True, "host": "a.example"}
 TLS = {"enabled": True, "secretName": "a-tls"}
@@ -63,6 +63,16 @@ def test_only_leaders_take_requests(kind: dict[str, Any]) -> None:
 @pytest.mark.parametrize("kind", ["ClusterIP", "NodePort", "LoadBalancer"])
 def test_the_service_has_the_type_asked_for(kind: str) -> None:
     assert call(networked(serviceType=kind)).child("Service")["spec"]["type"] == kind
+
+
+def test_the_scrape_annotations_name_the_port_of_the_pods() -> None:
+    """Prometheus scrapes the addresses behind a Service, at the port of the annotation: 9090 is no port of theirs."""
+    answer = call(spec(monitoring={"prometheus": {"port": 9090}}))
+    assert answer.child("Service")["metadata"]["annotations"].items() >= {
+        ("prometheus.io/scrape", "true"),
+        ("prometheus.io/path", "/metrics"),
+        ("prometheus.io/port", str(container(answer)["ports"][0]["containerPort"])),
+    }
 
 
 def test_without_monitoring_nothing_is_scraped() -> None:
