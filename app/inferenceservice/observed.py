@@ -31,6 +31,8 @@ class WorkloadState:
     """The observed Deployment or LeaderWorkerSet; numbers count groups."""
 
     kind: WorkloadKind
+    size: int
+    """Pods of one group."""
     applied: Manifest
     """As last applied: answering it changes nothing."""
     asked: int
@@ -111,6 +113,7 @@ def _workload(kind: WorkloadKind, observed: Manifest) -> WorkloadState:
     asked = value_at(observed, "spec", "replicas")
     return WorkloadState(
         kind=kind,
+        size=count_at(observed, "spec", "leaderWorkerTemplate", "size") or 1,
         applied=last_applied(observed),
         asked=asked if isinstance(asked, int) else 1,
         running=count_at(observed, "status", "replicas"),

@@ -15,7 +15,7 @@ from app.inferenceservice.plan import Blocked, Facts, Identity, Wait, plan_servi
 from app.inferenceservice.spec import InferenceServiceSpec
 from app.inferenceservice.status import build_status
 from app.kube.conditions import with_times
-from app.kube.conflict import conflict_condition, managed
+from app.kube.conflict import conflict_condition, managed, unmanaged_finding
 from app.kube.lenient import count_at, text_at
 from app.kube.names import REPLAN_ANNOTATION
 from app.settings import Settings
@@ -32,9 +32,10 @@ def sync(request: SyncRequest, settings: Settings, now: datetime) -> SyncRespons
     observed = parse_observed(request, spec.storage.model_cache, makes_cache=spec.model.source is not None)
     facts = Facts(_identity(request.parent), spec, observed, settings)
     plan = plan_service(facts)
-    children = managed(build_children(plan, facts), request.manages)
+    wanted = build_children(plan, facts)
+    children = managed(wanted, request.manages)
     conflict, conflict_retry = conflict_condition(children, request.child, request.parent.conditions, now)
-    status, conditions = build_status(plan, facts, conflict)
+    status, conditions = build_status(plan, facts, unmanaged_finding(wanted, request.manages), conflict)
     status["conditions"] = with_times(conditions, request.parent.conditions, now)
     retry = plan.finding.retry_seconds if isinstance(plan, Wait | Blocked) else 0.0
     return SyncResponse(status=status, children=children, resync_after_seconds=_sooner(retry, conflict_retry))
