@@ -29,9 +29,8 @@ content_edits = st.sampled_from(
 )
 other_edits = st.sampled_from(
     [
-        {"size": "20Gi"}, {"size": "50Gi"}, {"size": "80Gi"}, {"size": None}, {"downloadPolicy": "Always"},
-        {"downloadPolicy": "IfNotPresent"}, {"downloadPolicy": "Never"}, {"storageClass": "slow"},
-        {"accessMode": "ReadWriteOnce"}, {"caching": {"replicas": 3}}, {"caching": {"enabled": False}},
+        {"size": "20Gi"}, {"size": "80Gi"}, {"size": None}, {"downloadPolicy": "Always"}, {"downloadPolicy": "Never"},
+        {"storageClass": "slow", "accessMode": "ReadWriteOnce"}, {"caching": {"replicas": 3, "enabled": False}},
     ]
 )  # fmt: skip
 other_settings = st.builds(
@@ -45,8 +44,8 @@ other_settings = st.builds(
 class OneCache(RuleBasedStateMachine):
     """A cluster that applies what the hook answers, as Metacontroller does with claims in place and Jobs on delete."""
 
-    @initialize(taken=st.booleans())
-    def create(self, taken: bool) -> None:
+    @initialize(start=st.sampled_from(["name taken", "made", "filled", "filled"]))
+    def create(self, start: str) -> None:
         self.now: datetime = NOW
         self.settings = Settings()
         self.spec = spec()
@@ -54,9 +53,13 @@ class OneCache(RuleBasedStateMachine):
         self.status: dict[str, Any] | None = None
         self.claim: Manifest | None = None
         self.jobs: dict[str, Manifest] = {}
-        self.taken = taken
+        self.taken = start == "name taken"
         """Whether the claim's name belongs to somebody else."""
         self.converge()
+        if start == "filled":
+            self.the_claim_is("Bound")
+            self.jobs_complete()
+            assert self.readable
 
     def answer(self) -> Answer:
         return call(
@@ -130,6 +133,7 @@ class OneCache(RuleBasedStateMachine):
             self.claim = None
 
         self.happen(event, may_break=True)
+        assert not self.readable, "the new claim is empty"
 
     @rule(percent=st.integers(0, 100))
     def jobs_progress(self, percent: int) -> None:
@@ -147,10 +151,13 @@ class OneCache(RuleBasedStateMachine):
 
     @rule()
     def finished_jobs_are_removed(self) -> None:
+        phase = (self.status or {})["phase"]
+
         def event() -> None:
             self.jobs = {name: job for name, job in self.jobs.items() if not _is_over(job)}
 
         self.happen(event)
+        assert phase != "Ready" or (self.status or {})["phase"] == "Ready", "what is done is not done again"
 
     @rule(edit=content_edits)
     def the_spec_asks_for_another_model(self, edit: dict[str, Any]) -> None:
@@ -203,4 +210,4 @@ def _is_over(job: Manifest) -> bool:
 
 
 TestOneCache = OneCache.TestCase
-TestOneCache.settings = hypothesis_settings(max_examples=40, stateful_step_count=15, deadline=None)
+TestOneCache.settings = hypothesis_settings(max_examples=100, stateful_step_count=15, deadline=None)
