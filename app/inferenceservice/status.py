@@ -18,7 +18,8 @@ from app.inferenceservice.plan import Blocked, Facts, Plan, Serve, Wait
 from app.inferenceservice.spec import ServiceType, Sharing
 from app.inferenceservice.update import update_condition
 from app.kube.conditions import Condition, ErrorClass, Finding, Reason, Status
-from app.kube.names import LEADER, ROLE_LABEL, SERVICE_LABEL
+from app.kube.manifest import annotation
+from app.kube.names import DECISION_ANNOTATION, LEADER, ROLE_LABEL, SERVICE_LABEL
 from app.topology.parallelism import Shape, plan_shape
 
 
@@ -96,10 +97,15 @@ class Progress:
         return f"{self.ready} of {self.asked} {'group is' if self.asked == 1 else 'groups are'} ready"
 
 
-def find_progress(plan: Plan, facts: Facts) -> Progress:
-    """Counts of the workload that answers requests now; during a change of kind that may be the old one."""
+def find_current(facts: Facts) -> WorkloadState | None:
+    """The workload that answers requests now; during a change of kind that may be the old one."""
     states = facts.observed.workloads
-    current = facts.observed.workload(facts.kind) or (states[0] if states else None)
+    return facts.observed.workload(facts.kind) or (states[0] if states else None)
+
+
+def find_progress(plan: Plan, facts: Facts) -> Progress:
+    """Counts of the workload that answers requests now."""
+    current = find_current(facts)
     asked = (plan.replicas if isinstance(plan, Serve) else None) or (current.asked if current else 1)
     if isinstance(plan, Serve) and plan.replicas == 0:
         asked = 0
@@ -108,12 +114,14 @@ def find_progress(plan: Plan, facts: Facts) -> Progress:
     return Progress(asked, current.running, current.ready, current.failure)
 
 
-def build_status(plan: Plan, facts: Facts, conflict: Condition) -> tuple[dict[str, Any], list[Condition]]:
-    """Status without conditions, and the conditions without their times."""
+def build_status(
+    plan: Plan, facts: Facts, unmanaged: Finding | None, conflict: Condition
+) -> tuple[dict[str, Any], list[Condition]]:
+    """Status without conditions, and the conditions without their times; `unmanaged` is what cannot be sent."""
     progress = find_progress(plan, facts)
-    missing = conflict if conflict.status is Status.TRUE else None
+    problem = find_problem(plan, unmanaged, conflict)
     conditions = [
-        ready_condition(plan, facts, progress, missing),
+        ready_condition(plan, facts, progress, problem),
         model_condition(plan, facts, progress),
         gpu_condition(plan, facts, progress),
         service_condition(facts, progress),
@@ -122,7 +130,7 @@ def build_status(plan: Plan, facts: Facts, conflict: Condition) -> tuple[dict[st
         conflict,
     ]
     status: dict[str, Any] = {
-        "phase": find_phase(plan, progress, missing is not None),
+        "phase": find_phase(plan, progress, problem),
         "replicas": progress.running,
         "readyReplicas": progress.ready,
         "selector": f"{SERVICE_LABEL}={facts.identity.name},{ROLE_LABEL}={LEADER}",
@@ -132,15 +140,19 @@ def build_status(plan: Plan, facts: Facts, conflict: Condition) -> tuple[dict[st
     return {**status, **_allocation(facts), **_distributed(facts, progress)}, conditions
 
 
-def find_phase(plan: Plan, progress: Progress, missing: bool) -> str:
-    """One word for the first column; `missing` when a child does not appear."""
-    finding = _finding(plan)
+def find_problem(plan: Plan, unmanaged: Finding | None, conflict: Condition) -> Finding | None:
+    """The first thing that keeps the cluster from being what the spec asks for."""
+    missing = Finding(ErrorClass.PERMANENT, conflict.reason, conflict.message)
+    return unmanaged or _finding(plan) or (missing if conflict.status is Status.TRUE else None)
+
+
+def find_phase(plan: Plan, progress: Progress, problem: Finding | None) -> str:
+    """One word for the first column; Ready only together with the condition."""
     if progress.serving:
-        return "Degraded" if finding or missing else "Ready"
-    if finding:
-        return "Failed" if isinstance(plan, Blocked) or finding.reason is Reason.FAILED else "Pending"
-    if missing:
-        return "Failed"
+        return "Degraded" if problem else "Ready"
+    if problem:
+        waits = isinstance(plan, Wait) and problem is plan.finding and problem.reason is not Reason.FAILED
+        return "Pending" if waits else "Failed"
     if progress.asked == 0:
         return "Pending"
     return "Failed" if progress.failure else "Starting"
@@ -150,14 +162,12 @@ def _finding(plan: Plan) -> Finding | None:
     return plan.finding if isinstance(plan, Wait | Blocked) else None
 
 
-def ready_condition(plan: Plan, facts: Facts, progress: Progress, missing: Condition | None) -> Condition:
+def ready_condition(plan: Plan, facts: Facts, progress: Progress, problem: Finding | None) -> Condition:
     """The headline. A broken edit makes it False even while the previous spec goes on serving: the message says so."""
-    finding = _finding(plan)
-    if finding:
-        kept = f"; what ran before goes on: {progress.counts}" if facts.observed.workloads else ""
-        return _condition("Ready", Status.FALSE, finding.reason, f"{finding.message}{kept} [{finding.error}]")
-    if missing:
-        return _condition("Ready", Status.FALSE, missing.reason, missing.message)
+    if problem:
+        goes_on = problem is _finding(plan) and facts.observed.workloads
+        kept = f"; what ran before goes on: {progress.counts}" if goes_on else ""
+        return _condition("Ready", Status.FALSE, problem.reason, f"{problem.message}{kept} [{problem.error}]")
     if progress.serving:
         message = f"Inference service is ready and accepting requests: {progress.counts}"
         return _condition("Ready", Status.TRUE, Reason.INFERENCE_READY, f"{message}{_notes(plan)}")
@@ -165,9 +175,14 @@ def ready_condition(plan: Plan, facts: Facts, progress: Progress, missing: Condi
         return _condition("Ready", Status.FALSE, Reason.SCALED_TO_ZERO, "spec.replicas is 0: no group runs")
     if progress.failure:
         message = f"{progress.failure} [{ErrorClass.RESOURCE}]"
-        return _condition("Ready", Status.FALSE, Reason.FAILED, message)
+        return _condition("Ready", Status.FALSE, _failure_reason(facts, progress), message)
     message = f"{progress.counts}; pods are being scheduled, or load the model{_notes(plan)}"
     return _condition("Ready", Status.FALSE, Reason.IN_PROGRESS, message)
+
+
+def _failure_reason(facts: Facts, progress: Progress) -> Reason:
+    """A quota that is used up names its resource."""
+    return Reason.INSUFFICIENT_GPU if facts.settings.gpu_resource in progress.failure else Reason.FAILED
 
 
 def _notes(plan: Plan) -> str:
@@ -193,13 +208,24 @@ def gpu_condition(plan: Plan, facts: Facts, progress: Progress) -> Condition:
     finding = _finding(plan)
     if finding and not progress.serving:
         return _condition("GPUAllocated", Status.FALSE, finding.reason, finding.message)
-    text = f"each group uses {facts.settings.gpu_resource}: {plan_shape(facts.spec.demand)}{_exclusive(facts)}"
+    text = f"each group uses {facts.settings.gpu_resource}: {_layout(facts)}{_exclusive(facts)}"
     if progress.serving:
         kept = "what runs was built from an earlier spec" if finding else text
         return _condition("GPUAllocated", Status.TRUE, Reason.SUCCESSFUL, kept)
     if progress.asked == 0:
         return _condition("GPUAllocated", Status.FALSE, Reason.SCALED_TO_ZERO, "no group runs")
+    if progress.failure:
+        reason = _failure_reason(facts, progress)
+        status = Status.FALSE if reason is Reason.INSUFFICIENT_GPU else Status.UNKNOWN
+        return _condition("GPUAllocated", status, reason, f"{text}; {progress.failure}")
     return _condition("GPUAllocated", Status.UNKNOWN, Reason.PENDING, f"{text}; the scheduler looks for nodes")
+
+
+def _layout(facts: Facts) -> str:
+    """As it was decided when the workload was built, by today's operator or an earlier one."""
+    current = find_current(facts)
+    decided = annotation(current.applied, DECISION_ANNOTATION) if current else ""
+    return decided or str(plan_shape(facts.spec.demand))
 
 
 def _exclusive(facts: Facts) -> str:
@@ -242,7 +268,8 @@ def _internal_url(facts: Facts) -> str:
 
 def _endpoints(facts: Facts) -> dict[str, str]:
     ingress, balancer = facts.spec.networking.ingress, facts.observed.load_balancer
-    external = f"http://{balancer}:{facts.spec.networking.ports.http}" if balancer else ""
+    host = f"[{balancer}]" if ":" in balancer else balancer
+    external = f"http://{host}:{facts.spec.networking.ports.http}" if balancer else ""
     if ingress.enabled:
         external = ingress.url
     return {"internal": _internal_url(facts)} | ({"external": external} if external else {})
@@ -273,11 +300,7 @@ def _allocation(facts: Facts) -> Mapping[str, Any]:
 
 def _distributed(facts: Facts, progress: Progress) -> Mapping[str, Any]:
     """LWS counts whole groups: a ready group has its leader and all its workers."""
-    if facts.kind is not WorkloadKind.LEADER_WORKER_SET or not isinstance(_state(facts), WorkloadState):
+    current = find_current(facts)
+    if current is None or current.kind is not WorkloadKind.LEADER_WORKER_SET:
         return {}
-    workers = progress.ready * (facts.spec.nodes - 1)
-    return {"distributed": {"leaderReady": progress.ready, "workersReady": workers}}
-
-
-def _state(facts: Facts) -> WorkloadState | None:
-    return facts.observed.workload(facts.kind)
+    return {"distributed": {"leaderReady": progress.ready, "workersReady": progress.ready * (current.size - 1)}}
