@@ -101,5 +101,6 @@ def manifest(api_version: str, kind: str, name: str, **fields: Any) -> Manifest:
 
 def _keyed(objects: Iterable[Manifest], groups: dict[str, dict[str, Manifest]]) -> dict[str, dict[str, Manifest]]:
     for item in objects:
-        groups.setdefault(kind_key(item), {})[f"{NAMESPACE}/{item['metadata']['name']}"] = item
+        metadata = item["metadata"]
+        groups.setdefault(kind_key(item), {})[f"{metadata['namespace']}/{metadata['name']}"] = item
     return groups

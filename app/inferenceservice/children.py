@@ -24,6 +24,7 @@ from kubernetes.client.models.v2_metric_spec import V2MetricSpec
 from kubernetes.client.models.v2_metric_target import V2MetricTarget
 from kubernetes.client.models.v2_resource_metric_source import V2ResourceMetricSource
 
+from app.inferenceservice.contract import HTTP_PORT
 from app.inferenceservice.facts import Facts, Identity
 from app.inferenceservice.names import deployment_name
 from app.inferenceservice.observed import WorkloadKind, WorkloadState
@@ -34,6 +35,7 @@ from app.inferenceservice.source import build_cache
 from app.inferenceservice.spec import InferenceServiceSpec
 from app.ingress import build_ingress
 from app.kube.duration import whole_seconds
+from app.kube.lenient import text_at
 from app.kube.lws import LeaderWorkerSet, LeaderWorkerSetSpec, LeaderWorkerTemplate
 from app.kube.manifest import Manifest, emit
 from app.kube.names import (
@@ -49,6 +51,9 @@ from app.settings import Settings
 
 ROLLOUT_MARGIN_SECONDS = 600
 """Time for scheduling and image pull, on top of the start budget, before a rollout counts as stuck."""
+
+_SELECTOR_LABEL = "controller-uid"
+"""Metacontroller's own, on every child: the uid of its parent. It refuses an answer with another value."""
 
 
 def build_children(plan: Plan, facts: Facts) -> list[Manifest]:
@@ -86,8 +91,8 @@ def _kept_workload(kept: WorkloadState, replicas: int | None, facts: Facts) -> M
     rest = {key: value for key, value in kept.applied.get("spec", {}).items() if key != "replicas"}
     spec = rest | ({"replicas": replicas} if replicas is not None else {})
     labels = _workload_labels(facts.identity, facts.spec)
-    own = {key: kept.applied["metadata"].get("labels", {}).get(key) for key in ("controller-uid",)}
-    metadata = kept.applied["metadata"] | {"labels": labels | {k: v for k, v in own.items() if v}}
+    own = text_at(kept.applied, "metadata", "labels", _SELECTOR_LABEL)
+    metadata = kept.applied["metadata"] | {"labels": labels | ({_SELECTOR_LABEL: own} if own else {})}
     return kept.applied | {"spec": spec, "metadata": metadata}
 
 
@@ -224,13 +229,13 @@ def _port(name: str, number: int) -> V1ServicePort:
 
 
 def _scrape_annotations(spec: InferenceServiceSpec) -> dict[str, str] | None:
-    """On the Service, not on pods: switching monitoring restarts nothing."""
+    """On the Service, not on pods: switching monitoring restarts nothing. The port is the pods' own, because by this
+    convention Prometheus scrapes the addresses behind the Service."""
     if not spec.monitoring.enabled:
         return None
-    prometheus = spec.monitoring.prometheus
     return {
-        "prometheus.io/path": prometheus.path,
-        "prometheus.io/port": str(prometheus.port),
+        "prometheus.io/path": spec.monitoring.prometheus.path,
+        "prometheus.io/port": str(HTTP_PORT),
         "prometheus.io/scrape": "true",
     }
 
@@ -247,7 +252,8 @@ def _metadata(name: str, facts: Facts, annotations: Mapping[str, str] | None = N
 
 def _workload_labels(identity: Identity, spec: InferenceServiceSpec) -> dict[str, str]:
     """The parent's own labels, so that teams find their workloads; ours win."""
-    return dict(identity.labels) | standard_labels("inference", identity.name, spec.model.name)
+    theirs = {name: value for name, value in identity.labels if name != _SELECTOR_LABEL}
+    return theirs | standard_labels("inference", identity.name, spec.model.name)
 
 
 def _workload_metadata(name: str, identity: Identity, spec: InferenceServiceSpec, decision: Decision) -> V1ObjectMeta:

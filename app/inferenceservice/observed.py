@@ -38,6 +38,8 @@ class WorkloadState:
     """The observed Deployment or LeaderWorkerSet; numbers count groups."""
 
     kind: WorkloadKind
+    size: int
+    """Pods of one group."""
     applied: Manifest
     """As last applied: answering it changes nothing."""
     asked: int
@@ -55,9 +57,11 @@ class WorkloadState:
 
 @dataclass(frozen=True)
 class CacheState:
-    """What a ModelCache tells in its status."""
+    """What a ModelCache tells in its status, and the part of its spec that is the operator's choice."""
 
     name: str
+    size: str
+    storage_class: str
     phase: str
     progress: int | None
     usable: bool
@@ -127,6 +131,7 @@ def _workload(kind: WorkloadKind, observed: Manifest) -> WorkloadState:
     asked = value_at(observed, "spec", "replicas")
     return WorkloadState(
         kind=kind,
+        size=count_at(observed, "spec", "leaderWorkerTemplate", "size") or 1,
         applied=last_applied(observed),
         asked=asked if isinstance(asked, int) else 1,
         running=count_at(observed, "status", "replicas"),
@@ -158,6 +163,8 @@ def _cache(request: SyncRequest, referenced: str | None, makes_cache: bool) -> C
     path = text_at(found, "status", "path")
     return CacheState(
         name=name,
+        size=text_at(found, "spec", "size"),
+        storage_class=text_at(found, "spec", "storageClass"),
         phase=text_at(found, "status", "phase") or "Pending",
         progress=progress if isinstance(progress, int) else None,
         usable=ready.get("status") == "True" and bool(path),

@@ -67,7 +67,7 @@ def leader_template(
         image=settings.leader_image,
         command=[contract.START_LEADER],
         ports=_ports(decision),
-        startup_probe=_health(failures=-(-whole_seconds(settings.start_budget) // PROBE_PERIOD_SECONDS)),
+        startup_probe=_health(failures=_probes_in(settings.start_budget)),
         readiness_probe=_health(failures=3),
         liveness_probe=_health(failures=6, timeout=10),
         lifecycle=V1Lifecycle(pre_stop=V1LifecycleHandler(sleep=V1SleepAction(seconds=PRE_STOP_SECONDS))),
@@ -181,6 +181,11 @@ def _worker_ports(decision: Decision) -> list[V1ContainerPort] | None:
     if decision.launch is not contract.LaunchMode.MPI:
         return None
     return [V1ContainerPort(name="ssh", container_port=contract.SSH_PORT, protocol="TCP")]
+
+
+def _probes_in(budget: str) -> int:
+    """The API server takes no probe that fails after none."""
+    return max(1, -(-whole_seconds(budget) // PROBE_PERIOD_SECONDS))
 
 
 def _health(failures: int, timeout: int = 5) -> V1Probe:

@@ -19,16 +19,17 @@ from app.topology.parallelism import Demand, Given, Strategy
 from app.vllm.command import Precision
 
 Port = Annotated[int, Field(ge=1, le=65535)]
+# What ModelCache's own fields take: a source that is admitted here must make a cache that is admitted too.
+_REPOSITORY = "[A-Za-z0-9][A-Za-z0-9._-]{0,95}(/[A-Za-z0-9][A-Za-z0-9._-]{0,95})?"
+_BUCKET = "[A-Za-z0-9][A-Za-z0-9._-]{2,221}"
+SOURCE_PATTERN = (
+    rf"^(huggingface://{_REPOSITORY}(@[^\s]{{1,200}})?/?|s3://{_BUCKET}/.{{1,1000}}|gs://{_BUCKET}(/.{{0,1000}})?"
+    r"|https?://[^\s]+)$"
+)
 GROUP_SIZE_LIMIT = 256
 DEFAULT_POOL = "default"
 PARTITION_PATTERN = "^(spx|dpx|tpx|qpx|cpx)_nps[1248]$"
 """As AMD's device plugin and node labeller write modes."""
-
-_NAME, _BUCKET, _REST = "[A-Za-z0-9][A-Za-z0-9._-]*", "[A-Za-z0-9][A-Za-z0-9._-]{2,221}", r"[^\s]+"
-SOURCE_PATTERN = (
-    rf"^(huggingface://{_NAME}(/{_NAME})?(@{_REST})?|s3://{_BUCKET}/{_REST}|gs://{_BUCKET}(/[^\s]*)?|https?://{_REST})$"
-)
-"""What a ModelCache made of it accepts: a repository of one or two names, a bucket with a key, ..."""
 
 
 class Sharing(StrEnum):
@@ -45,13 +46,13 @@ class ServiceType(StrEnum):
 class ModelSpec(Model):
     """Which model is served."""
 
-    name: Annotated[str, Field(min_length=1, max_length=253, pattern=r"^[A-Za-z0-9][A-Za-z0-9._/:@-]*$")] = Field(
+    name: Annotated[str, Field(min_length=1, max_length=200, pattern=r"^[A-Za-z0-9][A-Za-z0-9._/:@-]*$")] = Field(
         description="Name under which the model is served. Without a cache or source it is also the Hugging Face id."
     )
     source: Annotated[str, Field(max_length=2048, pattern=SOURCE_PATTERN)] | None = Field(
         None,
         description="Where the weights come from: huggingface://org/model[@revision], s3://bucket/prefix, "
-        "gs://bucket/prefix or http(s)://... A ModelCache <name>-model is made for it.",
+        "gs://bucket[/prefix] or http(s)://... A ModelCache <name>-model is made for it.",
     )
     precision: Precision | None = Field(
         None,

@@ -16,8 +16,8 @@ from app.inferenceservice.observed import parse_observed
 from app.inferenceservice.plan import Blocked, Wait, plan_service
 from app.inferenceservice.spec import InferenceServiceSpec
 from app.inferenceservice.status import build_status
-from app.kube.conditions import Condition, Status, with_times
-from app.kube.conflict import CHILD_CONFLICT, conflict_condition, managed, unmanaged_finding
+from app.kube.conditions import with_times
+from app.kube.conflict import conflict_condition, managed, unmanaged_finding
 from app.kube.lenient import count_at, text_at
 from app.kube.names import REPLAN_ANNOTATION
 from app.settings import Settings
@@ -38,9 +38,7 @@ def sync(request: SyncRequest, settings: Settings, now: datetime) -> SyncRespons
     wanted = build_children(plan, facts)
     children = managed(wanted, request.manages)
     conflict, conflict_retry = conflict_condition(children, request.child, request.parent.conditions, now)
-    if unmanaged := unmanaged_finding(wanted, request.manages):
-        conflict = Condition(CHILD_CONFLICT, Status.TRUE, unmanaged.reason, unmanaged.message)
-    status, conditions = build_status(plan, facts, conflict)
+    status, conditions = build_status(plan, facts, unmanaged_finding(wanted, request.manages), conflict)
     status["conditions"] = with_times(conditions, request.parent.conditions, now)
     retry = plan.finding.retry_seconds if isinstance(plan, Wait | Blocked) else 0.0
     return SyncResponse(status=status, children=children, resync_after_seconds=_sooner(retry, conflict_retry))

@@ -57,7 +57,7 @@ def test_another_meaning_is_an_edit(edited: InferenceServiceSpec) -> None:
 
 def running(groups: int) -> WorkloadState:
     applied = {"spec": {"replicas": groups}}
-    return WorkloadState(WorkloadKind.DEPLOYMENT, applied, groups, groups, groups, "")
+    return WorkloadState(WorkloadKind.DEPLOYMENT, 1, applied, groups, groups, groups, "")
 
 
 def test_a_workload_of_another_kind_takes_over_the_number_of_groups() -> None:
