@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from app.gpus.allocation import Phase
 from app.inferenceservice.facts import Facts
-from app.inferenceservice.handshake import AllocationState, GrantedShape, RequestState
+from app.inferenceservice.handshake import AllocationState, GrantedShape, NextState, RequestState
 from app.inferenceservice.need import Need
 from app.kube.conditions import ErrorClass, Finding, Reason
 from app.topology.parallelism import Impossible, Shape, plan_shape
@@ -41,6 +41,8 @@ def find_grant(facts: Facts) -> Grant | Finding:
     assert need is not None
     if allocation and allocation.digest == need.digest:
         return _answered(facts, need, allocation)
+    if allocation and allocation.next and allocation.next.digest == need.digest:
+        return _refused(facts, allocation.next)
     return _unanswered(facts, need)
 
 
@@ -52,15 +54,21 @@ def grant_by_spec(facts: Facts, note: str = "") -> Grant:
 
 
 def _answered(facts: Facts, need: Need, allocation: AllocationState) -> Grant | Finding:
-    pool = facts.spec.resources.pool
     if allocation.phase == Phase.BOUND and allocation.shape:
         return _granted(need, allocation.shape)
-    if allocation.phase == Phase.IMPOSSIBLE:
-        message = f"pool {pool} can never grant this: {allocation.message}"
+    if allocation.phase == Phase.UNKNOWN:
+        return grant_by_spec(facts, f"pool {facts.spec.resources.pool} has no nodes: free GPUs were not checked")
+    return _refused(facts, allocation)
+
+
+def _refused(facts: Facts, answer: AllocationState | NextState) -> Finding:
+    pool = facts.spec.resources.pool
+    if answer.phase == Phase.IMPOSSIBLE:
+        message = f"pool {pool} can never grant this: {answer.message}"
         return Finding(ErrorClass.RESOURCE, Reason.INSUFFICIENT_GPU, message)
-    if allocation.phase == Phase.PENDING:
-        line = f" (place {allocation.place_in_line} in line)" if allocation.place_in_line else ""
-        message = f"waits for GPUs of pool {pool}{line}: {allocation.message}"
+    if answer.phase == Phase.PENDING:
+        line = f" (place {answer.place_in_line} in line)" if answer.place_in_line else ""
+        message = f"waits for GPUs of pool {pool}{line}: {answer.message}"
         return Finding(ErrorClass.RESOURCE, Reason.INSUFFICIENT_GPU, message)
     return Finding(ErrorClass.TRANSIENT, Reason.IN_PROGRESS, f"pool {pool} is assigning GPUs")
 

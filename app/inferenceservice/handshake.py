@@ -54,6 +54,16 @@ class GrantedShape:
 
 
 @dataclass(frozen=True)
+class NextState:
+    """What the pool says about a changed request, while its decision about the earlier one stands."""
+
+    digest: str
+    phase: str
+    message: str
+    place_in_line: int
+
+
+@dataclass(frozen=True)
 class AllocationState:
     """The pool's decision."""
 
@@ -64,6 +74,7 @@ class AllocationState:
     summary: str
     message: str
     place_in_line: int
+    next: NextState | None
     nodes: tuple[str, ...]
 
 
@@ -98,6 +109,7 @@ def parse_allocation(request: SyncRequest) -> AllocationState | None:
         summary=text_at(spec, "summary"),
         message=text_at(spec, "message"),
         place_in_line=count_at(spec, "placeInLine"),
+        next=_next(mapping_at(spec, "next")),
         nodes=tuple(sorted({text_at(gpu, "node") for gpu in granted})),
     )
 
@@ -112,6 +124,17 @@ def _shape(shape: Mapping[str, Any]) -> GrantedShape | None:
         data=count_at(shape, "data") or 1,
         expert_parallel=value_at(shape, "expertParallel") is True,
         max_model_len=count_at(shape, "maxModelLen") or None,
+    )
+
+
+def _next(following: Mapping[str, Any]) -> NextState | None:
+    if not following:
+        return None
+    return NextState(
+        digest=text_at(following, "digest"),
+        phase=text_at(following, "phase"),
+        message=text_at(following, "message"),
+        place_in_line=count_at(following, "placeInLine"),
     )
 
 

@@ -6,7 +6,6 @@ and messages quote counts, never durations.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
 from app.inferenceservice.conditions import (
@@ -73,7 +72,7 @@ def _model_status(facts: Facts, progress: Progress) -> dict[str, Any]:
     return {"loaded": progress.serving} | load_time | version
 
 
-def _allocation(facts: Facts) -> Mapping[str, Any]:
+def _allocation(facts: Facts) -> dict[str, Any]:
     layout = plan_layout(facts)
     if layout is None:
         return {}
@@ -90,13 +89,13 @@ def _allocation(facts: Facts) -> Mapping[str, Any]:
     return {"allocation": sizes | _granted(layout) | _answer(facts, layout)}
 
 
-def _granted(layout: Layout) -> Mapping[str, Any]:
+def _granted(layout: Layout) -> dict[str, Any]:
     granted = layout.granted
     values = {"product": granted.product, "maxModelLen": granted.max_model_len} if granted else {}
     return {key: value for key, value in values.items() if value}
 
 
-def _answer(facts: Facts, layout: Layout) -> Mapping[str, Any]:
+def _answer(facts: Facts, layout: Layout) -> dict[str, Any]:
     """What the pool said; the memory is of the product it granted."""
     allocation, granted = layout.allocation, layout.granted
     if allocation is None:
@@ -112,7 +111,7 @@ def _answer(facts: Facts, layout: Layout) -> Mapping[str, Any]:
     return {key: value for key, value in values.items() if value}
 
 
-def _distributed(facts: Facts, progress: Progress) -> Mapping[str, Any]:
+def _distributed(facts: Facts, progress: Progress) -> dict[str, Any]:
     """LWS counts whole groups: a ready group has its leader and all its workers."""
     current = find_current(facts)
     if current is None or current.kind is not WorkloadKind.LEADER_WORKER_SET:

@@ -26,6 +26,9 @@ SIZE_ANNOTATION = "inference.ai/size-on-disk"
 PLACEMENT_GATE = "inference.ai/placement"
 """Scheduling gate of pods that wait for the agent to give them their node."""
 
+HEARTBEAT_ANNOTATION = "inference.ai/agent-heartbeat"
+"""On every GPUPool: when the agent last said that its facts are those of the moment."""
+
 LEADER = "leader"
 WORKER = "worker"
 
