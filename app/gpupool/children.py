@@ -45,7 +45,7 @@ def _build(pool: str, key: str, decision: Decision | None, observed: Observed, n
     if before and held and held.digest != text_at(request, "spec", "digest") and decision.outcome in _WAITING:
         applied = last_applied(before)
         following = _json(_next(request, decision, before, now))
-        return applied | {"spec": mapping_at(applied, "spec") | {"next": following}}
+        return applied | {"spec": {**mapping_at(applied, "spec"), "next": following}}
     return _allocation(key, _decided(pool, request, decision, before, observed, now))
 
 
@@ -77,7 +77,7 @@ def _refused(pool: str, key: str, request: Manifest) -> GPUAllocationSpec:
         digest=text_at(request, "spec", "digest"),
         phase=Phase.IMPOSSIBLE,
         summary="namespace not admitted",
-        message=f"GPUPool {pool} does not serve namespace {namespace}: its namespaceSelector does not match the labels.",
+        message=f"GPUPool {pool} does not serve namespace {namespace}: its namespaceSelector asks for other labels.",
     )
 
 
