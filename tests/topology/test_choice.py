@@ -121,6 +121,12 @@ def test_copies_are_laid_evenly_on_nodes() -> None:
     assert reasons[Layout(2, 2, 6)] == "copies of 4 GPUs cannot be laid evenly on nodes of 6"
 
 
+def test_gpus_that_share_the_context_of_a_prompt_belong_to_the_copy() -> None:
+    choice = chosen(ask(LLAMA_70B, "MI300X", demand(12, 2, sizes=Given(prefill_context=2))))
+    reasons = {item.layout: item.reason for item in choice.rejected}
+    assert reasons[Layout(1, 2, 3)] == "copies of 4 GPUs cannot be laid evenly on nodes of 6"
+
+
 def test_rejected_layouts_say_why() -> None:
     reasons = {item.layout: item.reason for item in chosen(ask(LLAMA_70B, "MI300A", demand(4))).rejected}
     assert reasons == {
@@ -215,12 +221,17 @@ def test_a_size_that_may_be_illegal_is_let_through_when_given_and_never_chosen()
     assert free.layout.expert_ranks == 4
 
 
+def test_blocks_that_no_size_would_divide_do_not_stop_the_only_layout() -> None:
+    facts = replace(model("openai/gpt-oss-20b"), quantization=Quantization("fp8", 8, (128, 128), experts_only=True))
+    fixed = Question(facts, accelerator("MI300X"), demand(2, auto=False), Needs())
+    assert chosen(choose(fixed)).layout == Layout(1, 2)
+
+
 def test_preferences_stand_in_this_order() -> None:
     assert [preference.cost.__name__ for preference in PREFERENCES] == [
         "between_nodes",
         "beyond_island",
         "dependent_copies",
-        "nodes_of_a_copy",
         "gpus_of_a_copy",
         "stages_of_a_copy",
     ]

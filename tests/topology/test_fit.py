@@ -109,6 +109,20 @@ def test_an_unknown_model_is_still_excluded_by_what_needs_no_facts() -> None:
     ("facts", "product", "needs", "reason"),
     [
         pytest.param(
+            model(LLAMA_8B),
+            "MI300X",
+            {"gpu_memory_utilization": 0.0},
+            "gpu_memory_utilization must be above 0 and at most 1, not 0.0",
+            id="none of the memory",
+        ),
+        pytest.param(
+            model(LLAMA_8B),
+            "MI300X",
+            {"gpu_memory_utilization": float("nan")},
+            "gpu_memory_utilization must be above 0 and at most 1, not nan",
+            id="a share that is no number",
+        ),
+        pytest.param(
             model(DEEPSEEK), "MI210", {}, "the weights are fp8, and MI210 (gfx90a) has no FP8 units", id="fp8 files"
         ),
         pytest.param(
@@ -232,6 +246,16 @@ def test_one_note_is_made_of(facts: ModelFacts, product: str, asked: Demand, nee
     assert fitting(fit(facts, product, asked, **needs)).notes == (note,)
 
 
+def test_a_share_of_next_to_nothing_is_excluded_with_numbers() -> None:
+    assert "exceed the 0.0 GiB that are usable" in excluded(
+        fit(model(LLAMA_8B), "MI300X", demand(1), gpu_memory_utilization=1e-300)
+    )
+
+
+def test_a_sequence_of_any_length_has_an_answer() -> None:
+    assert "one sequence of 1" in excluded(fit(model(LLAMA_8B), "MI300X", demand(1), max_model_len=10**15))
+
+
 def test_nothing_is_noted_of_the_plain_case() -> None:
     assert fitting(fit(model(LLAMA_8B), "MI355X", demand(1))).notes == ()
     assert fitting(fit(model(GPT_OSS), "MI355X", demand(1), kv_cache_dtype="fp8")).notes == ()
@@ -272,6 +296,16 @@ def test_what_would_work_may_be_to_let_sizes_be_chosen() -> None:
     assert found is not None
     assert found.demand == demand(8)
     assert "with autoOptimize" in str(found)
+
+
+def test_the_product_with_room_for_most_tokens_counts_all_copies() -> None:
+    one_copy = replace(accelerator("MI300A"), key="MI300A-larger", nominal_gib=140)
+    two_copies = accelerator("MI325X")
+    found = find_suggestion(model(LLAMA_70B), demand(2), Needs(), [one_copy, two_copies])
+    single, double = fit_products(model(LLAMA_70B), demand(2), Needs(), [one_copy, two_copies])
+    assert fitting(double).memory.tokens < fitting(single).memory.tokens < 2 * fitting(double).memory.tokens
+    assert found is not None
+    assert found.fit == double
 
 
 def test_static_is_left_where_one_gpu_a_node_cannot_hold_it() -> None:

@@ -83,6 +83,11 @@ def test_only_the_blocks_of_experts_may_be_let_through() -> None:
     assert find_obstacle(dense, Layout(2), tolerant=True) is not None
 
 
+def test_blocks_of_experts_set_no_limit_to_what_is_not_quantised() -> None:
+    facts = replace(model("Qwen/Qwen2.5-72B-Instruct"), quantization=replace(BLOCKS, experts_only=True))
+    assert find_obstacle(facts, Layout(8)) is None
+
+
 def test_scales_of_groups_and_of_tensors_set_no_limit() -> None:
     for quantization in (Quantization("fp8", 8), Quantization("mxfp8", 8, (32,)), Quantization("int4", 4, (128,))):
         assert find_obstacle(replace(model(QWEN_235B), quantization=quantization), Layout(8)) is None
@@ -136,6 +141,14 @@ def test_the_width_of_an_mlp_must_divide() -> None:
     obstacle = find_obstacle(replace(model(LLAMA_8B), intermediate_size=14_338), Layout(4))
     assert obstacle is not None
     assert obstacle.message == "MLP width 14,338 cannot be divided by TP 4"
+
+
+def test_the_width_of_shared_experts_must_divide() -> None:
+    facts = model(GLM)
+    assert facts.experts is not None
+    obstacle = find_obstacle(replace(facts, experts=replace(facts.experts, shared_size=1538)), Layout(4))
+    assert obstacle is not None
+    assert obstacle.message == "shared experts' width 1,538 cannot be divided by TP 4"
 
 
 def test_an_architecture_without_stages_takes_one() -> None:

@@ -201,6 +201,13 @@ def test_sliding_layers_stop_growing_at_the_window_and_what_is_in_flight() -> No
     assert sizes == [length * 81_920 + sliding for length in lengths]
 
 
+def test_every_stage_of_a_pipeline_has_a_batch_in_flight() -> None:
+    """62 stages of one layer: those with a sliding layer hold its window and 62 batches of 1,024, and a block more."""
+    length = 1023 + 62 * 1024
+    found = memory(GEMMA, "MI300X", Layout(1, 62), max_model_len=length, max_num_batched_tokens=1024)
+    assert found.kv_per_sequence == (-(-length // 16) + 1) * 16 * 8192
+
+
 def test_short_sequences_gain_nothing_from_sliding_layers() -> None:
     short = memory(GEMMA, "MI300X", Layout(), max_model_len=16_384)
     assert short.kv_per_sequence == 16_384 * 507_904 + 52 * 8192 * 16

@@ -128,6 +128,11 @@ def test_a_model_is_unknown_without(key: str) -> None:
         pytest.param({"layers": 0}, id="no layers"),
         pytest.param({"layers": "4"}, id="a number as text"),
         pytest.param({"layers": True}, id="true is no number"),
+        pytest.param({"layers": 1025}, id="more layers than any model has"),
+        pytest.param({"maxPosition": 2**53 + 1}, id="a number that JSON's readers do not agree on"),
+        pytest.param(
+            {"experts": {"count": 8, "intermediateSize": 64, "firstDense": 5}}, id="more dense layers than all"
+        ),
         pytest.param({"weightBytes": -1}, id="files of negative size"),
         pytest.param({"experts": {"count": 8}}, id="experts without a width"),
         pytest.param({"experts": [8, 4096]}, id="experts that are no object"),
