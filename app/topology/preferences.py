@@ -65,8 +65,6 @@ def costs(question: Question, layout: Layout) -> tuple[int, ...]:
 
 def why_worse(question: Question, layout: Layout, best: Layout) -> str:
     """The first preference by which the other layout is better, in words."""
-    for preference in PREFERENCES:
-        cost, least = preference.cost(question, layout), preference.cost(question, best)
-        if cost > least:
-            return preference.objection.format(cost=cost, best=least)
-    return f"it is no better than {best}"
+    pairs = zip(costs(question, layout), costs(question, best), PREFERENCES, strict=True)
+    cost, least, lost = next((cost, least, lost) for cost, least, lost in pairs if cost > least)
+    return lost.objection.format(cost=cost, best=least)
