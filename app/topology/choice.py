@@ -29,10 +29,9 @@ def choose(question: Question) -> Choice | Unfit:
 
 
 def _check(question: Question, shape: Shape) -> Choice | Unfit:
-    """The one layout that the spec fixes. What may be illegal is let through where the user asked for it."""
+    """The one layout that the spec fixes: there is no other, so what is not certainly illegal is let through."""
     layout = Layout(shape.tensor, shape.pipeline, shape.data, bool(question.needs.expert_parallel))
-    tolerant = question.demand.given.any_given
-    if obstacle := find_obstacle(question.model, layout, tolerant):
+    if obstacle := find_obstacle(question.model, layout, tolerant=True):
         return Unfit(f"{layout} is not possible: {obstacle.message}")
     memory = question.memory(layout)
     if not memory.fits:
@@ -54,7 +53,7 @@ def _choose_freely(question: Question) -> Choice | Unfit:
     rejected = (*_too_large(question, short), *illegal)
     if not fitting:
         return Unfit(_nearest(question, short, illegal), rejected)
-    (best, memory), *others = sorted(fitting, key=lambda pair: (costs(question, pair[0]), pair[0].tensor))
+    (best, memory), *others = sorted(fitting, key=lambda pair: costs(question, pair[0]))
     worse = tuple(Rejected(layout, f"fits, but {why_worse(question, layout, best)}") for layout, _ in others)
     nodes, per_node = question.demand.nodes, question.gpus_per_node
     shape = Shape(best.tensor, best.pipeline, best.data, nodes, per_node)

@@ -30,6 +30,11 @@ def find_exclusion(candidate: Candidate) -> str:
     return next((reason for check in EXCLUSIONS if (reason := check(candidate))), "")
 
 
+def utilization_makes_no_sense(candidate: Candidate) -> str:
+    share = candidate.needs.gpu_memory_utilization
+    return "" if 0 < share <= 1 else f"gpu_memory_utilization must be above 0 and at most 1, not {share}"
+
+
 def image_lacks_architecture(candidate: Candidate) -> str:
     gfx, built = candidate.accelerator.gfx, candidate.architectures
     if built is None or gfx in built:
@@ -52,4 +57,9 @@ def fp8_is_emulated(candidate: Candidate) -> str:
     return f"the weights are fp8, and {accelerator.key} ({accelerator.gfx}) has no FP8 units"
 
 
-EXCLUSIONS: tuple[Exclusion, ...] = (image_lacks_architecture, precision_contradicts_checkpoint, fp8_is_emulated)
+EXCLUSIONS: tuple[Exclusion, ...] = (
+    utilization_makes_no_sense,
+    image_lacks_architecture,
+    precision_contradicts_checkpoint,
+    fp8_is_emulated,
+)

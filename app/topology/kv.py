@@ -15,8 +15,6 @@ of one size. Source: vLLM 0.33, v1/kv_cache_interface; F's factor is an upper bo
 
 from __future__ import annotations
 
-from math import ceil
-
 from app.topology.models import LinearAttention, ModelFacts
 from app.topology.parameters import Attention
 from app.topology.stages import Stage
@@ -37,7 +35,7 @@ def state_bytes(linear: LinearAttention, tensor: int) -> int:
     """The state of one linear layer on one of `tensor` GPUs, in bytes, in 16-bit numbers."""
     convolved = 2 * linear.key_heads * linear.key_dim + linear.value_heads * linear.value_dim
     recurrent = linear.value_heads * linear.key_dim * linear.value_dim
-    return 2 * ceil((convolved * (linear.conv_kernel - 1) + recurrent) / tensor)
+    return 2 * -(-(convolved * (linear.conv_kernel - 1) + recurrent) // tensor)
 
 
 def sequence_bytes(model: ModelFacts, stage: Stage, length: int, in_flight: int, tensor: int, bits: int) -> int:
@@ -54,4 +52,4 @@ def sequence_bytes(model: ModelFacts, stage: Stage, length: int, in_flight: int,
 
 
 def _blocks(tokens: int) -> int:
-    return ceil(tokens / BLOCK)
+    return -(-tokens // BLOCK)

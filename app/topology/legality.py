@@ -7,8 +7,9 @@
     stages           PP <= layers, and the architecture implements SupportsPP
 
 vLLM 0.33 can refine the scales of expert slices that are no multiple of 128 if the kernel supports it; whether those
-for AMD GPUs do was not verified. So that refusal is not certain: such layouts are never chosen, but a user may ask
-for one. The vocabulary is padded and needs no rule. Source: vLLM 0.33, model configuration and layers.
+for AMD GPUs do was not verified. So that refusal is not certain: such a layout is never chosen where there is a
+choice, and let through where the spec fixes it. The vocabulary is padded and needs no rule.
+Source: vLLM 0.33, model configuration and layers.
 """
 
 from __future__ import annotations

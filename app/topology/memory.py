@@ -20,7 +20,6 @@ from __future__ import annotations
 from bisect import bisect_left
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from math import ceil
 
 from app.topology.accelerators import GIB, Accelerator
 from app.topology.kv import sequence_bytes
@@ -60,7 +59,7 @@ STANDARD_OVERHEAD = Overhead()
 
 @dataclass(frozen=True)
 class Needs:
-    """What the engine was told; None = not said."""
+    """What the engine was told; None = not said. Counts are at least 1."""
 
     precision: Precision | None = None
     max_model_len: int | None = None
@@ -101,7 +100,7 @@ class Memory:
     @property
     def needed(self) -> int:
         """Memory a GPU would need for one sequence, in bytes."""
-        return ceil((self.weights + self.overhead + self.kv_per_sequence) * self.capacity / self.usable)
+        return -(-(self.weights + self.overhead + self.kv_per_sequence) * self.capacity // self.usable)
 
     @property
     def explanation(self) -> str:
@@ -166,7 +165,7 @@ def _room(
     in_flight, bits = max(2, layout.pipeline) * batch, kv_bits(needs.kv_cache_dtype, needs.precision)
     return _Room(
         capacity=capacity,
-        usable=int(capacity * needs.gpu_memory_utilization),
+        usable=max(1, int(capacity * needs.gpu_memory_utilization)),
         weights=stage_weights(model, stage, layout, needs.precision),
         overhead=overhead.on(capacity, model, batch),
         sequence=lambda length: sequence_bytes(model, stage, length, in_flight, layout.tensor, bits),

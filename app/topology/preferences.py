@@ -3,11 +3,11 @@
     1  layers that do not wait for the network: copies of a model with experts share them, so they stay on one node
     2  TP inside one XGMI island
     3  copies that could run alone, where experts are shared between copies
-    4  the fewest nodes for a copy: between nodes only stages talk (PP)
-    5  the smallest copy: GPUs beyond need go into more copies (DP), not into more TP
-    6  the fewest stages
+    4  the smallest copy: it spans the fewest nodes, and GPUs beyond need go into more copies (DP), not into more TP
+    5  the fewest stages
 
-Least communication comes first (1 to 4), then the fewest GPUs wasted (5). vLLM's recipes and AMD's published profiles
+Least communication comes first (1 to 3), then the fewest GPUs wasted (4). Two layouts never cost the same: copy and
+stages fix TP, and whole experts are tried only where slices are illegal. vLLM's recipes and AMD's published profiles
 follow the same rules: the smallest TP inside a node that fits, PP across nodes, expert parallelism where TP is illegal.
 """
 
@@ -41,10 +41,6 @@ def dependent_copies(question: Question, layout: Layout) -> int:
     return int(shared and not question.memory(replace(layout, data=1)).fits)
 
 
-def nodes_of_a_copy(question: Question, layout: Layout) -> int:
-    return -(-layout.copy // question.gpus_per_node)
-
-
 def gpus_of_a_copy(_: Question, layout: Layout) -> int:
     return layout.copy
 
@@ -57,7 +53,6 @@ PREFERENCES: tuple[Preference, ...] = (
     Preference(between_nodes, "its copies share experts between nodes, so every layer would wait for the network"),
     Preference(beyond_island, "its TP reaches beyond the GPUs that XGMI links directly"),
     Preference(dependent_copies, "a copy does not hold the model without the experts of the others"),
-    Preference(nodes_of_a_copy, "a copy spans {cost} nodes instead of {best}"),
     Preference(gpus_of_a_copy, "a copy takes {cost} GPUs instead of {best}"),
     Preference(stages_of_a_copy, "it has {cost} stages instead of {best}"),
 )
@@ -70,8 +65,6 @@ def costs(question: Question, layout: Layout) -> tuple[int, ...]:
 
 def why_worse(question: Question, layout: Layout, best: Layout) -> str:
     """The first preference by which the other layout is better, in words."""
-    for preference in PREFERENCES:
-        cost, least = preference.cost(question, layout), preference.cost(question, best)
-        if cost > least:
-            return preference.objection.format(cost=cost, best=least)
-    return f"it is no better than {best}"
+    pairs = zip(costs(question, layout), costs(question, best), PREFERENCES, strict=True)
+    cost, least, lost = next((cost, least, lost) for cost, least, lost in pairs if cost > least)
+    return lost.objection.format(cost=cost, best=least)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass
-from functools import cache
+from functools import lru_cache
 
 from app.topology.models import ModelFacts
 from app.topology.parameters import LayerKind, layer_kinds
@@ -25,7 +25,7 @@ class Stage:
     last: bool
 
 
-@cache
+@lru_cache(maxsize=1024)
 def stages(model: ModelFacts, pipeline: int) -> tuple[Stage, ...]:
     """From first to last; `pipeline` must not exceed the layers."""
     kinds, found, start = layer_kinds(model), [], 0

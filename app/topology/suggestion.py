@@ -1,6 +1,6 @@
 """What would work, when nothing does: the fewest GPUs on which the model fits as the engine needs it.
 
-Tried are 1 to 8 GPUs on each node (AMD's platforms have eight), on as many nodes as were asked for and on two, four and
+Tried are one GPU on each node and more, up to a full node, on as many nodes as were asked for and on two, four and
 eight times as many, never fewer GPUs than were asked for; first as the spec says, then with sizes left to autoOptimize.
 Among the GPU kinds that fit on equally few, the one with room for the most tokens wins.
 """
@@ -16,7 +16,6 @@ from app.topology.memory import STANDARD_OVERHEAD, Needs, Overhead
 from app.topology.models import ModelFacts
 from app.topology.parallelism import Demand, Given, Strategy
 
-GPUS_OF_A_NODE = 8
 TIMES_THE_NODES = (1, 2, 4, 8)
 
 
@@ -44,16 +43,18 @@ def find_suggestion(
     overhead: Overhead = STANDARD_OVERHEAD,
 ) -> Suggestion | None:
     """The smallest demand that fits on one of the accelerators; None when none of those tried does."""
-    for larger in _larger(demand):
-        answers = fit_products(model, larger, needs, accelerators, architectures, overhead)
+    for larger in _larger(demand, max((item.per_node for item in accelerators), default=0)):
+        roomy = [item for item in accelerators if larger.gpus <= item.per_node * larger.nodes]
+        answers = fit_products(model, larger, needs, roomy, architectures, overhead)
         fitting = [answer for answer in answers if isinstance(answer, Fits)]
         if fitting:
             return Suggestion(larger, max(fitting, key=lambda fit: fit.memory.tokens * fit.shape.data))
     return None
 
 
-def _larger(demand: Demand) -> Iterator[Demand]:
-    sizes = ((nodes, each) for nodes in _nodes(demand) for each in range(1, GPUS_OF_A_NODE + 1))
+def _larger(demand: Demand, per_node: int) -> Iterator[Demand]:
+    """Demands from few GPUs to many; of equally many GPUs, those on fewer nodes first."""
+    sizes = ((nodes, each) for nodes in _nodes(demand) for each in range(1, per_node + 1))
     for nodes, each in sorted(sizes, key=lambda size: (size[0] * size[1], size[0])):
         if nodes * each >= demand.gpus:
             yield replace(demand, gpus=nodes * each, nodes=nodes)

@@ -13,7 +13,7 @@ When the size of the weight files is known, everything is scaled by files / form
 from __future__ import annotations
 
 from fractions import Fraction
-from functools import cache
+from functools import lru_cache
 from math import ceil
 
 from app.topology.layout import Layout
@@ -23,7 +23,7 @@ from app.topology.precision import Precision, weight_bits
 from app.topology.stages import Stage, stages
 
 
-@cache
+@lru_cache(maxsize=4096)
 def stage_weights(model: ModelFacts, stage: Stage, layout: Layout, precision: Precision | None) -> int:
     """Bytes on each GPU of this stage; `precision` None loads the checkpoint as it is."""
     layers = sum(count * _layer_bytes(model, kind, layout, precision) for kind, count in stage.layers)
@@ -32,7 +32,7 @@ def stage_weights(model: ModelFacts, stage: Stage, layout: Layout, precision: Pr
     return ceil((layers + ends + norm) * _files_by_formula(model))
 
 
-@cache
+@lru_cache(maxsize=4096)
 def stored_bytes(model: ModelFacts) -> int:
     """Bytes of the weight files by formula, draft layers included."""
     whole = Layout()
@@ -47,7 +47,7 @@ def _files_by_formula(model: ModelFacts) -> Fraction:
     return Fraction(model.weight_bytes, stored_bytes(model)) if model.weight_bytes else Fraction(1)
 
 
-@cache
+@lru_cache(maxsize=4096)
 def _layer_bytes(model: ModelFacts, kind: LayerKind, layout: Layout, precision: Precision | None) -> Fraction:
     return sum((_bytes(model, part, layout, precision) for part in layer_parts(model, kind)), Fraction(0))
 
@@ -63,5 +63,5 @@ def _share(model: ModelFacts, part: Part, layout: Layout) -> Fraction:
         return Fraction(max(1, model.kv_heads // layout.tensor), model.kv_heads)
     if part.split is Split.EXPERTS and model.experts:
         count, ranks = model.experts.count, layout.expert_ranks
-        return Fraction(ceil(count / ranks), count) if layout.expert_parallel else Fraction(1, ranks)
+        return Fraction(-(-count // ranks), count) if layout.expert_parallel else Fraction(1, ranks)
     return Fraction(1)
