@@ -25,9 +25,12 @@ SIZE_ANNOTATION = "inference.ai/size-on-disk"
 
 PLACEMENT_GATE = "inference.ai/placement"
 """Scheduling gate of pods that wait for the agent to give them their node."""
-
+GROUP_LABEL = "inference.ai/group"
+"""Label on pods of a Deployment that the agent gave a node: index of the group they are. LWS has its own labels."""
 HEARTBEAT_ANNOTATION = "inference.ai/agent-heartbeat"
-"""On every GPUPool: when the agent last said that its facts are those of the moment."""
+"""Annotation on GPUPools: RFC 3339 time until which the agent's facts are known to be true."""
+HOSTNAME_LABEL = "kubernetes.io/hostname"
+"""Label on Nodes, by kubelet; usually, but not always, the Node's name."""
 
 LEADER = "leader"
 WORKER = "worker"
