@@ -18,6 +18,7 @@ from sandbox.metacontroller import Metacontroller
 PROJECT = Path(__file__).parent.parent
 CRDS = PROJECT / "crds"
 CONTROLLERS = PROJECT / "metacontroller"
+DEFAULT_POOL = PROJECT / "deploy" / "default-pool" / "gpupool.yaml"
 
 
 @dataclass(frozen=True)
@@ -39,9 +40,12 @@ class Operator:
         settings: Mapping[str, str] | None = None,
         resync_seconds: int | None = None,
         record: Path | None = None,
+        pool: bool = True,
     ) -> Iterator[Operator]:
-        """Install everything as deploy/ does, and run it until the block is left."""
+        """Install everything as deploy/ does, and run it until the block is left. `pool`: with the default GPUPool."""
         cluster.apply(crds())
+        if pool:
+            cluster.apply(DEFAULT_POOL)
         with (
             Hooks.start(cluster.directory, settings, record) as hooks,
             Agent.start(cluster, settings) as agent,

@@ -1,7 +1,7 @@
 """Where pods may run, as far as their template may say it: constants of the decision, never a node's name.
 
 - product and partition mode of the GPUs that the memory was planned for, by the labels that GPUNodes' decorator writes
-- exclusive: no other service's pod on the node, in any namespace. Kubernetes holds such a rule against pods that come
+- exclusive: no other service's pod on the node, of this namespace or of any other. Kubernetes holds such a rule against pods that come
   later too, so others need no rule of their own. Foreign pods are not kept off by it.
 - static: one pod of a group on each node
 """
@@ -28,6 +28,8 @@ from app.kube.names import SERVICE_LABEL
 from app.topology.parallelism import Strategy
 
 HOST = "kubernetes.io/hostname"
+NAMESPACE = "kubernetes.io/metadata.name"
+"""The API server labels every namespace with its name."""
 GROUP_KEY = "leaderworkerset.sigs.k8s.io/group-key"
 _WHOLE = ["spx_nps1", "spx_nps2", "spx_nps4"]
 
@@ -47,12 +49,15 @@ def _anti_affinity_terms(
 ) -> Iterator[V1PodAffinityTerm]:
     if sharing is Sharing.EXCLUSIVE:
         anybody = V1LabelSelectorRequirement(key=SERVICE_LABEL, operator="Exists")
+        not_us = V1LabelSelectorRequirement(key=SERVICE_LABEL, operator="NotIn", values=[identity.name])
+        yield V1PodAffinityTerm(topology_key=HOST, label_selector=V1LabelSelector(match_expressions=[anybody, not_us]))
+        elsewhere = V1LabelSelectorRequirement(key=NAMESPACE, operator="NotIn", values=[identity.namespace])
         yield V1PodAffinityTerm(
             topology_key=HOST,
             label_selector=V1LabelSelector(match_expressions=[anybody]),
-            namespace_selector=V1LabelSelector(),
+            namespace_selector=V1LabelSelector(match_expressions=[elsewhere]),
         )
-    elif spec.resources.strategy is Strategy.STATIC and spec.nodes > 1:
+    if spec.resources.strategy is Strategy.STATIC and spec.nodes > 1:
         ours = V1LabelSelector(match_labels={SERVICE_LABEL: identity.name})
         yield V1PodAffinityTerm(topology_key=HOST, label_selector=ours, match_label_keys=[GROUP_KEY])
 

@@ -231,7 +231,7 @@ class _Allocation:
         stay = [draft.slots[group, worker] for worker in range(need.pods) if (group, worker) in draft.slots]
         anchors = [place for host in stay if (place := self.ledger.find(host, need.wish.resource)) is not None]
         places = self.eligible.now(need.wish, draft.product)
-        if need.apart or need.exclusive:
+        if need.apart:
             places = [place for place in places if place not in anchors]
         found = place_group(need.group(draft.product, len(missing)), places, self.ledger, anchors)
         for slot, place in zip(missing, found or (), strict=bool(found)):
@@ -245,7 +245,7 @@ class _Allocation:
         for product in self.eligible.products(need.wish):
             places = self.eligible.now(need.wish, product)
             closest = sorted(places, key=lambda place: (-self.ledger.free[place], self.nodes[place].host))
-            per_node = [1 if need.apart or need.exclusive else self.nodes[it].gpus // need.gpus for it in closest]
+            per_node = [1 if need.apart else self.nodes[it].gpus // need.gpus for it in closest]
             count, held_back = 0, list[int]()
             for place, slots in zip(closest, per_node, strict=True):
                 if count < need.pods and slots and not self.ledger.reserved_for(place):
@@ -288,9 +288,11 @@ class _Allocation:
 
     @staticmethod
     def _is_kept(draft: _Draft) -> bool:
-        """Nothing is new and nothing is waited for: what was said when it was decided still holds."""
-        same = draft.held is not None and draft.is_known and draft.held.slots == draft.slots
-        return same and not draft.proposed and not _waits(draft)
+        """Nothing is new, confirmed just now or waited for: what was said when it was decided still holds."""
+        held = draft.held
+        if held is None or held.proposed or held.slots != draft.slots:
+            return False
+        return draft.is_known and not draft.proposed and not _waits(draft)
 
     def _outcome(self, draft: _Draft, possible: bool, proposed: frozenset[Slot]) -> Outcome:
         if not self.nodes:

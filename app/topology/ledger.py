@@ -1,7 +1,8 @@
 """What is free on each node while decisions are made: GPUs less those of others, of pods where they run, and of
 decisions where no pod runs yet.
 
-Exclusive use is of a whole host: nobody else's GPUs are on it, and nobody else may take any. Bookings are counted as
+Exclusive use is of a whole host: nobody else's GPUs are on it, and nobody else may take any; the service's own pods may
+share it. Bookings are counted as
 they come, also where they break this rule (what runs is never moved), so a free count may be negative.
 """
 
@@ -47,7 +48,7 @@ class Ledger:
         """Whether the service may come here at all, whatever the number of free GPUs."""
         if self._owner.get(place, service) != service or self._reserved.get(place, service) != service:
             return False
-        return not exclusive or self.is_unused(place)
+        return not exclusive or self.owner(place) == service or self.is_unused(place)
 
     def is_unused(self, place: int) -> bool:
         """Nobody holds a GPU of the host, under whatever resource name."""

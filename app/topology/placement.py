@@ -62,7 +62,7 @@ def capacity(group: Group, place: int, ledger: Ledger) -> int:
         return 0
     if group.island and not _keeps_islands(group, place, ledger):
         return 0
-    return 1 if group.apart or group.exclusive else free // group.gpus
+    return 1 if group.apart else free // group.gpus
 
 
 def _keeps_islands(group: Group, place: int, ledger: Ledger) -> bool:

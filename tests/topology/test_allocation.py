@@ -62,9 +62,11 @@ def test_what_is_chosen_is_proposed_and_confirmed_at_the_next_look() -> None:
     nodes = [node("n1"), node("n2")]
     first = decide(nodes, need(gpus=4))["a"]
     second = decide(nodes, need(gpus=4), held={"ns/a": held_from(first, 4)})["a"]
+    third = decide(nodes, need(gpus=4), held={"ns/a": held_from(second, 4)})["a"]
     assert (first.outcome, second.outcome) == (Outcome.PROPOSED, Outcome.BOUND)
     assert first.slots == second.slots
-    assert second.is_kept
+    assert third.slots == second.slots
+    assert (second.is_kept, third.is_kept) == (False, True)
 
 
 def test_of_two_decisions_about_the_same_gpus_the_older_one_stands() -> None:
