@@ -73,5 +73,5 @@ class Writer:
         if patch.target is Target.BINDING:
             metrics.BINDINGS.inc()
         if patch.target is not Target.HEARTBEAT:
-            log.info("written %s %s", about, patch.note)
+            log.info("written %s", f"{about} {patch.note}".rstrip())
         return Result.WRITTEN
