@@ -1,4 +1,4 @@
-"""The agent in the sandbox: the real process, with the rights that deploy/base gives its account and no others."""
+"""The agent in the sandbox: the real process, with the rights of its service account in deploy/base and no others."""
 
 from __future__ import annotations
 

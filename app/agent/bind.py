@@ -51,9 +51,12 @@ def _plan_service(world: World, key: Key) -> Iterator[Patch]:
 
 
 def find_bound(world: World, key: Key) -> Allocation | None:
-    """The decision about what the service needs now, None while there is none that is Bound."""
+    """The decision, None while there is none that is Bound.
+
+    It may be about an earlier request, while a changed one waits: then the pods are of the earlier one, too.
+    """
     allocation = world.allocations.get(key)
-    return allocation if allocation and allocation.bound and allocation.digest == world.requests[key].digest else None
+    return allocation if allocation and allocation.bound else None
 
 
 def _grants(allocation: Allocation, group: int, member: Member, pod: Pod) -> bool:

@@ -148,7 +148,8 @@ def by_age(pod: Pod) -> tuple[str, str]:
     return (pod.member.created if pod.member else "", pod.name)
 
 
-def _identity(item: Json) -> tuple[str, str, str, int]:
+def parse_identity(item: Json) -> tuple[str, str, str, int]:
+    """The fields of Fact, in order."""
     version = text_at(item, "metadata", "resourceVersion")
     return (
         sys.intern(text_at(item, "metadata", "namespace")),
@@ -167,7 +168,7 @@ def parse_pod(item: Json, gpu_resource: str) -> Pod | None:
     if not service and (not gpus or not node or ended):
         return None
     return Pod(
-        *_identity(item),
+        *parse_identity(item),
         node=sys.intern(node),
         gpus=gpus,
         ended=ended,
@@ -210,17 +211,17 @@ def _started(item: Json) -> str:
 
 
 def parse_node(item: Json) -> Node:
-    return Node(*_identity(item), hostname=text_at(item, "metadata", "labels", HOSTNAME_LABEL))
+    return Node(*parse_identity(item), hostname=text_at(item, "metadata", "labels", HOSTNAME_LABEL))
 
 
 def parse_gpu_node(item: Json) -> GPUNode:
     ready = not text_at(item, "spec", "notReadySince")
-    return GPUNode(*_identity(item), ready=ready, status=mapping_at(item, "status"))
+    return GPUNode(*parse_identity(item), ready=ready, status=mapping_at(item, "status"))
 
 
 def parse_request(item: Json) -> Request:
     return Request(
-        *_identity(item),
+        *parse_identity(item),
         pool=text_at(item, "spec", "pool"),
         digest=text_at(item, "spec", "digest"),
         status=mapping_at(item, "status"),
@@ -229,7 +230,7 @@ def parse_request(item: Json) -> Request:
 
 def parse_allocation(item: Json) -> Allocation:
     return Allocation(
-        *_identity(item),
+        *parse_identity(item),
         digest=text_at(item, "spec", "digest"),
         bound=text_at(item, "spec", "phase") == Phase.BOUND,
         places=_places(mappings_at(item, "spec", "gpus")),
@@ -240,6 +241,8 @@ def _places(gpus: Iterable[Json]) -> dict[tuple[int, int], tuple[str, int]]:
     """A pod runs on one node, so a place that names two is no place."""
     places: dict[tuple[int, int], tuple[str, int]] = {}
     for gpu in gpus:
+        if gpu.get("proposed") is True:
+            continue  # another look must confirm it first
         place, node = (count_at(gpu, "group"), count_at(gpu, "worker")), text_at(gpu, "node")
         before, count = places.get(place, (node, 0))
         places[place] = (node if node == before else "", count + 1)
@@ -247,4 +250,4 @@ def _places(gpus: Iterable[Json]) -> dict[tuple[int, int], tuple[str, int]]:
 
 
 def parse_pool(item: Json) -> Pool:
-    return Pool(*_identity(item), heartbeat=text_at(item, "metadata", "annotations", HEARTBEAT_ANNOTATION))
+    return Pool(*parse_identity(item), heartbeat=text_at(item, "metadata", "annotations", HEARTBEAT_ANNOTATION))

@@ -23,6 +23,8 @@ class Target(StrEnum):
     """What is patched, in the order it is written: bindings hold up pods, so they go first."""
 
     BINDING = "binding"
+    RECALL = "recall"
+    """A deletion: the pod is made anew."""
     GPU_NODE = "gpunode"
     GPU_REQUEST = "gpurequest"
     HEARTBEAT = "heartbeat"
@@ -47,16 +49,10 @@ def merge_patch(target: Target, fact: Fact, body: Mapping[str, Any]) -> Patch:
 def find_status_patch(target: Target, fact: Fact, observed: Mapping[str, Any], desired: BaseModel) -> Patch | None:
     """What brings a status to what is desired, None when it is that already; fields of others are left alone."""
     wanted = desired.model_dump(mode="json", by_alias=True)
-    changed = {name: value for name, value in wanted.items() if _said(value) != _said(observed.get(name))}
-    if not changed:
-        return None
-    return merge_patch(target, fact, {"status": {name: _said(value) for name, value in changed.items()}})
+    changed = {name: value for name, value in wanted.items() if not _is_same(value, observed.get(name))}
+    return merge_patch(target, fact, {"status": changed}) if changed else None
 
 
-def _said(value: Any) -> Any:
-    """A value less what is not set; an empty list is what the API server makes of an absent one."""
-    if isinstance(value, Mapping):
-        return {key: _said(part) for key, part in value.items() if part is not None}
-    if isinstance(value, list):
-        return [_said(part) for part in value]
-    return value
+def _is_same(wanted: Any, observed: Any) -> bool:
+    """An absent list is an empty one: which of them is stored depends on the CRD's defaults."""
+    return bool(wanted == observed) or (wanted == [] and observed is None)

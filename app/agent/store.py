@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import Generic, TypeVar
 
-from app.agent.facts import Fact, Json, Key
+from app.agent.facts import Fact, Json, Key, parse_identity
 
 F = TypeVar("F", bound=Fact)
 
@@ -27,18 +27,20 @@ class Store(Generic[F]):
 
     def apply(self, kind: str, item: Json) -> bool:
         """Take one event of a watch (ADDED, MODIFIED, DELETED). States older than the known one are left aside."""
-        fact = None if kind == "DELETED" else self._parse(item)
-        if fact is None:
-            metadata = item.get("metadata") or {}
-            return self.facts.pop((metadata.get("namespace", ""), metadata.get("name", "")), None) is not None
-        known = self.facts.get(fact.key)
-        if known is not None and known.uid == fact.uid and fact.version < known.version:
+        identity = Fact(*parse_identity(item))
+        known = self.facts.get(identity.key)
+        if kind == "DELETED":
+            return self.facts.pop(identity.key, None) is not None
+        if known is not None and known.uid == identity.uid and identity.version < known.version:
             return False
+        fact = self._parse(item)
+        if fact is None:
+            return self.facts.pop(identity.key, None) is not None
         self.facts[fact.key] = fact
         return known != fact
 
     def learn(self, item: Json) -> bool:
         """Take the answer to a write of ours, ahead of the watch; an object that is gone meanwhile stays gone."""
-        fact = self._parse(item)
-        known = self.facts.get(fact.key) if fact else None
-        return self.apply("MODIFIED", item) if fact and known and known.uid == fact.uid else False
+        identity = Fact(*parse_identity(item))
+        known = self.facts.get(identity.key)
+        return self.apply("MODIFIED", item) if known and known.uid == identity.uid else False

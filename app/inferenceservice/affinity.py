@@ -1,9 +1,11 @@
 """Where pods may run, as far as their template may say it: constants of the decision, never a node's name.
 
 - product and partition mode of the GPUs that the memory was planned for, by the labels that GPUNodes' decorator writes
-- exclusive: no other service's pod on the node, of this namespace or of any other. Kubernetes holds such a rule against pods that come
-  later too, so others need no rule of their own. Foreign pods are not kept off by it.
+- exclusive: no other service's pod on the node, of this namespace or of any other. Kubernetes holds such a rule
+  against pods that come later too, so others need no rule of their own. Foreign pods are not kept off by it.
 - static: one pod of a group on each node
+- pods that the kube-scheduler places by itself go to nodes where services are already, if they can: whole nodes stay
+  free for those that need them
 """
 
 from __future__ import annotations
@@ -17,8 +19,10 @@ from kubernetes.client.models.v1_node_affinity import V1NodeAffinity
 from kubernetes.client.models.v1_node_selector import V1NodeSelector
 from kubernetes.client.models.v1_node_selector_requirement import V1NodeSelectorRequirement
 from kubernetes.client.models.v1_node_selector_term import V1NodeSelectorTerm
+from kubernetes.client.models.v1_pod_affinity import V1PodAffinity
 from kubernetes.client.models.v1_pod_affinity_term import V1PodAffinityTerm
 from kubernetes.client.models.v1_pod_anti_affinity import V1PodAntiAffinity
+from kubernetes.client.models.v1_weighted_pod_affinity_term import V1WeightedPodAffinityTerm
 
 from app.gpus.node import PARTITION_LABEL, PRODUCT_LABEL
 from app.inferenceservice.facts import Identity
@@ -37,11 +41,24 @@ _WHOLE = ["spx_nps1", "spx_nps2", "spx_nps4"]
 def build_affinity(identity: Identity, spec: InferenceServiceSpec, grant: Grant, sharing: Sharing) -> V1Affinity | None:
     """The affinity of every pod of a service, None when nothing is asked."""
     terms = list(_anti_affinity_terms(identity, spec, sharing))
-    nodes = _node_affinity(spec, grant)
-    if not terms and nodes is None:
-        return None
     apart = V1PodAntiAffinity(required_during_scheduling_ignored_during_execution=terms) if terms else None
-    return V1Affinity(node_affinity=nodes, pod_anti_affinity=apart)
+    together = None if grant.gated else _near_services()
+    nodes = _node_affinity(spec, grant)
+    if apart is None and together is None and nodes is None:
+        return None
+    return V1Affinity(node_affinity=nodes, pod_affinity=together, pod_anti_affinity=apart)
+
+
+def _near_services() -> V1PodAffinity:
+    """A wish, the strongest there is among wishes."""
+    anybody = V1LabelSelectorRequirement(key=SERVICE_LABEL, operator="Exists")
+    term = V1PodAffinityTerm(
+        topology_key=HOST,
+        label_selector=V1LabelSelector(match_expressions=[anybody]),
+        namespace_selector=V1LabelSelector(),
+    )
+    wish = V1WeightedPodAffinityTerm(weight=100, pod_affinity_term=term)
+    return V1PodAffinity(preferred_during_scheduling_ignored_during_execution=[wish])
 
 
 def _anti_affinity_terms(

@@ -20,6 +20,7 @@ from app.agent.election import WRITE_TIMEOUT
 from app.agent.facts import Json
 
 USER_AGENT = "inference-agent"
+"""Also the field manager of what is written."""
 CONNECT_SECONDS = 5.0
 READ_SECONDS = 30.0
 SILENCE_SECONDS = 180.0
@@ -46,6 +47,7 @@ class Api:
 
     def __init__(self, configuration: Configuration) -> None:
         self._client = ApiClient(configuration)
+        self._client.user_agent = USER_AGENT
 
     @classmethod
     async def connect(cls, kubeconfig: Path | None) -> Api:
@@ -77,6 +79,9 @@ class Api:
     async def patch(self, path: str, body: Any, content_type: str) -> Any:
         return await self._write("PATCH", path, body, content_type)
 
+    async def delete(self, path: str, options: Json) -> Any:
+        return await self._write("DELETE", path, options, JSON_TYPE)
+
     async def _write(self, method: str, path: str, body: Any, content_type: str) -> Any:
         timeout = aiohttp.ClientTimeout(total=WRITE_TIMEOUT)
         async with self._request(method, path, timeout, body=body, content_type=content_type) as response:
@@ -105,7 +110,7 @@ class Api:
         content_type: str = JSON_TYPE,
         accept: str = JSON_TYPE,
     ) -> AsyncIterator[aiohttp.ClientResponse]:
-        headers = {"Accept": accept, "Content-Type": content_type, "User-Agent": USER_AGENT}
+        headers = {"Accept": accept, "Content-Type": content_type}
         try:
             method, url, headers, body, _ = await self._client.param_serialize(
                 method,

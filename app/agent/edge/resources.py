@@ -40,7 +40,7 @@ def build_path(target: Target, key: Key) -> str:
     """Where a patch goes."""
     namespace, name = key
     match target:
-        case Target.BINDING:
+        case Target.BINDING | Target.RECALL:
             return f"/api/v1/namespaces/{namespace}/pods/{name}"
         case Target.GPU_NODE:
             return f"{OURS}/gpunodes/{name}/status"

@@ -60,18 +60,25 @@ class Writer:
         metrics.WRITES.labels(patch.target.value, result.value).inc()
         return result
 
+    async def _request(self, patch: Patch) -> Any:
+        path = build_path(patch.target, patch.key)
+        if patch.target is Target.RECALL:
+            return await self._api.delete(path, patch.body)
+        return await self._api.patch(path, patch.body, patch.content_type)
+
     async def _send(self, patch: Patch) -> Result:
         about = fields(target=patch.target, namespace=patch.key[0] or "-", name=patch.key[1])
         try:
-            answer = await self._api.patch(build_path(patch.target, patch.key), patch.body, patch.content_type)
+            answer = await self._request(patch)
         except ApiError as error:
             conflict = error.code in (CONFLICT, NOT_FOUND) or (error.code, patch.content_type) == (INVALID, JSON_PATCH)
             level = logging.INFO if conflict else logging.WARNING
             log.log(level, "not written %s %s", about, fields(error=str(error)))
             return Result.CONFLICT if conflict else Result.FAILED
-        self._stores[patch.target].learn(answer)
+        if patch.target is not Target.RECALL:  # the watch tells when the pod is gone
+            self._stores[patch.target].learn(answer)
         if patch.target is Target.BINDING:
             metrics.BINDINGS.inc()
         if patch.target is not Target.HEARTBEAT:
-            log.info("written %s %s", about, patch.note)
+            log.info("written %s", f"{about} {patch.note}".rstrip())
         return Result.WRITTEN
