@@ -2,7 +2,7 @@
 
 A service without a gate is placed by the kube-scheduler, perhaps on GPUs that were promised to a gated pod in the same
 moment. The pool sees what runs and decides about the gated pod anew, but its node selector was lifted into it for good.
-Such a pod has not started anywhere, so nothing is lost when it is deleted: its workload makes it again, behind the gate.
+Such a pod has not started anywhere, so nothing is lost when it is deleted: its workload makes it anew, and gated.
 """
 
 from __future__ import annotations

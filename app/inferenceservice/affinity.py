@@ -28,14 +28,17 @@ from app.gpus.node import PARTITION_LABEL, PRODUCT_LABEL
 from app.inferenceservice.facts import Identity
 from app.inferenceservice.grant import Grant
 from app.inferenceservice.spec import InferenceServiceSpec, Sharing
-from app.kube.names import SERVICE_LABEL
+from app.kube.names import SERVICE_KEY_LABEL, SERVICE_LABEL, label_value
 from app.topology.parallelism import Strategy
 
 HOST = "kubernetes.io/hostname"
-NAMESPACE = "kubernetes.io/metadata.name"
-"""The API server labels every namespace with its name."""
 GROUP_KEY = "leaderworkerset.sigs.k8s.io/group-key"
 _WHOLE = ["spx_nps1", "spx_nps2", "spx_nps4"]
+
+
+def service_key(identity: Identity) -> str:
+    """Value of a label that tells a service from all others of the cluster."""
+    return label_value(f"{identity.namespace}.{identity.name}")
 
 
 def build_affinity(identity: Identity, spec: InferenceServiceSpec, grant: Grant, sharing: Sharing) -> V1Affinity | None:
@@ -66,13 +69,12 @@ def _anti_affinity_terms(
 ) -> Iterator[V1PodAffinityTerm]:
     if sharing is Sharing.EXCLUSIVE:
         anybody = V1LabelSelectorRequirement(key=SERVICE_LABEL, operator="Exists")
-        not_us = V1LabelSelectorRequirement(key=SERVICE_LABEL, operator="NotIn", values=[identity.name])
-        yield V1PodAffinityTerm(topology_key=HOST, label_selector=V1LabelSelector(match_expressions=[anybody, not_us]))
-        elsewhere = V1LabelSelectorRequirement(key=NAMESPACE, operator="NotIn", values=[identity.namespace])
+        not_us = V1LabelSelectorRequirement(key=SERVICE_KEY_LABEL, operator="NotIn", values=[service_key(identity)])
         yield V1PodAffinityTerm(
             topology_key=HOST,
-            label_selector=V1LabelSelector(match_expressions=[anybody]),
-            namespace_selector=V1LabelSelector(match_expressions=[elsewhere]),
+            label_selector=V1LabelSelector(match_expressions=[anybody, not_us]),
+            # all namespaces: kube-scheduler 1.36 takes "all but ours" for "ours too" when it looks at the pod itself
+            namespace_selector=V1LabelSelector(),
         )
     if spec.resources.strategy is Strategy.STATIC and spec.nodes > 1:
         ours = V1LabelSelector(match_labels={SERVICE_LABEL: identity.name})

@@ -34,12 +34,12 @@ from kubernetes.client.models.v1_volume import V1Volume
 from kubernetes.client.models.v1_volume_mount import V1VolumeMount
 
 from app.inferenceservice import contract
-from app.inferenceservice.affinity import build_affinity
+from app.inferenceservice.affinity import build_affinity, service_key
 from app.inferenceservice.facts import Identity
 from app.inferenceservice.plan import Decision
 from app.inferenceservice.spec import InferenceServiceSpec
 from app.kube.duration import whole_seconds
-from app.kube.names import LEADER, PLACEMENT_GATE, ROLE_LABEL, SERVICE_LABEL, WORKER, standard_labels
+from app.kube.names import LEADER, PLACEMENT_GATE, ROLE_LABEL, SERVICE_KEY_LABEL, SERVICE_LABEL, WORKER, standard_labels
 from app.settings import Settings
 
 UID = 1001
@@ -98,6 +98,7 @@ def _template(
     container: V1Container,
 ) -> V1PodTemplateSpec:
     labels = standard_labels("inference", identity.name, spec.model.name) | pod_labels(identity, role)
+    labels |= {SERVICE_KEY_LABEL: service_key(identity)}
     return V1PodTemplateSpec(
         metadata=V1ObjectMeta(labels=labels),
         spec=V1PodSpec(

@@ -8,6 +8,8 @@ import re
 OPERATOR = "inference-operator"
 
 SERVICE_LABEL = "inference.ai/service"
+SERVICE_KEY_LABEL = "inference.ai/service-key"
+"""On pods: namespace and name of the service, so that one label tells services of the whole cluster apart."""
 ROLE_LABEL = "inference.ai/role"
 MODEL_LABEL = "inference.ai/model"
 CACHE_LABEL = "inference.ai/cache"
