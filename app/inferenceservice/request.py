@@ -40,10 +40,9 @@ def _is_of_workload(plan: Plan, applied: Manifest) -> bool:
 
 def _with_current(applied: Manifest, plan: Plan, facts: Facts) -> Manifest:
     """What may change without a new decision."""
-    resources = facts.spec.resources
-    spec = applied["spec"] | {"pool": resources.pool, "replicas": _as_json(_replicas(plan, facts))}
-    spec = {key: value for key, value in spec.items() if key != "priority"}
-    return applied | {"spec": spec | ({"priority": resources.priority} if resources.priority else {})}
+    resources, replicas = facts.spec.resources, _as_json(_replicas(plan, facts))
+    current = {"pool": resources.pool, "priority": resources.priority, "replicas": replicas}
+    return applied | {"spec": applied["spec"] | current}
 
 
 def _new_request(need: Need, plan: Plan, facts: Facts) -> Manifest:

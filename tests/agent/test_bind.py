@@ -71,7 +71,6 @@ def test_a_node_is_named_by_its_host_name() -> None:
         pytest.param({}, id="nothing is decided"),
         pytest.param({"allocations": [allocation(PLACES, phase="Proposed")]}, id="the decision is only proposed"),
         pytest.param({"allocations": [allocation(PLACES, phase="Pending")]}, id="the service waits for GPUs"),
-        pytest.param({"allocations": [allocation(PLACES, digest="d0")]}, id="the decision is about an older need"),
         pytest.param({"allocations": [allocation({(1, 0): "n3"})]}, id="its group is not placed"),
         pytest.param({"allocations": [allocation(PLACES, gpus=4)]}, id="other GPUs were granted there"),
         pytest.param({"allocations": [allocation(PLACES)], "nodes": []}, id="the node is gone"),

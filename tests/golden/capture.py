@@ -27,6 +27,9 @@ Predicate = Callable[[Request], bool]
 NAMESPACE = "inference-system"
 GROUP_KIND = f"LeaderWorkerSet.{LWS}"
 CACHE_KIND = f"ModelCache.{API}"
+REQUEST_KIND = f"GPURequest.{API}"
+ALLOCATION_KIND = f"GPUAllocation.{API}"
+NODE_KIND = f"GPUNode.{API}"
 SERVICE_KIND = f"InferenceService.{API}"
 PATIENCE_SECONDS = 60
 
@@ -53,7 +56,8 @@ class Recorder:
             time.sleep(0.2)
 
     def _requests(self, kind: str, name: str) -> Iterator[Request]:
-        for path in sorted((self._folder / kind / f"{self.world.namespace}.{name}").glob("*.json")):
+        folder = name if kind == "gpupool" else f"{self.world.namespace}.{name}"
+        for path in sorted((self._folder / kind / folder).glob("*.json")):
             try:
                 yield json.loads(path.read_text())
             except json.JSONDecodeError:
@@ -65,7 +69,7 @@ def main() -> int:
     if missing:
         print(f"set {', '.join(missing)}: golden requests come from the real programs", file=sys.stderr)
         return 2
-    for scenario in (samples, second_spelling, refused_by_quota, failed_download):
+    for scenario in (samples, second_spelling, refused_by_quota, failed_download, pool):
         with fresh() as recorder:
             scenario(recorder)
     return 0
@@ -99,20 +103,22 @@ def samples(recorder: Recorder) -> None:
     world.apply(example("llama2-cache"))
     world.wait_ready(name)
     keep("03-cache-pending", lambda it: bool(related(it, CACHE_KIND)) and not cache_ready(it))
-    keep("04-cache-ready", lambda it: cache_ready(it) and not it["children"][GROUP_KIND])
-    keep("05-starting", lambda it: bool(it["children"][GROUP_KIND]) and not ready_groups(it))
-    keep("06-ready", lambda it: ready_groups(it) == 1 and phase(it) == "Ready")
+    keep("04-cache-ready", lambda it: cache_ready(it) and not it["children"][REQUEST_KIND])
+    keep("05-granted", lambda it: decided(it) == "Bound" and not it["children"][GROUP_KIND])
+    keep("06-starting", lambda it: bool(it["children"][GROUP_KIND]) and not ready_groups(it))
+    keep("07-ready", lambda it: ready_groups(it) == 1 and phase(it) == "Ready")
     keep_cache_and_endpoint(recorder)
+    world.settled()
     world.cluster.patch(LWS, "LeaderWorkerSet", name, NAMESPACE, {"spec": {"replicas": 3}})
-    keep("07-autoscaled", lambda it: ready_groups(it) == 3)
+    keep("08-autoscaled", lambda it: ready_groups(it) == 3)
     world.patch(name, {"spec": {"vllm": {"engineArgs": {"max_num_seqs": 64}}}})
-    keep("08-edited", lambda it: engine(it).get("max_num_seqs") == 64)
+    keep("09-edited", lambda it: engine(it).get("max_num_seqs") == 64)
     world.settled()
     recorder.keep("inferenceservice", name, "settings-changed", "01-while-serving", lambda it: settled_edit(it))
     world.patch(name, {"spec": {"vllm": {"engineArgs": {"max_num_seqs": "many"}}}})
-    keep("09-broken-while-serving", lambda it: engine(it).get("max_num_seqs") == "many")
+    keep("10-broken-while-serving", lambda it: engine(it).get("max_num_seqs") == "many")
     world.cluster.delete(API, "InferenceService", name, NAMESPACE, propagation="Foreground")
-    keep("10-being-deleted", lambda it: "deletionTimestamp" in it["parent"]["metadata"])
+    keep("11-being-deleted", lambda it: "deletionTimestamp" in it["parent"]["metadata"])
     recorder.keep(
         "inferenceendpoint", "llama2-endpoint", "llama2-endpoint", "04-service-gone",
         lambda it: bool(it["parent"].get("status")) and not related(it, SERVICE_KIND),
@@ -161,6 +167,38 @@ def failed_download(recorder: Recorder) -> None:
     [name] = world.names("batch/v1", "Job")
     world.cluster.patch("batch/v1", "Job", name, NAMESPACE, {"spec": {"activeDeadlineSeconds": 1}})
     recorder.keep("modelcache", "demo", "failing", "01-deadline", lambda it: any(has_failed(job) for job in jobs(it)))
+
+
+def pool(recorder: Recorder) -> None:
+    """Four nodes of eight GPUs: of five services of eight one waits; one can never be served; one is deleted."""
+    world = recorder.world
+
+    def keep(case: str, predicate: Predicate) -> None:
+        recorder.keep("gpupool", "default", "default", case, predicate)
+
+    keep("01-created", lambda it: not related(it, REQUEST_KIND) and len(related(it, NODE_KIND)) == 4)
+    for number in range(5):
+        world.apply(service(f"eight-{number}", resources={"totalGpus": 8}))
+    keep("02-first-look", lambda it: bool(related(it, REQUEST_KIND)) and not it["children"][ALLOCATION_KIND])
+    keep("03-second-look", lambda it: "Proposed" in phases(it))
+    keep("04-one-waits", lambda it: sorted(phases(it)) == ["Bound"] * 4 + ["Pending"] and running(it) == 4)
+    recorder.keep("inferenceservice", "eight-4", "waiting", "01-for-gpus", lambda it: decided(it) == "Pending")
+    world.apply(service("sixteen", resources={"totalGpus": 16}))
+    keep("05-one-is-impossible", lambda it: "Impossible" in phases(it))
+    world.cluster.delete(API, "InferenceService", "eight-0", NAMESPACE)
+    keep("06-next-in-line", lambda it: phases(it).count("Bound") == 4 and len(phases(it)) == 5 and running(it) == 4)
+
+
+def phases(request: Request) -> list[str]:
+    return [str(it["spec"]["phase"]) for it in request["children"][ALLOCATION_KIND].values()]
+
+
+def running(request: Request) -> int:
+    return sum(len(it.get("status", {}).get("pods", [])) for it in related(request, REQUEST_KIND))
+
+
+def decided(request: Request) -> str:
+    return next((str(it["spec"]["phase"]) for it in related(request, ALLOCATION_KIND)), "")
 
 
 def less_managed_fields(value: Any) -> Any:
