@@ -45,8 +45,8 @@ class Parent(BaseModel):
     @property
     def conditions(self) -> list[dict[str, Any]]:
         """Conditions of the previous status; anything that is no condition is left out."""
-        found = (self.status or {}).get("conditions") or []
-        return [condition for condition in found if isinstance(condition, dict)]
+        found = (self.status or {}).get("conditions")
+        return [it for it in found if isinstance(it, dict)] if isinstance(found, list) else []
 
 
 class CustomizeRequest(BaseModel):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from app.inferenceservice.facts import Facts
-from app.inferenceservice.layout import find_layout
+from app.inferenceservice.layout import find_assignment, find_layout
 from app.inferenceservice.plan import Blocked, Plan, Serve, Wait
 from app.inferenceservice.progress import Progress
 from app.inferenceservice.spec import ServiceType
@@ -25,8 +25,7 @@ def find_phase(plan: Plan, progress: Progress, problem: Finding | None) -> str:
         return "Pending" if waits else "Failed"
     if progress.asked == 0:
         return "Pending"
-    failed = progress.failure and progress.failure.reason is not Reason.INSUFFICIENT_GPU
-    return "Failed" if failed else "Starting"
+    return "Failed" if progress.failure and not progress.failure.waits else "Starting"
 
 
 def _finding(plan: Plan) -> Finding | None:
@@ -74,7 +73,7 @@ def gpu_condition(plan: Plan, facts: Facts, progress: Progress) -> Condition:
     finding = _finding(plan)
     if finding and not progress.serving:
         return _condition("GPUAllocated", Status.FALSE, finding.reason, finding.message)
-    text = f"each group uses {find_layout(facts)}"
+    text = f"each group uses {find_layout(facts)}{find_assignment(facts)}"
     if progress.serving:
         kept = "what runs was built from an earlier spec" if finding else text
         return _condition("GPUAllocated", Status.TRUE, Reason.SUCCESSFUL, kept)

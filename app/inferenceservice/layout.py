@@ -28,6 +28,14 @@ def find_layout(facts: Facts) -> str:
     return decided or str(plan_shape(facts.spec.demand))
 
 
+def find_assignment(facts: Facts) -> str:
+    """What the pool decided, as it said it then; "" where it decided nothing about what runs or is asked."""
+    layout = plan_layout(facts)
+    allocation = layout.allocation if layout else None
+    said = allocation.message.rstrip(".") if allocation and allocation.shape else ""
+    return f"; the pool counts on {said}" if said else ""
+
+
 def plan_layout(facts: Facts) -> Layout | None:
     """The pool's shape where its answer is about what runs or what is asked; else the spec's; None if it has none."""
     shape = plan_shape(facts.spec.demand)

@@ -21,6 +21,8 @@ class Failure:
     error: str
     """Class of the error."""
     reason: Reason = Reason.FAILED
+    waits: bool = False
+    """It may pass by itself, as a pod that no node takes yet."""
 
 
 @dataclass(frozen=True)
@@ -68,4 +70,5 @@ def _failure(current: WorkloadState, facts: Facts) -> Failure | None:
         return None
     first = request.failures[0]
     gpus_missing = first.reason == UNSCHEDULABLE
-    return Failure(first.message, first.error, Reason.INSUFFICIENT_GPU if gpus_missing else Reason.FAILED)
+    reason = Reason.INSUFFICIENT_GPU if gpus_missing else Reason.FAILED
+    return Failure(first.message, first.error, reason, waits=gpus_missing)

@@ -44,11 +44,20 @@ class Explainer:
             case Outcome.PENDING:
                 return f"{_wants(need)}. {self._holders(need)}: {self._listed(need, ())}."
         hosts = sorted(set(slots.values()))
-        placed = f"{_pods(len(slots))} of {_gpus(need.gpus)} on {_some(hosts)}"
+        placed = f"{_pods(len(slots))} of {_gpus(need.gpus)} on {_some(hosts)}{self._not_kept_off(need, slots)}"
         if groups >= need.least:
             return f"{placed}."
         missing = f"{groups} of {need.least} groups have their GPUs"
         return f"{placed}; {missing}. {self._holders(need)}: {self._listed(need, hosts)}."
+
+    def _not_kept_off(self, need: Need, slots: Mapping[Slot, str]) -> str:
+        """Exclusive use is among services: pods of nobody's service are stopped only by GPUs that are asked for."""
+        places = [self._ledger.find(host, need.wish.resource) for host in set(slots.values())]
+        whole = sum(self._ledger.nodes[place].gpus for place in places if place is not None)
+        left = whole - len(slots) * need.gpus
+        if not need.exclusive or left <= 0:
+            return ""
+        return f", which no other service joins; pods of no service are not kept off the other {_gpus(left)}"
 
     def _listed(self, need: Need, taken: Iterable[str]) -> str:
         counts = self.excluded(need, taken)
