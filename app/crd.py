@@ -159,6 +159,7 @@ class Kind:
     rules: Sequence[Rule] = ()
     scale: Mapping[str, str] = field(default_factory=dict)
     scope: Literal["Namespaced", "Cluster"] = "Namespaced"
+    categories: Sequence[str] = ("amd-inference",)
 
     def to_manifest(self) -> Schema:
         """The CustomResourceDefinition as `kubectl apply` takes it."""
@@ -175,7 +176,7 @@ class Kind:
                     "plural": self.plural,
                     "singular": self.name.lower(),
                     "shortNames": list(self.short_names),
-                    "categories": ["amd-inference"],
+                    "categories": list(self.categories),
                 },
                 "versions": [self._version()],
             },

@@ -99,6 +99,7 @@ KIND = Kind(
     name="GPUPool",
     plural="gpupools",
     short_names=("gpup",),
+    categories=("amd-gpus",),
     spec=GPUPoolSpec,
     status=GPUPoolStatus,
     scope="Cluster",

@@ -78,6 +78,7 @@ KIND = Kind(
     name="GPUAllocation",
     plural="gpuallocations",
     short_names=("gpualloc",),
+    categories=("amd-gpus",),
     spec=GPUAllocationSpec,
     status=GPUAllocationStatus,
     description="GPUAllocation is a pool's decision about one GPURequest. The operator writes it; do not edit it.",

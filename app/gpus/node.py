@@ -96,6 +96,7 @@ KIND = Kind(
     name="GPUNode",
     plural="gpunodes",
     short_names=("gpun",),
+    categories=("amd-gpus",),
     spec=GPUNodeSpec,
     status=GPUNodeStatus,
     scope="Cluster",

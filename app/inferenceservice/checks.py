@@ -112,9 +112,9 @@ def model_unfit(facts: Facts) -> Finding | None:
     return Finding(ErrorClass.CONFIGURATION, Reason.INSUFFICIENT_GPU, problem) if problem else None
 
 
-def gpus_missing(facts: Facts) -> Finding | None:
-    """The pool has not granted the GPUs, or never will."""
-    grant = find_grant(facts)
+def gpus_missing(facts: Facts, standing: str = "") -> Finding | None:
+    """The pool has not granted the GPUs, or never will; `standing` as in find_grant."""
+    grant = find_grant(facts, standing)
     return grant if isinstance(grant, Finding) else None
 
 

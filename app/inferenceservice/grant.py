@@ -35,15 +35,19 @@ class Grant:
     """What was not checked, and why."""
 
 
-def find_grant(facts: Facts) -> Grant | Finding:
-    """The grant, or what it waits for; call it only when the spec's sizes make a shape."""
+def find_grant(facts: Facts, standing: str = "") -> Grant | Finding:
+    """The grant, or what it waits for; call it only when the spec's sizes make a shape.
+
+    `standing` is the digest of the request that a workload was built for which goes on: its answer stands too, also
+    when the same spec would be asked differently today.
+    """
     need, allocation = facts.need, facts.observed.allocation
     assert need is not None
-    if allocation and allocation.digest == need.digest:
+    if allocation and allocation.digest in (need.digest, standing):
         return _answered(facts, need, allocation)
     if allocation and allocation.next and allocation.next.digest == need.digest:
         return _refused(facts, allocation.next)
-    return _unanswered(facts, need)
+    return _unanswered(facts, need, standing)
 
 
 def grant_by_spec(facts: Facts, note: str = "") -> Grant:
@@ -65,7 +69,7 @@ def _refused(facts: Facts, answer: AllocationState | NextState) -> Finding:
     pool = facts.spec.resources.pool
     if answer.phase == Phase.IMPOSSIBLE:
         message = f"pool {pool} can never grant this: {answer.message}"
-        return Finding(ErrorClass.RESOURCE, Reason.INSUFFICIENT_GPU, message)
+        return Finding(ErrorClass.PERMANENT, Reason.INSUFFICIENT_GPU, message)
     if answer.phase == Phase.PENDING:
         line = f" (place {answer.place_in_line} in line)" if answer.place_in_line else ""
         message = f"waits for GPUs of pool {pool}{line}: {answer.message}"
@@ -79,11 +83,11 @@ def _granted(need: Need, granted: GrantedShape) -> Grant:
     return Grant(shape, granted.product, granted.expert_parallel, granted.max_model_len, need.gated, need.note)
 
 
-def _unanswered(facts: Facts, need: Need) -> Grant | Finding:
+def _unanswered(facts: Facts, need: Need, standing: str) -> Grant | Finding:
     request, pool = facts.observed.request, facts.spec.resources.pool
     if not facts.observed.pools_possible:
         return grant_by_spec(facts, "this installation has no GPU pools: free GPUs were not checked")
-    if request is None or request.digest != need.digest:
+    if request is None or request.digest not in (need.digest, standing):
         return Finding(ErrorClass.TRANSIENT, Reason.PENDING, f"asks pool {pool} for GPUs")
     if request.pool_exists is False:
         return grant_by_spec(facts, f"there is no GPUPool {pool}: free GPUs were not checked")

@@ -20,9 +20,9 @@ from app.inferenceservice.facts import Facts, Identity
 from app.inferenceservice.grant import Grant, find_grant
 from app.inferenceservice.observed import WorkloadKind, WorkloadState
 from app.inferenceservice.spec import InferenceServiceSpec, Sharing
-from app.kube.conditions import Finding
+from app.kube.conditions import ErrorClass, Finding
 from app.kube.manifest import annotation
-from app.kube.names import DIGEST_ANNOTATION, REPLAN_ANNOTATION
+from app.kube.names import DIGEST_ANNOTATION, REPLAN_ANNOTATION, REQUEST_ANNOTATION
 from app.topology.parallelism import Shape
 from app.vllm.command import CommandLine
 
@@ -87,16 +87,18 @@ def plan_service(facts: Facts) -> Plan:
     """The plan of one sync."""
     current = facts.observed.workload(facts.kind)
     digest = spec_digest(facts.spec)
+    kept = current is not None and _still_wanted(current, digest, facts.identity)
+    standing = annotation(current.applied, REQUEST_ANNOTATION) if current and kept else ""
     blocked = first_finding(BLOCKERS, facts)
     missing = blocked or first_finding(PREREQUISITES, facts)
-    problem = missing or gpus_missing(facts)
-    decision = None if problem else build_decision(facts, digest)
+    problem = missing or gpus_missing(facts, standing)
+    decision = None if problem else build_decision(facts, digest, standing)
     warnings = _warnings(facts, decision)
-    if current and _still_wanted(current, digest, facts.identity):
+    if current and kept:
         obstacle = problem.message if problem else ""
         return Serve(decision, current, plan_replicas(facts.spec, current), warnings, obstacle)
-    if blocked:
-        return Blocked(blocked)
+    if problem and (blocked or problem.error is ErrorClass.PERMANENT):
+        return Blocked(problem)
     replicas = plan_replicas(facts.spec, current, next(iter(facts.observed.workloads), None))
     if problem:
         return Wait(problem, replicas, asks=not missing)
@@ -149,9 +151,9 @@ def plan_replicas(
     return before.asked if before else 1
 
 
-def build_decision(facts: Facts, digest: str) -> Decision:
+def build_decision(facts: Facts, digest: str, standing: str = "") -> Decision:
     """Today's decision; call it only when no check objects."""
-    grant = find_grant(facts)
+    grant = find_grant(facts, standing)
     assert isinstance(grant, Grant)
     cache = facts.observed.cache
     return Decision(

@@ -39,6 +39,8 @@ class _Draft:
     """None = not chosen yet; "" is the product that nobody knows."""
     slots: dict[Slot, str] = field(default_factory=dict)
     proposed: set[Slot] = field(default_factory=set)
+    moved: set[Slot] = field(default_factory=set)
+    """Pods that run elsewhere than was decided: certain, but told so only when whoever had that place has given it up."""
     former: dict[int, int] = field(default_factory=dict)
     """GPUs by node that were booked for an earlier request of this service."""
     breaches: list[str] = field(default_factory=list)
@@ -115,6 +117,8 @@ class _Allocation:
 
     def _settle(self, draft: _Draft, slot: Slot, host: str, place: int | None) -> None:
         draft.slots[slot] = host
+        if draft.held and draft.held.slots.get(slot, host) != host:
+            draft.moved.add(slot)
         if place is None:
             draft.breaches.append(f"pod {slot[1]} of group {slot[0]} runs on {host}, which is not in this pool")
         elif draft.product is None:
@@ -276,7 +280,7 @@ class _Allocation:
             outcome=outcome,
             product=(draft.product or "") if draft.slots else "",
             slots=dict(sorted(draft.slots.items())),
-            proposed=proposed,
+            proposed=proposed | draft.moved,
             groups=draft.complete(need.target),
             place_in_line=line if outcome is not Outcome.IMPOSSIBLE else 0,
             is_kept=kept,
@@ -290,7 +294,7 @@ class _Allocation:
     def _is_kept(draft: _Draft) -> bool:
         """Nothing is new, confirmed just now or waited for: what was said when it was decided still holds."""
         held = draft.held
-        if held is None or held.proposed or held.slots != draft.slots:
+        if held is None or held.proposed or draft.moved or held.slots != draft.slots:
             return False
         return draft.is_known and not draft.proposed and not _waits(draft)
 

@@ -277,3 +277,16 @@ def test_other_tenants_are_not_named() -> None:
     assert "b holds 2 GPUs" in message
     assert "services of other namespaces hold 6 GPUs" in message
     assert "secret" not in message
+
+
+def test_a_pod_that_the_scheduler_put_elsewhere_is_counted_there_and_told_so_at_the_next_look() -> None:
+    """Whoever was promised that place gives it up first, so that no two answers ever name the same GPUs for certain."""
+    mine = Held("d", "MI300X", {(0, 0): "n1"}, 8, created="1")
+    theirs = Held("d", "MI300X", {(0, 0): "n2"}, 8, created="2")
+    needs = need("a", 8, bound=(BoundPod(0, 0, "n2", 8),)), need("b", 8)
+    first = decide([node("n1"), node("n2")], *needs, held={"ns/a": mine, "ns/b": theirs})
+    assert (hosts(first["a"]), first["a"].proposed, first["a"].outcome) == (["n2"], {(0, 0)}, Outcome.BOUND)
+    assert hosts(first["b"]) == ["n1"]
+    held = {f"ns/{name}": held_from(it, 8) for name, it in first.items()}
+    second = decide([node("n1"), node("n2")], *needs, held=held)
+    assert second["a"].proposed == second["b"].proposed == frozenset()

@@ -69,7 +69,7 @@ class Reflector(Generic[F]):
         query = {"limit": str(PAGE), **self.resource.selectors}
         while True:
             page = await self._api.get(self.resource.path, query, accept=self.resource.list_type)
-            facts += [fact for item in page["items"] if (fact := self.store.parse(item)) is not None]
+            facts += [fact for item in page["items"] or () if (fact := self.store.parse(item)) is not None]
             metadata = page["metadata"]
             if not metadata.get("continue"):
                 break
