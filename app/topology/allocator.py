@@ -12,9 +12,9 @@ Order of the ledger, each step on what the earlier ones left:
        itself they count as free, because its old pods go before the new ones come.
     4. groups beyond the guarantee, earlier decisions first: they give way to every guarantee above.
 
-Two looks: a place that is chosen now is *proposed*, and becomes confirmed when a later call sees it among the earlier
-decisions and nobody before it has the GPUs. So two decisions that were made without sight of each other never both
-count: the later one is made again.
+Two looks: a place that is chosen now, or that a pod took by itself, is *proposed*. It becomes certain when a later call
+sees it among the earlier decisions, and sees no more promised on that node, by all decisions together, than it has. So
+two decisions that were made without sight of each other never both count, and at no moment is a GPU promised twice.
 """
 
 from __future__ import annotations
@@ -39,8 +39,6 @@ class _Draft:
     """None = not chosen yet; "" is the product that nobody knows."""
     slots: dict[Slot, str] = field(default_factory=dict)
     proposed: set[Slot] = field(default_factory=set)
-    moved: set[Slot] = field(default_factory=set)
-    """Pods that run elsewhere than was decided: certain, but told so only when whoever had that place has given it up."""
     former: dict[int, int] = field(default_factory=dict)
     """GPUs by node that were booked for an earlier request of this service."""
     breaches: list[str] = field(default_factory=list)
@@ -73,6 +71,7 @@ class _Allocation:
         self.eligible = Eligibility(nodes)
         in_line = sorted(needs, key=lambda need: (-need.priority, need.created, need.service))
         self.drafts = [_Draft(need, held.get(need.service)) for need in in_line]
+        self._promised = self._count_promised(held)
         self._empty = Ledger([replace(node, foreign=0) for node in nodes])
         self._possible: dict[object, bool] = {}
         self._alive = {(node.host, node.resource) for node in nodes if not node.is_gone}
@@ -92,6 +91,17 @@ class _Allocation:
         for draft in self.drafts:
             self._place(draft, range(draft.need.guaranteed, draft.need.target))
         return self._decisions()
+
+    def _count_promised(self, held: Mapping[str, Held]) -> list[int]:
+        """GPUs of each node that the observed decisions name, all together."""
+        resources = {draft.need.service: draft.need.wish.resource for draft in self.drafts}
+        promised = [0] * len(self.nodes)
+        for service, decision in held.items():
+            for host in decision.slots.values():
+                place = self.ledger.find(host, resources.get(service, ""))
+                if place is not None:
+                    promised[place] += decision.gpus
+        return promised
 
     # 1. what runs
 
@@ -117,8 +127,6 @@ class _Allocation:
 
     def _settle(self, draft: _Draft, slot: Slot, host: str, place: int | None) -> None:
         draft.slots[slot] = host
-        if draft.held and draft.held.slots.get(slot, host) != host:
-            draft.moved.add(slot)
         if place is None:
             draft.breaches.append(f"pod {slot[1]} of group {slot[0]} runs on {host}, which is not in this pool")
         elif draft.product is None:
@@ -273,14 +281,14 @@ class _Allocation:
 
     def _decision(self, draft: _Draft, explainer: Explainer, possible: bool, line: int) -> Decision:
         need = draft.need
-        proposed = frozenset(draft.proposed)
+        proposed = self._uncertain(draft)
         outcome = self._outcome(draft, possible, proposed)
-        kept = self._is_kept(draft)
+        kept = self._is_kept(draft, proposed)
         return Decision(
             outcome=outcome,
             product=(draft.product or "") if draft.slots else "",
             slots=dict(sorted(draft.slots.items())),
-            proposed=proposed | draft.moved,
+            proposed=proposed,
             groups=draft.complete(need.target),
             place_in_line=line if outcome is not Outcome.IMPOSSIBLE else 0,
             is_kept=kept,
@@ -290,13 +298,30 @@ class _Allocation:
             breaches=tuple(draft.breaches),
         )
 
+    def _uncertain(self, draft: _Draft) -> frozenset[Slot]:
+        """Places that another look must confirm."""
+        return frozenset(slot for slot, host in draft.slots.items() if not self._is_certain(draft, slot, host))
+
+    def _is_certain(self, draft: _Draft, slot: Slot, host: str) -> bool:
+        """Seen before at this place, and either certain then or not promised to anybody else as well."""
+        held = draft.held
+        if held is None or not draft.is_known:
+            return slot not in draft.proposed and not self._is_overpromised(draft, host)
+        if held.slots.get(slot) != host:
+            return False
+        return slot not in held.proposed or not self._is_overpromised(draft, host)
+
+    def _is_overpromised(self, draft: _Draft, host: str) -> bool:
+        place = self.ledger.find(host, draft.need.wish.resource)
+        return place is not None and self._promised[place] > self.nodes[place].gpus
+
     @staticmethod
-    def _is_kept(draft: _Draft) -> bool:
+    def _is_kept(draft: _Draft, proposed: frozenset[Slot]) -> bool:
         """Nothing is new, confirmed just now or waited for: what was said when it was decided still holds."""
         held = draft.held
-        if held is None or held.proposed or draft.moved or held.slots != draft.slots:
+        if held is None or held.proposed or proposed or held.slots != draft.slots:
             return False
-        return draft.is_known and not draft.proposed and not _waits(draft)
+        return draft.is_known and not _waits(draft)
 
     def _outcome(self, draft: _Draft, possible: bool, proposed: frozenset[Slot]) -> Outcome:
         if not self.nodes:
@@ -306,7 +331,8 @@ class _Allocation:
         served = draft.complete(draft.need.guaranteed)
         if draft.need.guaranteed and not served:
             return Outcome.PENDING
-        pending = {slot for slot in proposed if slot[0] < draft.need.guaranteed}
+        running = {(pod.group, pod.worker) for pod in draft.need.bound if draft.is_known}
+        pending = {slot for slot in proposed - running if slot[0] < draft.need.guaranteed}
         return Outcome.PROPOSED if pending else Outcome.BOUND
 
     def _is_possible(self, need: Need) -> bool:
