@@ -58,10 +58,16 @@ def _near_services() -> V1PodAffinity:
     term = V1PodAffinityTerm(
         topology_key=HOST,
         label_selector=V1LabelSelector(match_expressions=[anybody]),
-        namespace_selector=V1LabelSelector(),
+        namespace_selector=_every_namespace(),
     )
     wish = V1WeightedPodAffinityTerm(weight=100, pod_affinity_term=term)
     return V1PodAffinity(preferred_during_scheduling_ignored_during_execution=[wish])
+
+
+def _every_namespace() -> V1LabelSelector:
+    """An empty selector says the same, but what is empty is not sent; the API server labels every namespace so."""
+    named = V1LabelSelectorRequirement(key="kubernetes.io/metadata.name", operator="Exists")
+    return V1LabelSelector(match_expressions=[named])
 
 
 def _anti_affinity_terms(
@@ -73,8 +79,8 @@ def _anti_affinity_terms(
         yield V1PodAffinityTerm(
             topology_key=HOST,
             label_selector=V1LabelSelector(match_expressions=[anybody, not_us]),
-            # all namespaces: kube-scheduler 1.36 takes "all but ours" for "ours too" when it looks at the pod itself
-            namespace_selector=V1LabelSelector(),
+            # not "all but ours": kube-scheduler 1.36 takes that for "ours too" when it looks at the pod itself
+            namespace_selector=_every_namespace(),
         )
     if spec.resources.strategy is Strategy.STATIC and spec.nodes > 1:
         ours = V1LabelSelector(match_labels={SERVICE_LABEL: identity.name})
