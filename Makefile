@@ -66,6 +66,7 @@ bench: deps ## Measure hook service and planner on this machine
 	$(RUN) -m pip install --quiet --constraint constraints.txt --group bench
 	$(RUN) -m tests.bench $(ARGS)
 	$(RUN) -m tests.bench.planner
+	$(RUN) -m tests.bench.agent
 	$(RUN) -m tests.bench.exact
 
 .PHONY: docker-build
