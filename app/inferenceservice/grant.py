@@ -16,7 +16,7 @@ from app.inferenceservice.need import Need
 from app.kube.conditions import ErrorClass, Finding, Reason
 from app.topology.parallelism import Impossible, Shape, plan_shape
 
-UNANSWERED_SECONDS = 120.0
+UNANSWERED_SECONDS = 30.0
 
 
 @dataclass(frozen=True)
