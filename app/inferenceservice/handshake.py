@@ -70,8 +70,6 @@ class AllocationState:
     digest: str
     phase: str
     shape: GrantedShape | None
-    groups: int
-    summary: str
     message: str
     place_in_line: int
     next: NextState | None
@@ -105,8 +103,6 @@ def parse_allocation(request: SyncRequest) -> AllocationState | None:
         digest=text_at(spec, "digest"),
         phase=text_at(spec, "phase"),
         shape=_shape(mapping_at(spec, "shape")),
-        groups=count_at(spec, "groups"),
-        summary=text_at(spec, "summary"),
         message=text_at(spec, "message"),
         place_in_line=count_at(spec, "placeInLine"),
         next=_next(mapping_at(spec, "next")),

@@ -81,15 +81,15 @@ class _Allocation:
         for draft in self.drafts:
             self._book_running(draft)
         for draft in by_age:
-            self._keep(draft, range(draft.need.guaranteed))
+            self._keep(draft, range(draft.need.least))
         for draft in self.drafts:
-            self._place(draft, range(draft.need.guaranteed))
+            self._place(draft, range(draft.need.least))
             if draft.need.waited >= reserve_after and _waits(draft):
                 self._reserve(draft)
         for draft in by_age:
-            self._keep(draft, range(draft.need.guaranteed, draft.need.target))
+            self._keep(draft, range(draft.need.least, draft.need.target))
         for draft in self.drafts:
-            self._place(draft, range(draft.need.guaranteed, draft.need.target))
+            self._place(draft, range(draft.need.least, draft.need.target))
         return self._decisions()
 
     def _count_promised(self, held: Mapping[str, Held]) -> list[int]:
@@ -328,11 +328,11 @@ class _Allocation:
             return Outcome.UNKNOWN
         if not possible and not draft.slots:
             return Outcome.IMPOSSIBLE
-        served = draft.complete(draft.need.guaranteed)
-        if draft.need.guaranteed and not served:
+        served = draft.complete(draft.need.least)
+        if draft.need.least and not served:
             return Outcome.PENDING
         running = {(pod.group, pod.worker) for pod in draft.need.bound if draft.is_known}
-        pending = {slot for slot in proposed - running if slot[0] < draft.need.guaranteed}
+        pending = {slot for slot in proposed - running if slot[0] < draft.need.least}
         return Outcome.PROPOSED if pending else Outcome.BOUND
 
     def _is_possible(self, need: Need) -> bool:
@@ -355,4 +355,4 @@ def _seniority(draft: _Draft) -> tuple[bool, str, str, str]:
 
 
 def _waits(draft: _Draft) -> bool:
-    return draft.complete(draft.need.guaranteed) < draft.need.guaranteed
+    return draft.complete(draft.need.least) < draft.need.least

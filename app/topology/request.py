@@ -36,6 +36,7 @@ class Need:
     gpus: int
     """GPUs of each pod."""
     least: int = 1
+    """Groups that are guaranteed."""
     most: int = 1
     wanted: int = 0
     priority: int = 0
@@ -48,10 +49,6 @@ class Need:
     islands: Mapping[str, int] = field(default_factory=dict)
     """By product: GPUs that must be in one island; nothing = no matter."""
     bound: tuple[BoundPod, ...] = ()
-
-    @property
-    def guaranteed(self) -> int:
-        return self.least
 
     @property
     def target(self) -> int:
