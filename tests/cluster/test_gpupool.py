@@ -264,6 +264,25 @@ def test_the_older_of_two_pools_has_the_nodes_and_the_other_says_so(world: World
         world.cluster.delete(API, "GPUPool", "second")
 
 
+def test_partitions_are_served_under_their_own_resource_name(world: World) -> None:
+    """Two MI300X cut into eight each; the model is known, so its memory is planned for 24 GiB of a partition."""
+    cut = build_node(0, prefix="cut", gpus=2, partition="cpx_nps4", naming="mixed")
+    world.cluster.create_nodes([cut])
+    try:
+        resources = {"gpu": {"count": 2, "resource": "amd.com/cpx_nps4"}, "autoOptimize": True}
+        world.apply(service(model={"name": "Qwen/Qwen3-8B", "maxTokens": 8192}, resources=resources))
+        status = world.wait_ready()["status"]["allocation"]
+        assert (status["product"], status["assignedNodes"]) == ("MI300X-CPX-NPS4", ["cut-0"])
+        [container] = world.deployment()["spec"]["template"]["spec"]["containers"]
+        assert container["resources"]["limits"] == {"amd.com/cpx_nps4": "2"}
+        [pod] = [it for it in world.all_of("v1", "Pod") if it["metadata"]["name"].startswith("demo-")]
+        assert pod["spec"]["nodeName"] == "cut-0"
+    finally:
+        world.remove_services()
+        world.cluster.delete("v1", "Node", "cut-0")
+        world.cluster.wait_gone(API, "GPUNode", "cut-0", None)
+
+
 @pytest.fixture(scope="module")
 def racks(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
     """Three racks of two nodes."""
