@@ -160,7 +160,6 @@ class Kind:
     scale: Mapping[str, str] = field(default_factory=dict)
     scope: Literal["Namespaced", "Cluster"] = "Namespaced"
     categories: Sequence[str] = ("amd-inference",)
-    """`kubectl get amd-inference` lists these kinds together."""
 
     def to_manifest(self) -> Schema:
         """The CustomResourceDefinition as `kubectl apply` takes it."""
@@ -177,8 +176,8 @@ class Kind:
                     "plural": self.plural,
                     "singular": self.name.lower(),
                     "shortNames": list(self.short_names),
-                }
-                | ({"categories": list(self.categories)} if self.categories else {}),
+                    "categories": list(self.categories),
+                },
                 "versions": [self._version()],
             },
         }

@@ -45,8 +45,8 @@ class Parent(BaseModel):
     @property
     def conditions(self) -> list[dict[str, Any]]:
         """Conditions of the previous status; anything that is no condition is left out."""
-        found = (self.status or {}).get("conditions") or []
-        return [condition for condition in found if isinstance(condition, dict)]
+        found = (self.status or {}).get("conditions")
+        return [it for it in found if isinstance(it, dict)] if isinstance(found, list) else []
 
 
 class CustomizeRequest(BaseModel):
@@ -82,14 +82,15 @@ class SyncRequest(CustomizeRequest):
 
 
 class RelatedRule(BaseModel):
-    """One customize rule. Namespace and names are always given, so no other tenant's object is ever seen."""
+    """One customize rule. What serves one tenant gives namespace and names, so no other tenant's object is ever seen;
+    a rule without both selects all objects of the kind, for the cluster-wide pool."""
 
     model_config = ConfigDict(frozen=True)
 
     api_version: str = Field(serialization_alias="apiVersion")
     resource: str
-    namespace: str
-    names: list[str]
+    namespace: str | None = None
+    names: list[str] | None = None
 
 
 class CustomizeResponse(BaseModel):

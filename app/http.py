@@ -44,7 +44,7 @@ _ANSWERS: dict[int | str, dict[str, Any]] = {
     500: {"description": "A bug; nothing in the cluster changes."},
 }
 
-KindName = Annotated[str, Path(description="inferenceservice, modelcache, inferenceendpoint or gpunode")]
+KindName = Annotated[str, Path(description="inferenceservice, modelcache, inferenceendpoint, gpupool or gpunode")]
 
 
 class BadRequestError(Exception):
@@ -136,7 +136,7 @@ def _wire(answer: BaseModel) -> Mapping[str, Any]:
 def _plain(value: Any) -> Any:
     if isinstance(value, list):
         return [_plain(item) for item in value]
-    return value.model_dump(by_alias=True) if isinstance(value, BaseModel) else value
+    return value.model_dump(by_alias=True, exclude_none=True) if isinstance(value, BaseModel) else value
 
 
 def _hooks_of(kind: str) -> KindHooks:
@@ -167,7 +167,7 @@ def _parsed(model: type[Wire], value: Any) -> Wire:
 def _sync(hooks: KindHooks, body: Any, settings: Settings, now: datetime) -> SyncResponse:
     request = _parsed(SyncRequest, body)
     response = hooks.sync(request, settings, now)
-    metrics.DECISIONS.labels(hooks.kind.name, str(response.status.get("phase", "-"))).inc()
+    metrics.DECISIONS.labels(hooks.kind.name.lower(), str(response.status.get("phase", "-"))).inc()
     return response
 
 

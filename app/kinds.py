@@ -9,9 +9,8 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import NamedTuple, Protocol
 
-from app import gpunode, inferenceendpoint, inferenceservice, modelcache
+from app import gpunode, gpupool, inferenceendpoint, inferenceservice, modelcache
 from app.crd import Kind
-from app.gpupool import spec as gpupool
 from app.gpus import allocation, request
 from app.hook import CustomizeResponse, DecorateRequest, DecorateResponse, Parent, SyncRequest, SyncResponse
 from app.settings import Settings
@@ -58,13 +57,13 @@ _ALL = (
         inferenceendpoint.customize,
         inferenceendpoint.finalize,
     ),
+    KindHooks(gpupool.KIND, gpupool.sync, gpupool.customize, gpupool.finalize),
 )
 
 HOOKS: Mapping[str, KindHooks] = {hooks.kind.name.lower(): hooks for hooks in _ALL}
 DECORATORS: Mapping[str, Decorator] = {"gpunode": Decorator(gpunode.KIND, gpunode.sync)}
 KINDS: tuple[Kind, ...] = (
     *(hooks.kind for hooks in _ALL),
-    gpupool.KIND,
     *(decorator.kind for decorator in DECORATORS.values()),
     request.KIND,
     allocation.KIND,

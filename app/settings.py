@@ -39,6 +39,11 @@ class Settings(BaseSettings):
         "IfNotPresent", description="Pull policy of the images above."
     )
     gpu_resource: str = Field("amd.com/gpu", description="Resource name under which nodes offer GPUs.")
+    gpu_architectures: Annotated[tuple[str, ...], NoDecode] = Field(
+        ("gfx90a", "gfx942", "gfx950", "gfx1100", "gfx1101", "gfx1150", "gfx1151", "gfx1200", "gfx1201"),
+        description="GPU architectures that the images above were built for, comma-separated: other GPUs are left "
+        "out. The default is that of vLLM's ROCm image.",
+    )
     node_selector: Annotated[dict[str, str], NoDecode] = Field(
         default_factory=dict,
         description='Labels a GPU node must have, for example "accelerator=amd-gpu". Nodes that have them all are '
@@ -83,7 +88,7 @@ class Settings(BaseSettings):
             raise ValueError(f"{value!r}: write label=value, separated by commas")
         return {key.strip(): text.strip() for key, _, text in pairs}
 
-    @field_validator("supplemental_groups", mode="before")
+    @field_validator("supplemental_groups", "gpu_architectures", mode="before")
     @classmethod
-    def _numbers(cls, value: Any) -> Any:
+    def _items(cls, value: Any) -> Any:
         return [part.strip() for part in value.split(",") if part.strip()] if isinstance(value, str) else value

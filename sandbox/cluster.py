@@ -22,6 +22,7 @@ from sandbox.api import APPLY_PATCH, MERGE_PATCH, Api, Object, read_objects
 from sandbox.audit import AuditEvent, read_events
 from sandbox.binaries import ensure_binaries
 from sandbox.controlplane import Plan
+from sandbox.kubeconfig import Access
 from sandbox.nodes import build_node
 from sandbox.process import Process
 
@@ -142,6 +143,11 @@ class Cluster:
             self.wait_for("v1", "Node", node["metadata"]["name"], None, is_schedulable, describe="Ready")
 
     # Using
+
+    @property
+    def access(self) -> Access:
+        """How the administrator reaches the API server."""
+        return self._plan.access("admin")
 
     def kubeconfig_of(self, user: str) -> Path:
         """The kubeconfig of one of controlplane.USERS, to tell its writes apart in the audit log."""

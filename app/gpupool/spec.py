@@ -8,6 +8,7 @@ from typing import Annotated, ClassVar
 from pydantic import Field
 
 from app.crd import Column, ConditionList, Duration, Kind, Model, Rule
+from app.kube import selectors
 
 
 class Operator(StrEnum):
@@ -38,6 +39,14 @@ class Selector(Model):
     match_expressions: Annotated[list[Requirement], Field(max_length=32)] = Field(
         [], description="Further requirements; all must hold."
     )
+
+
+def to_selector(selector: Selector) -> selectors.Selector:
+    """The selector as it is evaluated."""
+    expressions = (
+        selectors.Requirement(it.key, it.operator.value, tuple(it.values)) for it in selector.match_expressions
+    )
+    return selectors.Selector(dict(selector.match_labels), tuple(expressions))
 
 
 class GPUPoolSpec(Model):
@@ -90,6 +99,7 @@ KIND = Kind(
     name="GPUPool",
     plural="gpupools",
     short_names=("gpup",),
+    categories=("amd-gpus",),
     spec=GPUPoolSpec,
     status=GPUPoolStatus,
     scope="Cluster",

@@ -18,6 +18,7 @@ class Phase(StrEnum):
 
     PROPOSED = "Proposed"
     BOUND = "Bound"
+    UNKNOWN = "Unknown"
     PENDING = "Pending"
     IMPOSSIBLE = "Impossible"
 
@@ -29,6 +30,7 @@ class GrantedGPU(Model):
     worker: Count = Field(description="Index within the group; 0 is the leader.")
     node: str = Field(description="Node.")
     memory_bytes: int | None = Field(None, ge=0, description="Memory of the GPU in bytes.")
+    proposed: bool | None = Field(None, description="True until a later look confirms it; nothing is bound before.")
 
 
 class ExcludedNodes(Model):
@@ -38,12 +40,23 @@ class ExcludedNodes(Model):
     nodes: int = Field(ge=1, description="How many.")
 
 
+class NextDecision(Model):
+    """What is said about a changed request, while the decision about the earlier one still holds its GPUs."""
+
+    digest: str = Field(description="Digest of the changed GPURequest.")
+    phase: Phase = Field(description="Pending or Impossible.")
+    message: str | None = Field(None, description="Why, in sentences with numbers.")
+    place_in_line: int | None = Field(None, ge=1, description="1 = next to get GPUs.")
+    waiting_since: Time | None = Field(None, description="Since when it waits.")
+
+
 class GPUAllocationSpec(Model):
     """The decision."""
 
     pool: str = Field(description="GPUPool that decided.")
     digest: str = Field(description="Digest of the GPURequest that was decided about.")
-    phase: Phase = Field(description="Proposed, Bound, Pending or Impossible. Services act on Bound alone.")
+    phase: Phase = Field(description="Proposed, Bound, Pending, Impossible or Unknown. Services act on Bound alone.")
+    product: str | None = Field(None, description="Product of the GPUs; absent: nobody knows it.")
     shape: Shape | None = Field(None, description="How each group uses its GPUs.")
     gpus: list[GrantedGPU] = Field([], description="GPUs by group and worker.")
     groups: Count | None = Field(None, description="Groups that have their GPUs.")
@@ -52,6 +65,7 @@ class GPUAllocationSpec(Model):
     excluded: list[ExcludedNodes] = Field([], description="Nodes not taken, by reason; with those taken they are all.")
     place_in_line: int | None = Field(None, ge=1, description="1 = next to get GPUs.")
     waiting_since: Time | None = Field(None, description="Since when it waits.")
+    next: NextDecision | None = Field(None, description="What is said about a changed request.")
     foreign_use_unknown: bool | None = Field(None, description="True when nobody reports what other pods hold.")
     breaches: list[str] = Field([], description="Where what runs breaks a rule; it is reported, never moved.")
 
@@ -64,13 +78,14 @@ KIND = Kind(
     name="GPUAllocation",
     plural="gpuallocations",
     short_names=("gpualloc",),
+    categories=("amd-gpus",),
     spec=GPUAllocationSpec,
     status=GPUAllocationStatus,
     description="GPUAllocation is a pool's decision about one GPURequest. The operator writes it; do not edit it.",
     columns=(
         Column("Pool", ".spec.pool", "GPUPool that decided."),
         Column("Phase", ".spec.phase", "Proposed, Bound, Pending or Impossible."),
-        Column("Product", ".spec.shape.product", "AMD product."),
+        Column("Product", ".spec.product", "AMD product."),
         Column("Groups", ".spec.groups", "Groups that have their GPUs.", "integer"),
         Column("Summary", ".spec.summary", "The decision in a few words."),
         Column("Line", ".spec.placeInLine", "Place in line while it waits.", "integer"),

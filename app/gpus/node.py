@@ -97,10 +97,10 @@ KIND = Kind(
     name="GPUNode",
     plural="gpunodes",
     short_names=("gpun",),
+    categories=("amd-gpus",),
     spec=GPUNodeSpec,
     status=GPUNodeStatus,
     scope="Cluster",
-    categories=(),  # one an AMD node would bury what people made themselves
     description="GPUNode holds the facts of one AMD GPU node. The operator writes it; do not edit it.",
     columns=(
         Column("Product", ".spec.product", "AMD product."),

@@ -99,6 +99,7 @@ KIND = Kind(
     name="GPURequest",
     plural="gpurequests",
     short_names=("gpureq",),
+    categories=("amd-gpus",),
     spec=GPURequestSpec,
     status=GPURequestStatus,
     description="GPURequest is what an InferenceService needs of its pool. The operator writes it; do not edit it.",

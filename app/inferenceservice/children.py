@@ -24,14 +24,18 @@ from kubernetes.client.models.v2_metric_spec import V2MetricSpec
 from kubernetes.client.models.v2_metric_target import V2MetricTarget
 from kubernetes.client.models.v2_resource_metric_source import V2ResourceMetricSource
 
+from app.inferenceservice.contract import HTTP_PORT
+from app.inferenceservice.facts import Facts, Identity
 from app.inferenceservice.names import deployment_name
 from app.inferenceservice.observed import WorkloadKind, WorkloadState
-from app.inferenceservice.plan import Blocked, Decision, Facts, Identity, Plan, Serve
+from app.inferenceservice.plan import Blocked, Decision, Plan, Serve
 from app.inferenceservice.pods import leader_template, pod_labels, worker_template
+from app.inferenceservice.request import build_request
 from app.inferenceservice.source import build_cache
 from app.inferenceservice.spec import InferenceServiceSpec
 from app.ingress import build_ingress
 from app.kube.duration import whole_seconds
+from app.kube.lenient import text_at
 from app.kube.lws import LeaderWorkerSet, LeaderWorkerSetSpec, LeaderWorkerTemplate
 from app.kube.manifest import Manifest, emit
 from app.kube.names import (
@@ -40,6 +44,7 @@ from app.kube.names import (
     LEADER,
     MODEL_ANNOTATION,
     REPLAN_ANNOTATION,
+    REQUEST_ANNOTATION,
     standard_labels,
 )
 from app.settings import Settings
@@ -47,25 +52,30 @@ from app.settings import Settings
 ROLLOUT_MARGIN_SECONDS = 600
 """Time for scheduling and image pull, on top of the start budget, before a rollout counts as stuck."""
 
+_SELECTOR_LABEL = "controller-uid"
+"""Metacontroller's own, on every child: the uid of its parent. It refuses an answer with another value."""
+
 
 def build_children(plan: Plan, facts: Facts) -> list[Manifest]:
     """The whole desired state. A blocked plan keeps every child as it is."""
     if isinstance(plan, Blocked):
         return list(facts.observed.held)
     children = [build(facts) for build in _ALWAYS] + [build(facts) for wanted, build in _OPTIONAL if wanted(facts.spec)]
+    children += build_request(plan, facts)
     if isinstance(plan, Serve):
         return [*children, build_workload(plan, facts), *_autoscaler(facts)]
-    return children + running_workloads(facts)
+    return children + running_workloads(facts, {child["kind"] for child in children})
 
 
-def running_workloads(facts: Facts) -> list[Manifest]:
-    """While something is waited for, what runs goes on running, with its autoscaler."""
+def running_workloads(facts: Facts, built: set[str]) -> list[Manifest]:
+    """While something is waited for, what runs goes on running, with its autoscaler and the cache it mounts; of kinds
+    that are `built` anyway there is no second object."""
     running = [state.applied for state in facts.observed.workloads]
-    return running + [child for child in facts.observed.held if running and _is_autoscaler(child)]
+    kept = _GO_ON_WITH_PODS - built if running else set()
+    return running + [child for child in facts.observed.held if child.get("kind") in kept]
 
 
-def _is_autoscaler(child: Manifest) -> bool:
-    return child.get("kind") == "HorizontalPodAutoscaler"
+_GO_ON_WITH_PODS = {"HorizontalPodAutoscaler", "ModelCache"}
 
 
 def build_workload(plan: Serve, facts: Facts) -> Manifest:
@@ -81,8 +91,8 @@ def _kept_workload(kept: WorkloadState, replicas: int | None, facts: Facts) -> M
     rest = {key: value for key, value in kept.applied.get("spec", {}).items() if key != "replicas"}
     spec = rest | ({"replicas": replicas} if replicas is not None else {})
     labels = _workload_labels(facts.identity, facts.spec)
-    own = {key: kept.applied["metadata"].get("labels", {}).get(key) for key in ("controller-uid",)}
-    metadata = kept.applied["metadata"] | {"labels": labels | {k: v for k, v in own.items() if v}}
+    own = text_at(kept.applied, "metadata", "labels", _SELECTOR_LABEL)
+    metadata = kept.applied["metadata"] | {"labels": labels | ({_SELECTOR_LABEL: own} if own else {})}
     return kept.applied | {"spec": spec, "metadata": metadata}
 
 
@@ -219,13 +229,13 @@ def _port(name: str, number: int) -> V1ServicePort:
 
 
 def _scrape_annotations(spec: InferenceServiceSpec) -> dict[str, str] | None:
-    """On the Service, not on pods: switching monitoring restarts nothing."""
+    """On the Service, not on pods: switching monitoring restarts nothing. The port is the pods' own, because by this
+    convention Prometheus scrapes the addresses behind the Service."""
     if not spec.monitoring.enabled:
         return None
-    prometheus = spec.monitoring.prometheus
     return {
-        "prometheus.io/path": prometheus.path,
-        "prometheus.io/port": str(prometheus.port),
+        "prometheus.io/path": spec.monitoring.prometheus.path,
+        "prometheus.io/port": str(HTTP_PORT),
         "prometheus.io/scrape": "true",
     }
 
@@ -242,7 +252,8 @@ def _metadata(name: str, facts: Facts, annotations: Mapping[str, str] | None = N
 
 def _workload_labels(identity: Identity, spec: InferenceServiceSpec) -> dict[str, str]:
     """The parent's own labels, so that teams find their workloads; ours win."""
-    return dict(identity.labels) | standard_labels("inference", identity.name, spec.model.name)
+    theirs = {name: value for name, value in identity.labels if name != _SELECTOR_LABEL}
+    return theirs | standard_labels("inference", identity.name, spec.model.name)
 
 
 def _workload_metadata(name: str, identity: Identity, spec: InferenceServiceSpec, decision: Decision) -> V1ObjectMeta:
@@ -255,6 +266,7 @@ def _workload_metadata(name: str, identity: Identity, spec: InferenceServiceSpec
             MODEL_ANNOTATION: spec.model.name,
             DIGEST_ANNOTATION: decision.digest,
             DECISION_ANNOTATION: str(decision.shape),
+            REQUEST_ANNOTATION: decision.request,
         }
         | ({REPLAN_ANNOTATION: identity.replan} if identity.replan else {}),
     )

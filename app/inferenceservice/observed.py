@@ -9,9 +9,16 @@ from typing import Any
 
 from app.crd import API_VERSION
 from app.hook import SyncRequest
+from app.inferenceservice.handshake import (
+    GPU_REQUEST,
+    AllocationState,
+    RequestState,
+    parse_allocation,
+    parse_request,
+)
 from app.inferenceservice.names import cache_child_name, deployment_name
 from app.kube.conditions import find_condition
-from app.kube.lenient import count_at, mappings_at, text_at, value_at
+from app.kube.lenient import count_at, mapping_at, mappings_at, text_at, value_at
 from app.kube.manifest import Manifest, last_applied
 
 DEPLOYMENT = "Deployment.apps/v1"
@@ -31,6 +38,8 @@ class WorkloadState:
     """The observed Deployment or LeaderWorkerSet; numbers count groups."""
 
     kind: WorkloadKind
+    size: int
+    """Pods of one group."""
     applied: Manifest
     """As last applied: answering it changes nothing."""
     asked: int
@@ -48,9 +57,11 @@ class WorkloadState:
 
 @dataclass(frozen=True)
 class CacheState:
-    """What a ModelCache tells in its status."""
+    """What a ModelCache tells in its status, and the part of its spec that is the operator's choice."""
 
     name: str
+    size: str
+    storage_class: str
     phase: str
     progress: int | None
     usable: bool
@@ -58,6 +69,10 @@ class CacheState:
     claim: str
     version: str
     message: str
+    model: str
+    """Id of the model, as its source names it."""
+    facts: Mapping[str, Any]
+    """What was read from the weights themselves."""
 
 
 @dataclass(frozen=True)
@@ -70,6 +85,10 @@ class Observed:
     load_balancer: str = ""
     """Address of the Service's load balancer."""
     service_exists: bool = False
+    pools_possible: bool = False
+    """Whether the controller manages GPURequests, so that a pool can be asked."""
+    request: RequestState | None = None
+    allocation: AllocationState | None = None
     children: tuple[Manifest, ...] = field(default=(), repr=False)
 
     @property
@@ -81,8 +100,9 @@ class Observed:
         return next((state for state in self.workloads if state.kind is kind), None)
 
 
-def parse_observed(request: SyncRequest, cache_name: str | None) -> Observed:
-    """The facts of one sync request; `cache_name` is the ModelCache the spec refers to, if any."""
+def parse_observed(request: SyncRequest, cache_name: str | None, makes_cache: bool) -> Observed:
+    """The facts of one sync request; `cache_name` is the ModelCache the spec refers to, if any, and `makes_cache`
+    whether the service makes its own."""
     name = request.parent.name
     deployment = request.child(DEPLOYMENT, deployment_name(name))
     group = request.child(LEADER_WORKER_SET, name)
@@ -96,10 +116,13 @@ def parse_observed(request: SyncRequest, cache_name: str | None) -> Observed:
             )
             if found is not None
         ),
-        cache=_cache(request, cache_name),
+        cache=_cache(request, cache_name, makes_cache),
         distributed_possible=request.manages(LEADER_WORKER_SET),
         load_balancer=_address(service or {}),
         service_exists=service is not None,
+        pools_possible=request.manages(GPU_REQUEST),
+        request=parse_request(request),
+        allocation=parse_allocation(request),
         children=tuple(request.observed_children()),
     )
 
@@ -108,6 +131,7 @@ def _workload(kind: WorkloadKind, observed: Manifest) -> WorkloadState:
     asked = value_at(observed, "spec", "replicas")
     return WorkloadState(
         kind=kind,
+        size=count_at(observed, "spec", "leaderWorkerTemplate", "size") or 1,
         applied=last_applied(observed),
         asked=asked if isinstance(asked, int) else 1,
         running=count_at(observed, "status", "replicas"),
@@ -127,9 +151,11 @@ def _failure(conditions: Sequence[Mapping[str, Any]]) -> str:
     return ""
 
 
-def _cache(request: SyncRequest, referenced: str | None) -> CacheState | None:
+def _cache(request: SyncRequest, referenced: str | None, makes_cache: bool) -> CacheState | None:
+    """The cache that the spec means; one that was made for an earlier spec is on its way out."""
     name = referenced or cache_child_name(request.parent.name)
-    found = request.related_object(MODEL_CACHE, name) if referenced else request.child(MODEL_CACHE, name)
+    made = request.child(MODEL_CACHE, name) if makes_cache else None
+    found = request.related_object(MODEL_CACHE, name) if referenced else made
     if found is None:
         return None
     ready = find_condition(mappings_at(found, "status", "conditions"), "Ready")
@@ -137,6 +163,8 @@ def _cache(request: SyncRequest, referenced: str | None) -> CacheState | None:
     path = text_at(found, "status", "path")
     return CacheState(
         name=name,
+        size=text_at(found, "spec", "size"),
+        storage_class=text_at(found, "spec", "storageClass"),
         phase=text_at(found, "status", "phase") or "Pending",
         progress=progress if isinstance(progress, int) else None,
         usable=ready.get("status") == "True" and bool(path),
@@ -144,7 +172,14 @@ def _cache(request: SyncRequest, referenced: str | None) -> CacheState | None:
         claim=text_at(found, "status", "claimName") or f"{name}-cache",
         version=text_at(found, "status", "version"),
         message=str(ready.get("message", "")),
+        model=_model_id(found),
+        facts=mapping_at(found, "status", "model"),
     )
+
+
+def _model_id(cache: Mapping[str, Any]) -> str:
+    """The repository where there is one; else the name that the cache gives its model."""
+    return text_at(cache, "spec", "source", "huggingface", "repository") or text_at(cache, "spec", "modelName")
 
 
 def _address(service: Mapping[str, Any]) -> str:

@@ -1,22 +1,22 @@
 """spec.model.source -> the ModelCache that fetches it.
 
-huggingface://org/model[@revision]    s3://bucket[/key]    gs://bucket[/prefix]    http(s)://host/path
+huggingface://org/model[@revision]    s3://bucket/key    gs://bucket[/prefix]    http(s)://host/path
 """
 
 from __future__ import annotations
 
 from app.crd import API_VERSION
+from app.inferenceservice.facts import Facts
 from app.inferenceservice.names import cache_child_name
-from app.inferenceservice.plan import Facts
 from app.kube.manifest import Manifest
 from app.kube.names import MODEL_ANNOTATION, SERVICE_LABEL, standard_labels
 
 
 def build_cache(facts: Facts) -> Manifest:
-    """The ModelCache `<service>-model`; its size and class are the operator's defaults."""
-    model = facts.spec.model
+    """The ModelCache `<service>-model`; its size and class are the operator's defaults of when it was made."""
+    model, there = facts.spec.model, facts.observed.cache
     labels = standard_labels("model-cache", facts.identity.name, model.name)
-    storage_class = {"storageClass": facts.settings.storage_class} if facts.settings.storage_class else {}
+    storage_class = there.storage_class if there else facts.settings.storage_class
     return {
         "apiVersion": API_VERSION,
         "kind": "ModelCache",
@@ -29,9 +29,9 @@ def build_cache(facts: Facts) -> Manifest:
         "spec": {
             "modelName": model.name,
             "source": parse_source(str(model.source)),
-            "size": facts.settings.cache_size,
+            "size": (there.size if there else "") or facts.settings.cache_size,
         }
-        | storage_class,
+        | ({"storageClass": storage_class} if storage_class else {}),
     }
 
 

@@ -7,6 +7,7 @@ leader + workerReplicas, ...). Such fields have no schema default, CEL refuses c
 
 from __future__ import annotations
 
+import re
 from enum import StrEnum
 from typing import Annotated, Any, ClassVar
 
@@ -18,7 +19,17 @@ from app.topology.parallelism import Demand, Given, Strategy
 from app.vllm.command import Precision
 
 Port = Annotated[int, Field(ge=1, le=65535)]
+# What ModelCache's own fields take: a source that is admitted here must make a cache that is admitted too.
+_REPOSITORY = "[A-Za-z0-9][A-Za-z0-9._-]{0,95}(/[A-Za-z0-9][A-Za-z0-9._-]{0,95})?"
+_BUCKET = "[A-Za-z0-9][A-Za-z0-9._-]{2,221}"
+SOURCE_PATTERN = (
+    rf"^(huggingface://{_REPOSITORY}(@[^\s]{{1,200}})?/?|s3://{_BUCKET}/.{{1,1000}}|gs://{_BUCKET}(/.{{0,1000}})?"
+    r"|https?://[^\s]+)$"
+)
 GROUP_SIZE_LIMIT = 256
+DEFAULT_POOL = "default"
+PARTITION_PATTERN = "^(spx|dpx|tpx|qpx|cpx)_nps[1248]$"
+"""As AMD's device plugin and node labeller write modes."""
 
 
 class Sharing(StrEnum):
@@ -35,13 +46,13 @@ class ServiceType(StrEnum):
 class ModelSpec(Model):
     """Which model is served."""
 
-    name: Annotated[str, Field(min_length=1, max_length=253, pattern=r"^[A-Za-z0-9][A-Za-z0-9._/:@-]*$")] = Field(
+    name: Annotated[str, Field(min_length=1, max_length=200, pattern=r"^[A-Za-z0-9][A-Za-z0-9._/:@-]*$")] = Field(
         description="Name under which the model is served. Without a cache or source it is also the Hugging Face id."
     )
-    source: Annotated[str, Field(max_length=2048, pattern=r"^(huggingface|s3|gs|http|https)://.+$")] | None = Field(
+    source: Annotated[str, Field(max_length=2048, pattern=SOURCE_PATTERN)] | None = Field(
         None,
         description="Where the weights come from: huggingface://org/model[@revision], s3://bucket/prefix, "
-        "gs://bucket/prefix or http(s)://... A ModelCache <name>-model is made for it.",
+        "gs://bucket[/prefix] or http(s)://... A ModelCache <name>-model is made for it.",
     )
     precision: Precision | None = Field(
         None,
@@ -75,6 +86,18 @@ class GPUSpec(Model):
 
     count: int | None = Field(None, ge=1, le=4096, description="Same as resources.totalGpus.")
     strategy: Sharing | None = Field(None, description="Same as resources.sharing.")
+    resource: (
+        Annotated[str, Field(max_length=317, pattern=r"^[a-z0-9.-]+/[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?$")] | None
+    ) = Field(
+        None,
+        description="Resource name under which the nodes offer the GPUs, for example amd.com/cpx_nps4 for partitions; "
+        "absent: the operator's.",
+    )
+    partition: Annotated[str, Field(pattern=PARTITION_PATTERN)] | None = Field(
+        None,
+        description="Partition mode of the GPUs, for example cpx_nps4; absent: what the resource name says, else whole "
+        "GPUs. A count then counts partitions.",
+    )
 
 
 class ResourcesSpec(Model):
@@ -97,7 +120,11 @@ class ResourcesSpec(Model):
         None,
         description="shared = other services may use free GPUs of the same nodes; exclusive = they may not.",
     )
-    gpu: GPUSpec = Field(GPUSpec(), description="Second spelling of totalGpus and sharing.")
+    gpu: GPUSpec = Field(GPUSpec(), description="Second spelling of totalGpus and sharing, and the resource name.")
+    pool: ObjectName = Field(DEFAULT_POOL, description="GPUPool that decides which GPUs the service gets.")
+    priority: int = Field(
+        0, ge=-1000, le=1000, description="Place in line for GPUs: higher goes first, then age. Nothing is taken away."
+    )
 
 
 class MPISpec(Model):
@@ -276,9 +303,29 @@ class InferenceServiceSpec(Model):
         group = self.distributed
         return (group.size or 1 + (group.worker_replicas or 0)) if group.enabled else 1
 
+    def canonical(self) -> InferenceServiceSpec:
+        """The same meaning in the first spelling, so that respelling a spec is no edit of it."""
+        group, resources = self.distributed, self.resources
+        first = resources.model_copy(
+            update={
+                "total_gpus": self.total_gpus,
+                "sharing": self.sharing,
+                "gpu": resources.gpu.model_copy(update={"count": None, "strategy": None}),
+            },
+        )
+        size = {"size": self.nodes} if group.enabled else {}
+        whole = group.model_copy(update={"leader_replicas": None, "worker_replicas": None} | size)
+        return self.model_copy(update={"resources": first, "distributed": whole})
+
     @property
     def sharing(self) -> Sharing | None:
         return self.resources.sharing or self.resources.gpu.strategy
+
+    @property
+    def partition(self) -> str | None:
+        """Partition mode that is asked for, None = whole GPUs."""
+        named = (self.resources.gpu.resource or "").rpartition("/")[2]
+        return self.resources.gpu.partition or (named if re.match(PARTITION_PATTERN, named) else None)
 
     @property
     def engine_args(self) -> dict[str, Any]:
@@ -286,8 +333,17 @@ class InferenceServiceSpec(Model):
         return self.vllm.engine_args.model_dump(exclude_none=True)
 
     @property
+    def uses_ray(self) -> bool:
+        return bool(self.known_arguments.get("distributed_executor_backend") == "ray")
+
+    @property
+    def known_arguments(self) -> dict[str, Any]:
+        """What the user gave by the arguments' own names, as far as this package reads them."""
+        return {name.lstrip("-").replace("-", "_"): value for name, value in self.engine_args.items()}
+
+    @property
     def demand(self) -> Demand:
-        args = {name.replace("-", "_"): value for name, value in self.engine_args.items()}
+        args = self.known_arguments
         sizes = (_size(args.get(f"{axis}_parallel_size")) for axis in ("tensor", "pipeline", "data", "prefill_context"))
         resources = self.resources
         return Demand(self.total_gpus, self.nodes, resources.strategy, resources.auto_optimize, Given(*sizes))

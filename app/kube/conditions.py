@@ -20,10 +20,9 @@ class Reason(StrEnum):
     CONFIGURATION_ERROR = "ConfigurationError"  # the spec contradicts itself or the cluster: edit it
     MODEL_NOT_FOUND = "ModelNotFound"  # the named ModelCache does not exist
     SERVICE_NOT_FOUND = "ServiceNotFound"  # the named InferenceService does not exist
-    INSUFFICIENT_GPU = "InsufficientGPU"  # the GPUs asked for are not to be had
+    INSUFFICIENT_GPU = "InsufficientGPU"  # the GPUs asked for are not to be had, for example by quota
     SCALED_TO_ZERO = "ScaledToZero"  # zero groups were asked for
     MISSING_CAPABILITY = "MissingCapability"  # the cluster lacks an API that the spec needs
-    GRPC_UNAVAILABLE = "GRPCUnavailable"  # vLLM serves no gRPC by default
     UP_TO_DATE = "UpToDate"  # what runs is what would be built today
     NEWER_DECISION = "NewerDecision"  # a different workload would be built today; it is taken on request only
     OWNED_BY_US = "OwnedByUs"  # every child is there and ours
@@ -62,6 +61,10 @@ class Finding:
         return RETRY_SECONDS.get(self.error, 0.0)
 
 
+MESSAGE_LIMIT = 32768
+"""Characters; the API server refuses the whole status otherwise."""
+
+
 class Status(StrEnum):
     TRUE = "True"
     FALSE = "False"
@@ -93,7 +96,7 @@ def _with_time(condition: Condition, before: Mapping[str, Any], now: datetime) -
         "type": condition.type,
         "status": condition.status.value,
         "reason": condition.reason.value,
-        "message": condition.message,
+        "message": condition.message[:MESSAGE_LIMIT],
         "lastTransitionTime": str(time or format_time(now)),
     }
 

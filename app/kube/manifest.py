@@ -8,7 +8,7 @@ from typing import Any
 import orjson
 from pydantic import BaseModel
 
-from app.kube.lenient import mapping_at, text_at
+from app.kube.lenient import mapping_at, text_at, value_at
 
 Manifest = dict[str, Any]
 
@@ -45,23 +45,37 @@ def last_applied(observed: Mapping[str, Any]) -> Manifest:
     """The object as this operator last applied it, so that answering it changes nothing.
 
     Metacontroller's dynamic apply keeps it in an annotation. Without one (server-side apply) the observed object
-    less what the server wrote is the same promise: applying it back is no change.
+    less what the server wrote is the same promise: applying it back is no change. A number of replicas that was
+    applied is answered as it stands now, because an autoscaler may have changed it since.
     """
-    applied = _parsed_object(text_at(observed, "metadata", "annotations", LAST_APPLIED))
-    return applied or without_server_fields(observed)
+    annotated = _parsed_object(text_at(observed, "metadata", "annotations", LAST_APPLIED))
+    applied = annotated if _is_of(annotated, observed) else without_server_fields(observed)
+    now = value_at(observed, "spec", "replicas")
+    scaled = now is not None and value_at(applied, "spec", "replicas") is not None
+    return with_value(applied, ("spec", "replicas"), now) if scaled else applied
 
 
 def _parsed_object(text: str) -> Manifest:
     try:
         value = orjson.loads(text or "{}")
     except orjson.JSONDecodeError:
-        return {}  # somebody edited the annotation
+        return {}
     return value if isinstance(value, dict) else {}
 
 
+def _is_of(applied: Manifest, observed: Mapping[str, Any]) -> bool:
+    """Whether the annotation is about this object; somebody may have edited it, or copied it from another one."""
+    same = all(applied.get(key) == observed.get(key) for key in ("apiVersion", "kind"))
+    named = text_at(applied, "metadata", "name") == text_at(observed, "metadata", "name")
+    return same and named and isinstance(applied.get("spec", {}), dict)
+
+
 def without_server_fields(observed: Mapping[str, Any]) -> Manifest:
-    """An observed object less status and the metadata that only the server writes."""
+    """An observed object less status and the metadata that only the server and Metacontroller write."""
     metadata = {k: v for k, v in mapping_at(observed, "metadata").items() if k not in _SERVER_METADATA}
+    annotations = {k: v for k, v in mapping_at(metadata, "annotations").items() if k != LAST_APPLIED}
+    metadata = {k: v for k, v in metadata.items() if k != "annotations"}
+    metadata |= {"annotations": annotations} if annotations else {}
     rest = {k: v for k, v in observed.items() if k not in ("metadata", "status")}
     return {**rest, "metadata": metadata}
 

@@ -48,4 +48,6 @@ class Facts:
 
 
 def facts_of(parent: Parent, spec: ModelCacheSpec, download: Download, observed: Observed, settings: Settings) -> Facts:
-    return Facts(parent.name, parent.namespace, spec, spec.size or settings.cache_size, download, observed)
+    """A spec without a size asks for no change of a claim that is there, whatever today's default is."""
+    there = observed.claim.size if observed.claim else ""
+    return Facts(parent.name, parent.namespace, spec, spec.size or there or settings.cache_size, download, observed)

@@ -45,6 +45,8 @@ class Accelerator:
     """Memory as the driver reports it, where that is known."""
     island: int = 1
     """GPUs in one full-mesh XGMI group."""
+    per_node: int = 8
+    """Most GPUs of one node in AMD's platforms."""
     fp8: bool = False
     """Has FP8 units; without them FP8 is only emulated."""
     mx: bool = False
@@ -108,6 +110,7 @@ def partitioned(accelerator: Accelerator, mode: str) -> Accelerator | None:
         key=f"{accelerator.key}-{mode.upper().replace('_', '-')}",
         reported_bytes=accelerator.memory_bytes // parts,
         island=parts,
+        per_node=accelerator.per_node * parts,
         dies=accelerator.dies // parts,
         partitions=(),
     )

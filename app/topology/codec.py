@@ -2,7 +2,8 @@
 
 Reading tells three cases apart. A key that is missing (or null) takes the field's default; without a default the whole
 is unreadable. Unknown keys are passed over. A key that is there and wrong makes the whole unreadable too: to read a
-broken list of experts as "no experts" would make a model look smaller than it is.
+broken list of experts as "no experts" would make a model look smaller than it is. Whole numbers end at 2^53, where
+JSON's readers stop to agree on them.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from types import UnionType
 from typing import Any, TypeVar, get_args, get_origin, get_type_hints
 
 T = TypeVar("T")
+LARGEST = 2**53
 
 
 class _UnreadableError(ValueError):
@@ -22,7 +24,7 @@ class _UnreadableError(ValueError):
 def read(kind: type[T], raw: Mapping[str, object]) -> T | None:
     """The dataclass in a mapping, None when a needed part is missing or wrong.
 
-    Whole numbers must be at least 1, or 0 where 0 is the default; a bool is no number.
+    Whole numbers must be at least 1, or 0 where 0 is the default, and at most LARGEST; a bool is no number.
     """
     try:
         return _dataclass(kind, raw)
@@ -51,7 +53,7 @@ def _dataclass(kind: type[T], raw: object) -> T:
 def _value(hint: Any, item: Field[Any], raw: object) -> object:
     if isinstance(hint, UnionType):
         hint = get_args(hint)[0]
-    if is_dataclass(hint):
+    if isinstance(hint, type) and is_dataclass(hint):
         return _dataclass(hint, raw)
     if get_origin(hint) is tuple:
         return _tuple(get_args(hint)[0], raw)
@@ -66,8 +68,8 @@ def _tuple(hint: type, raw: object) -> tuple[object, ...]:
 
 
 def _scalar(hint: type, raw: object, least: int) -> object:
-    if type(raw) is not hint or (hint is int and int(str(raw)) < least):
-        raise _UnreadableError(f"{raw!r} is no {hint.__name__} of at least {least}")
+    if type(raw) is not hint or (type(raw) is int and not least <= raw <= LARGEST):
+        raise _UnreadableError(f"{raw!r} is no {hint.__name__} from {least} on")
     return raw
 
 

@@ -19,6 +19,8 @@ from importlib import resources
 
 from app.topology import codec
 
+MOST_LAYERS = 1024
+"""More than any model has; facts may come from users, and the planner goes through the layers."""
 _WITHOUT_PIPELINE = (
     *("AliceAI", "DomynEdge", "Dory", "Gemma3n", "HrmText", "IQuestLoopCoder", "Mamba2For", "Zamba2For"),
     *("Whisper", "Idefics3", "SmolVLM", "Phi4MM", "AriaFor", "NemotronH_Nano", "PaddleOCRVL"),
@@ -77,8 +79,8 @@ class Experts:
 class Quantization:
     """How the checkpoint stores the weights of linear layers."""
 
-    method: str
-    """vLLM's name: fp8, mxfp4, awq, gptq, compressed-tensors, ..."""
+    format: str
+    """Number format, whatever tool wrote it: fp8, mxfp4, mxfp8, int8, int4."""
     bits: int
     block: tuple[int, ...] = ()
     """Weights that share a scale: (128, 128) a block, (32,) a group along the row, () a whole row or tensor."""
@@ -163,4 +165,5 @@ def _makes_sense(facts: ModelFacts) -> bool:
     """Special layers are layers, and heads share the hidden width."""
     special = sum(part.layers for part in (facts.sliding, facts.linear) if part)
     dense = facts.experts.first_dense if facts.experts else 0
-    return max(special, dense) <= facts.layers and facts.kv_heads <= facts.heads and facts.head_size > 0
+    layers_are_possible = max(special, dense) <= facts.layers <= MOST_LAYERS
+    return layers_are_possible and facts.kv_heads <= facts.heads and facts.head_size > 0

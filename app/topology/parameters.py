@@ -21,7 +21,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import Enum, auto
-from functools import cache
+from functools import lru_cache
 
 from app.topology.models import Experts, LatentAttention, LinearAttention, ModelFacts
 
@@ -58,13 +58,13 @@ class LayerKind:
     experts: bool
 
 
-@cache
+@lru_cache(maxsize=256)
 def layer_kinds(model: ModelFacts) -> tuple[LayerKind, ...]:
-    """The layers from first to last; full attention is spread evenly among the special layers, the last of each turn."""
+    """The layers from first to last; full attention is spread evenly and ends each turn of special layers."""
     return tuple(LayerKind(_attention(model, index), _has_experts(model, index)) for index in range(model.layers))
 
 
-@cache
+@lru_cache(maxsize=256)
 def layer_parts(model: ModelFacts, kind: LayerKind) -> tuple[Part, ...]:
     """What one layer of this kind stores."""
     return tuple(_layer_parts(model, kind))

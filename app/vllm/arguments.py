@@ -15,6 +15,8 @@ PATH = "vllm.engineArgs"
 
 SIZES = ("tensor_parallel_size", "pipeline_parallel_size", "data_parallel_size")
 """Given by the GPU plan, which starts from what the user wrote."""
+PLANNED = (*SIZES, "prefill_context_parallel_size")
+"""Read by the GPU plan under these names only."""
 
 
 @dataclass(frozen=True)
@@ -54,7 +56,7 @@ def check(entry: Given) -> tuple[Tokens, list[Finding]]:
         return (), [error(entry.path, f"cannot be set here: {instead}")]
     if not entry.name.isascii() or not entry.name.replace(".", "_").isidentifier():
         return (), [error(entry.path, "is no argument name: write it as vLLM's --help does")]
-    if entry.name in SIZES and entry.key.replace("-", "_") != entry.name:
+    if entry.name in PLANNED and entry.key.replace("-", "_") != entry.name:
         return (), [error(entry.path, f"must be written {entry.name}, because the GPU plan reads it")]
     known = table.arguments.get(entry.name.partition(".")[0])
     if known is None:

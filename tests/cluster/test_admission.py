@@ -108,7 +108,7 @@ REFUSED = [
         service(model={"name": "m", "source": "hf://org/m"}), "spec.model.source", id="a source of unknown scheme"
     ),
     pytest.param(
-        service(model={"name": "m", "source": "s3://b/m"}, storage={"modelCache": "c"}),
+        service(model={"name": "m", "source": "s3://bucket/m"}, storage={"modelCache": "c"}),
         "both say where the weights come from",
         id="two places for the weights",
     ),

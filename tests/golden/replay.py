@@ -74,5 +74,6 @@ def children_of(message: dict[str, Any]) -> str:
     return "children" if "children" in message else "attachments"
 
 
-def child_key(child: dict[str, Any]) -> tuple[str, str, str]:
-    return child["apiVersion"], child["kind"], child["metadata"]["name"]
+def child_key(child: dict[str, Any]) -> tuple[str, str, str, str]:
+    metadata = child["metadata"]
+    return child["apiVersion"], child["kind"], metadata.get("namespace", ""), metadata["name"]

@@ -29,7 +29,11 @@ from tests.golden.replay import (
 from tests.golden.schemas import problems
 
 every_request = pytest.mark.parametrize("path", REQUESTS, ids=case_name)
-every_sync = pytest.mark.parametrize("path", [path for path in REQUESTS if kind_of(path) in HOOKS], ids=case_name)
+POOLS = [path for path in REQUESTS if kind_of(path) == "gpupool"]
+"""Time is an input of pools: nodes are given up and agents fall silent as it passes."""
+every_sync_but_of_pools = pytest.mark.parametrize(
+    "path", [path for path in REQUESTS if kind_of(path) in HOOKS and path not in POOLS], ids=case_name
+)
 every_decoration = pytest.mark.parametrize(
     "path", [path for path in REQUESTS if kind_of(path) in DECORATORS], ids=case_name
 )
@@ -73,17 +77,20 @@ def test_the_order_of_objects_does_not_matter(path: Path) -> None:
 
 @every_request
 def test_feeding_the_answer_back_gives_the_same_children(path: Path) -> None:
-    """A child may wait for another one to be seen, but then nothing changes any more, and nothing is ever dropped."""
+    """A child may wait for another one to be seen, but then nothing changes any more, and nothing is ever dropped.
+    A pool's decisions are confirmed at the second look, which changes them once."""
     request = load(path)
     now = newest_time(request)
     first = children(replay(path, request))
     second = children(replay(path, as_observed(request, first), now))
     third = children(replay(path, as_observed(request, second), now))
-    assert [child for child in second if child_key(child) in map(child_key, first)] == first
-    assert third == second
+    fourth = children(replay(path, as_observed(request, third), now))
+    again = [child for child in second if child_key(child) in map(child_key, first)]
+    assert again == first or (path in POOLS and list(map(child_key, again)) == list(map(child_key, first)))
+    assert third == (second if path not in POOLS else fourth)
 
 
-@every_sync
+@every_sync_but_of_pools
 def test_the_status_settles(path: Path) -> None:
     """Time alone changes nothing once every child is there and the status was written."""
     request = load(path)

@@ -156,6 +156,7 @@ def test_a_value_becomes_what_the_parser_takes(engine_args: dict[str, Any], expe
         pytest.param({"dtype.x": 1}, "has no keys", id="a key of what is no JSON"),
         pytest.param({"max_num_seqs": 1, "max-num-seqs": 2}, "is the same argument as", id="two spellings"),
         pytest.param({"tp": 2}, "must be written tensor_parallel_size", id="a short name of a size"),
+        pytest.param({"pcp": 2}, "must be written prefill_context_parallel_size", id="a short name of another size"),
         pytest.param({"a b": 1}, "is no argument name", id="no name"),
         pytest.param({"quantization": "gptq_marlin"}, "does not run on AMD GPUs", id="a method ROCm lacks"),
         pytest.param({"quantization": "bitsandbytes"}, "does not run on AMD GPUs", id="a method that left vLLM"),

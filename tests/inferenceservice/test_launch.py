@@ -1,0 +1,135 @@
+"""How the processes of a group are started: the contract with the images."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from app.vllm.table import environment_names
+from tests.inferenceservice.service import DISTRIBUTED, call, container, environment, spec
+
+RAY = {"vllm": {"engineArgs": {"distributed_executor_backend": "ray"}}}
+MPI = {"distributed": DISTRIBUTED["distributed"] | {"mpi": {"enabled": True, "timeout": 120}}}
+
+
+def ports(given: dict[str, Any], template: str) -> dict[str, int]:
+    return {it["name"]: it["containerPort"] for it in container(call(given), template).get("ports", [])}
+
+
+@pytest.mark.parametrize(
+    ("given", "mode", "leader", "worker", "variables"),
+    [
+        pytest.param(spec(), "single", {"http": 8000}, {"http": 8000}, {}, id="one node"),
+        pytest.param(
+            spec(**DISTRIBUTED),
+            "native",
+            {"http": 8000, "master": 29501},
+            {},
+            {"INFERENCE_MASTER_PORT": "29501", "NCCL_SOCKET_IFNAME": "eth0", "GLOO_SOCKET_IFNAME": "eth0"},
+            id="native",
+        ),
+        pytest.param(
+            spec(**DISTRIBUTED | RAY),
+            "ray",
+            {"http": 8000, "master": 29501, "ray": 6379},
+            {},
+            {"INFERENCE_RAY_PORT": "6379"},
+            id="Ray",
+        ),
+        pytest.param(
+            spec(**DISTRIBUTED | MPI),
+            "mpi",
+            {"http": 8000, "master": 29501},
+            {"ssh": 2222},
+            {"INFERENCE_SSH_PORT": "2222", "INFERENCE_MPI_TIMEOUT": "120"},
+            id="MPI",
+        ),
+    ],
+)
+def test_a_launch_mode_has_its_ports_and_variables(
+    given: dict[str, Any], mode: str, leader: dict[str, int], worker: dict[str, int], variables: dict[str, str]
+) -> None:
+    answer = call(given)
+    assert ports(given, "leaderTemplate") == leader
+    assert ports(given, "workerTemplate") == worker
+    for template in ("leaderTemplate", "workerTemplate"):
+        assert environment(answer, template).items() >= (variables | {"INFERENCE_LAUNCH_MODE": mode}).items()
+
+
+@pytest.mark.parametrize(
+    ("given", "absent"),
+    [
+        pytest.param(spec(), {"INFERENCE_MASTER_PORT", "NCCL_SOCKET_IFNAME", "VLLM_HOST_IP"}, id="one node"),
+        pytest.param(spec(**DISTRIBUTED), {"INFERENCE_RAY_PORT", "INFERENCE_SSH_PORT"}, id="native"),
+        pytest.param(spec(**DISTRIBUTED | MPI), {"INFERENCE_RAY_PORT"}, id="MPI"),
+        pytest.param(spec(**DISTRIBUTED | RAY), {"INFERENCE_SSH_PORT", "INFERENCE_MPI_TIMEOUT"}, id="Ray"),
+    ],
+)
+def test_a_launch_mode_has_no_variable_of_another(given: dict[str, Any], absent: set[str]) -> None:
+    assert not absent & {it["name"] for it in container(call(given))["env"]}
+
+
+@pytest.mark.parametrize("spelling", ["distributed_executor_backend", "distributed-executor-backend"])
+def test_ray_is_the_launch_mode_in_any_spelling_of_the_argument(spelling: str) -> None:
+    given = spec(**DISTRIBUTED, vllm={"engineArgs": {spelling: "ray"}})
+    assert environment(call(given))["INFERENCE_LAUNCH_MODE"] == "ray"
+    assert "--distributed-executor-backend=ray" in container(call(given))["args"]
+
+
+@pytest.mark.parametrize("spelling", ["distributed_executor_backend", "--distributed-executor-backend"])
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        pytest.param(DISTRIBUTED | MPI, "both say how the group is launched", id="Ray and MPI"),
+        pytest.param({}, "ray is for several nodes", id="Ray on one node"),
+    ],
+)
+def test_launchers_that_contradict_each_other_are_refused(given: dict[str, Any], words: str, spelling: str) -> None:
+    answer = call(spec(**given, vllm={"engineArgs": {spelling: "ray"}}))
+    assert words in answer.condition("Ready")["message"]
+    assert answer.children == []
+
+
+def test_leader_and_worker_get_the_same_arguments_and_their_own_command_and_image() -> None:
+    answer = call(spec(**DISTRIBUTED))
+    leader, worker = container(answer, "leaderTemplate"), container(answer, "workerTemplate")
+    assert leader["args"] == worker["args"]
+    assert (leader["command"], worker["command"]) == (["start-leader"], ["start-worker"])
+    assert (leader["image"], worker["image"]) == ("inference-leader:v0.1.0", "inference-worker:v0.1.0")
+
+
+def test_pods_of_several_nodes_announce_their_own_address() -> None:
+    [own] = [it for it in container(call(spec(**DISTRIBUTED)))["env"] if it["name"] == "VLLM_HOST_IP"]
+    assert own["valueFrom"] == {"fieldRef": {"apiVersion": "v1", "fieldPath": "status.podIP"}}
+
+
+@pytest.mark.parametrize("given", [spec(), spec(**DISTRIBUTED), spec(**DISTRIBUTED | RAY), spec(**DISTRIBUTED | MPI)])
+def test_every_variable_with_vllms_prefix_is_one_that_vllm_knows(given: dict[str, Any]) -> None:
+    names = {it["name"] for template in ("leaderTemplate", "workerTemplate") for it in _env(given, template)}
+    assert {name for name in names if name.startswith("VLLM_")} <= environment_names()
+
+
+@pytest.mark.parametrize("given", [spec(), spec(**DISTRIBUTED)])
+def test_what_the_device_plugin_decides_is_left_to_it(given: dict[str, Any]) -> None:
+    names = {it["name"] for it in _env(given, "leaderTemplate")}
+    assert not [name for name in names if name.endswith("_VISIBLE_DEVICES") or name == "ROCM_VERSION"]
+
+
+def test_a_users_variable_wins_over_a_default_and_stands_once() -> None:
+    given = spec(**DISTRIBUTED, vllm={"envVars": {"NCCL_SOCKET_IFNAME": "rdma0", "NCCL_DEBUG": "INFO"}})
+    env = _env(given, "workerTemplate")
+    names = [it["name"] for it in env]
+    assert len(names) == len(set(names))
+    assert {"name": "NCCL_SOCKET_IFNAME", "value": "rdma0"} in env
+    assert {"name": "NCCL_DEBUG", "value": "INFO"} in env
+
+
+def test_the_gpus_a_pod_must_see_are_those_it_asks_for() -> None:
+    answer = call(spec(**DISTRIBUTED))
+    assert environment(answer)["INFERENCE_GPUS"] == container(answer)["resources"]["limits"]["amd.com/gpu"] == "2"
+
+
+def _env(given: dict[str, Any], template: str) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = container(call(given), template)["env"]
+    return found

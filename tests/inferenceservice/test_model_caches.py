@@ -1,0 +1,92 @@
+"""Which ModelCache a service uses, waits for, makes, and keeps."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from app.kube.manifest import Manifest
+from tests.calls import stored
+from tests.inferenceservice.service import (
+    cache,
+    call,
+    container,
+    environment,
+    observed,
+    pod,
+    spec,
+    workload,
+)
+
+SOURCE = spec(model={"name": "org/tiny", "source": "huggingface://org/tiny"})
+NAMED = spec(storage={"modelCache": "weights"})
+
+
+def made(**status: Any) -> Manifest:
+    """The ModelCache that was made for the source, with the model in it."""
+    return stored(call(SOURCE).child("ModelCache"), cache("demo-model", **status)["status"])
+
+
+def serving_its_source() -> list[Manifest]:
+    """The children of a service that runs with the weights of its source."""
+    answer = call(SOURCE, children=[made()])
+    return [made(), *(child for child in observed(answer) if child["kind"] != "ModelCache")]
+
+
+def test_a_service_without_cache_lets_vllm_fetch_the_model() -> None:
+    answer = call()
+    assert container(answer)["args"][0] == "--model=org/tiny"
+    assert "INFERENCE_MODEL_PATH" not in environment(answer)
+    assert [volume["name"] for volume in pod(answer)["volumes"]] == ["shared-memory", "cache", "tmp"]
+
+
+def test_a_named_cache_is_mounted_and_its_folder_is_the_model() -> None:
+    answer = call(NAMED, related=[cache()])
+    assert container(answer)["args"][:2] == ["--model=/model-store/weights-1", "--served-model-name=org/tiny"]
+    [volume] = [it for it in pod(answer)["volumes"] if it["name"] == "model-store"]
+    assert volume["persistentVolumeClaim"]["claimName"] == "weights-cache"
+    assert environment(answer)["INFERENCE_MODEL_PATH"] == "/model-store/weights-1"
+    assert environment(answer)["HF_HUB_OFFLINE"] == "1"
+
+
+def test_a_source_makes_a_cache_and_waits_for_it() -> None:
+    answer = call(SOURCE)
+    assert answer.child("ModelCache")["metadata"]["name"] == "demo-model"
+    assert "Deployment" not in answer.kinds()
+    assert "its ModelCache is being made" in answer.condition("Ready")["message"]
+
+
+def test_weights_of_a_source_are_taken_from_its_cache() -> None:
+    answer = call(SOURCE, children=[made()])
+    assert container(answer)["args"][0] == "--model=/model-store/weights-1"
+
+
+def test_a_cache_of_a_source_that_was_taken_out_is_not_used_any_more() -> None:
+    """It is deleted in the same answer: pods built on its claim could never start again."""
+    without = spec(model={"name": "org/other"})
+    answer = call(without, children=serving_its_source())
+    assert "ModelCache" not in answer.kinds()
+    assert container(answer)["args"][0] == "--model=org/other"
+    assert "model-store" not in [volume["name"] for volume in pod(answer)["volumes"]]
+
+
+@pytest.mark.parametrize(
+    "related",
+    [
+        pytest.param([], id="the next cache does not exist"),
+        pytest.param([cache(ready=False)], id="the next cache is not filled"),
+    ],
+)
+def test_pods_keep_the_cache_they_run_from_until_the_next_one_is_ready(related: list[Manifest]) -> None:
+    answer = call(NAMED, children=serving_its_source(), related=related)
+    assert workload(answer)["spec"]["template"]["spec"]["volumes"][0]["persistentVolumeClaim"]["claimName"] == (
+        "demo-model-cache"
+    )
+    assert answer.child("ModelCache")["metadata"]["name"] == "demo-model"
+
+
+def test_the_cache_goes_once_the_next_one_is_used() -> None:
+    answer = call(NAMED, children=serving_its_source(), related=[cache()])
+    assert container(answer)["args"][0] == "--model=/model-store/weights-1"
+    assert "ModelCache" not in answer.kinds()

@@ -1,0 +1,84 @@
+"""How many groups are asked for, by the user, an autoscaler, or nobody."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from tests.inferenceservice.service import (
+    AUTOSCALED,
+    DISTRIBUTED,
+    call,
+    observed,
+    running,
+    spec,
+    workload,
+)
+
+BROKEN = {"vllm": {"engineArgs": {"max_num_seqs": "many"}}}
+
+
+def asked(given: dict[str, Any], **options: Any) -> Any:
+    return workload(call(given, **options))["spec"].get("replicas", "left out")
+
+
+@pytest.mark.parametrize("kind", [pytest.param({}, id="Deployment"), pytest.param(DISTRIBUTED, id="LeaderWorkerSet")])
+def test_a_new_service_is_one_group(kind: dict[str, Any]) -> None:
+    assert asked(spec(**kind)) == 1
+
+
+@pytest.mark.parametrize("count", [0, 1, 3])
+def test_a_number_in_the_spec_is_asked_for(count: int) -> None:
+    assert asked(spec(replicas=count)) == count
+    assert asked(spec(replicas=count), children=observed(call(), replicas=2)) == count
+
+
+def test_without_a_number_what_runs_stays() -> None:
+    assert asked(spec(), children=observed(call(), replicas=3)) == 3
+
+
+def test_a_service_born_under_an_autoscaler_leaves_the_number_to_it() -> None:
+    born = spec(**AUTOSCALED)
+    assert asked(born) == "left out"
+    assert asked(born, children=observed(call(born), replicas=3)) == "left out"
+
+
+def test_a_number_that_was_applied_once_is_echoed_under_an_autoscaler() -> None:
+    """Leaving it out would reset the groups to 1."""
+    assert asked(spec(**AUTOSCALED), children=observed(call(), replicas=3)) == 3
+
+
+def test_switching_autoscaling_off_keeps_the_number() -> None:
+    born = call(spec(**AUTOSCALED))
+    assert asked(spec(), children=observed(born, replicas=3)) == 3
+
+
+def test_the_number_in_the_spec_is_ignored_under_an_autoscaler() -> None:
+    assert asked(spec(**AUTOSCALED, replicas=7), children=observed(call(), replicas=3)) == 3
+
+
+def test_an_autoscaler_wakes_a_service_that_was_scaled_to_zero() -> None:
+    """HorizontalPodAutoscaler does nothing while its target is at 0."""
+    scaling = {"enabled": True, "minReplicas": 2, "maxReplicas": 4}
+    woken = spec(**AUTOSCALED | {"autoscaling": scaling})
+    assert asked(woken, children=observed(call(spec(replicas=0)), replicas=0)) == 2
+
+
+@pytest.mark.parametrize(
+    "edit",
+    [
+        pytest.param(BROKEN, id="an argument that is wrong"),
+        pytest.param({"model": {}}, id="a spec that cannot be read"),
+        pytest.param({"storage": {"modelCache": "missing"}}, id="a cache that is missing"),
+    ],
+)
+def test_what_is_held_stays_at_the_size_the_autoscaler_gave_it(edit: dict[str, Any]) -> None:
+    scaled = spec(**AUTOSCALED)
+    echoed = call(scaled, children=running())
+    assert asked(scaled | edit, children=observed(echoed, replicas=4)) == 4
+
+
+def test_replicas_change_nothing_but_replicas() -> None:
+    before, after = workload(call(spec(replicas=1))), workload(call(spec(replicas=2)))
+    assert after == before | {"spec": before["spec"] | {"replicas": 2}}

@@ -1,0 +1,122 @@
+"""model.source -> the ModelCache that fetches it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import settings as hypothesis_settings
+from hypothesis import strategies as st
+from pydantic import TypeAdapter, ValidationError
+
+from app.inferenceservice.spec import InferenceServiceSpec, ModelSpec
+from app.modelcache.spec import ModelCacheSpec
+from app.settings import Settings
+from tests.calls import stored
+from tests.golden.schemas import problems
+from tests.inferenceservice.service import call, spec
+
+PATTERN = ModelSpec.model_json_schema()["properties"]["source"]["anyOf"][0]["pattern"]
+
+
+def cache_spec(uri: str, name: str = "org/tiny", **options: Any) -> dict[str, Any]:
+    child = call(spec(model={"name": name, "source": uri}), **options).child("ModelCache")
+    assert problems(child) == []
+    found: dict[str, Any] = child["spec"]
+    return found
+
+
+@pytest.mark.parametrize(
+    ("uri", "source"),
+    [
+        pytest.param(
+            "huggingface://meta-llama/Llama-2-7b-hf",
+            {"type": "huggingface", "huggingface": {"repository": "meta-llama/Llama-2-7b-hf", "revision": "main"}},
+            id="the Hub",
+        ),
+        pytest.param(
+            "huggingface://org/m@v1.0",
+            {"type": "huggingface", "huggingface": {"repository": "org/m", "revision": "v1.0"}},
+            id="a revision",
+        ),
+        pytest.param(
+            "huggingface://org/m@refs/pr/1",
+            {"type": "huggingface", "huggingface": {"repository": "org/m", "revision": "refs/pr/1"}},
+            id="a revision with slashes",
+        ),
+        pytest.param(
+            "huggingface://gpt2",
+            {"type": "huggingface", "huggingface": {"repository": "gpt2", "revision": "main"}},
+            id="a model without organisation",
+        ),
+        pytest.param(
+            "huggingface://org/m/",
+            {"type": "huggingface", "huggingface": {"repository": "org/m", "revision": "main"}},
+            id="a slash at the end",
+        ),
+        pytest.param("s3://my-models/a/b/", {"type": "s3", "s3": {"bucket": "my-models", "key": "a/b/"}}, id="S3"),
+        pytest.param("gs://my-models/a", {"type": "gcs", "gcs": {"bucket": "my-models", "prefix": "a"}}, id="GCS"),
+        pytest.param("gs://my-models", {"type": "gcs", "gcs": {"bucket": "my-models"}}, id="a whole GCS bucket"),
+        pytest.param(
+            "https://a.example/m.tar.gz", {"type": "http", "http": {"url": "https://a.example/m.tar.gz"}}, id="https"
+        ),
+        pytest.param("http://a.example/m", {"type": "http", "http": {"url": "http://a.example/m"}}, id="http"),
+    ],
+)
+def test_a_source_becomes_what_the_cache_fetches(uri: str, source: dict[str, Any]) -> None:
+    assert cache_spec(uri)["source"] == source
+
+
+@pytest.mark.parametrize(
+    "uri",
+    [
+        "org/m", "hf://org/m", "huggingface://", "huggingface://a/b/c", "huggingface:///m", "s3://bucket", "s3://bucket/",
+        "s3:///key", "s3://b/key", "gs://", "gs://b", "https://", "https://a b", "ftp://a.example/m",
+    ],
+)  # fmt: skip
+def test_a_source_that_no_cache_could_fetch_is_refused(uri: str) -> None:
+    with pytest.raises(ValidationError):
+        InferenceServiceSpec.model_validate(spec(model={"name": "m", "source": uri}))
+
+
+sources = st.from_regex(PATTERN, fullmatch=True).filter(lambda uri: len(uri) <= 2048)
+
+
+@given(sources)
+@hypothesis_settings(max_examples=100)
+def test_every_source_that_is_admitted_makes_a_cache_that_is_admitted(uri: str) -> None:
+    ModelCacheSpec.model_validate(cache_spec(uri))
+
+
+def test_the_longest_model_name_fits_the_cache() -> None:
+    limit = TypeAdapter(ModelSpec).json_schema()["properties"]["name"]["maxLength"]
+    ModelCacheSpec.model_validate(cache_spec("gs://my-models", name="m" * limit))
+
+
+def test_size_and_class_of_the_cache_are_the_operators() -> None:
+    settings = Settings(cache_size="1Ti", storage_class="fast")
+    found = cache_spec("gs://my-models", settings=settings)
+    assert (found["size"], found["storageClass"]) == ("1Ti", "fast")
+    assert "storageClass" not in cache_spec("gs://my-models")
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        pytest.param(Settings(cache_size="1Ti"), id="a larger size"),
+        pytest.param(Settings(cache_size="1Gi"), id="a smaller size"),
+        pytest.param(Settings(storage_class="slow"), id="another class"),
+        pytest.param(Settings(), id="no class"),
+    ],
+)
+def test_other_settings_leave_a_cache_that_is_there_as_it_is(settings: Settings) -> None:
+    given = spec(model={"name": "m", "source": "gs://my-models"})
+    made = call(given, settings=Settings(cache_size="50Gi", storage_class="fast")).child("ModelCache")
+    assert call(given, settings=settings, children=[stored(made)]).child("ModelCache") == made
+
+
+def test_a_cache_that_somebody_grew_stays_grown() -> None:
+    given = spec(model={"name": "m", "source": "gs://my-models"})
+    grown = stored(call(given).child("ModelCache"), size="2Ti")
+    assert call(given, children=[grown]).child("ModelCache")["spec"]["size"] == "2Ti"
