@@ -43,9 +43,9 @@ class Facts:
     def most_whole(self) -> int | None:
         """The most unpartitioned GPUs in one node; None where the product tells none.
 
-        Products that can be partitioned are sold as a board of one XGMI island; others come in any number.
+        Products that can be partitioned are sold in AMD's platforms; others are cards that come in any number.
         """
-        return self.product.island if self.product and self.product.partitions else None
+        return self.product.per_node if self.product and self.product.partitions else None
 
 
 def gather_facts(node: Parent, settings: Settings) -> Facts | None:

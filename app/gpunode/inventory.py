@@ -1,14 +1,14 @@
 """Facts -> the GPUs of the node: how many, in which partition mode, with how much memory.
 
-Formulas; `board` is the product's island, the most unpartitioned GPUs that one node of it has:
+Formulas; `whole` is the most unpartitioned GPUs that one node of the product has:
 
     parts   of a mode                  SPX 1, DPX 2, TPX 3, QPX 4, CPX one a compute die
     memory  of a GPU or partition      the least of: the product's; the product's / parts; the vram label, in GiB;
-                                       the product's x board / capacity, when capacity > board
+                                       the product's x whole / capacity, when capacity > whole
     usable  GPUs of one resource       allocatable, less those called unhealthy that are still among them
 
-Why the last bound of memory: all partitions of a board share its memory, so more GPUs than a board has are partitions,
-whatever the labels still say.
+Why the last bound of memory: more GPUs than fit into a node are partitions, whatever the labels still say, and all
+partitions share the memory of the GPUs that fit.
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ def is_possible_count(facts: Facts, capacity: int, parts: int) -> bool:
 
 
 def has_hidden_partitions(facts: Facts, offer: Offer) -> bool:
-    """More GPUs than a board has are partitions, also where no label tells so."""
+    """More GPUs than fit into a node are partitions, also where no label tells so."""
     return not is_possible_count(facts, offer.capacity, 1)
 
 
