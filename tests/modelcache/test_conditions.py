@@ -1,0 +1,204 @@
+"""Phase, progress and conditions of a cache in each situation, and what the messages tell people."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from tests.calls import NOW, Answer
+from tests.modelcache.cache import FINISHED, call, claim, complete, failed, filled, job, running, spec
+
+REFRESH = {"inference.ai/refresh": "now"}
+
+
+def refreshing(*more: Any) -> Answer:
+    """A cache whose model is there and is fetched anew."""
+    return call(children=[claim(), *more], status=call(children=filled()).status, annotations=REFRESH)
+
+
+TABLE = [
+    pytest.param(
+        call(),
+        "Pending",
+        0,
+        {
+            "Ready": ("False", "Pending"),
+            "Downloaded": ("False", "Pending"),
+            "StorageReady": ("False", "Pending"),
+            "ChildConflict": ("Unknown", "Pending"),
+        },
+        id="created",
+    ),
+    pytest.param(
+        call(children=[claim(phase="Pending"), job()]),
+        "Pending",
+        0,
+        {
+            "Ready": ("False", "Pending"),
+            "Downloaded": ("False", "Pending"),
+            "StorageReady": ("False", "Pending"),
+            "ChildConflict": ("False", "OwnedByUs"),
+        },
+        id="claim not bound",
+    ),
+    pytest.param(
+        call(children=[claim(), job()]),
+        "Pending",
+        0,
+        {"Ready": ("False", "Pending"), "StorageReady": ("True", "Successful")},
+        id="job not started",
+    ),
+    pytest.param(
+        call(children=[claim(), running(job(), "40")]),
+        "Downloading",
+        40,
+        {"Ready": ("False", "InProgress"), "Downloaded": ("False", "InProgress")},
+        id="downloading",
+    ),
+    pytest.param(
+        call(children=filled()),
+        "Ready",
+        100,
+        {
+            "Ready": ("True", "Successful"),
+            "Downloaded": ("True", "Successful"),
+            "StorageReady": ("True", "Successful"),
+            "ChildConflict": ("False", "OwnedByUs"),
+        },
+        id="ready",
+    ),
+    pytest.param(
+        call(children=[claim(), failed(job())]),
+        "Failed",
+        0,
+        {"Ready": ("False", "Failed"), "Downloaded": ("False", "Failed"), "StorageReady": ("True", "Successful")},
+        id="download failed",
+    ),
+    pytest.param(
+        call(children=[claim(phase="Lost"), complete(job())]),
+        "Failed",
+        0,
+        {"Ready": ("False", "Failed"), "Downloaded": ("False", "Failed"), "StorageReady": ("False", "Failed")},
+        id="volume lost",
+    ),
+    pytest.param(
+        refreshing(running(job(annotations=REFRESH), "10")),
+        "Downloading",
+        10,
+        {"Ready": ("True", "Successful"), "Downloaded": ("False", "InProgress")},
+        id="fetched anew while it can be read",
+    ),
+    pytest.param(
+        refreshing(failed(job(annotations=REFRESH))),
+        "Failed",
+        0,
+        {"Ready": ("True", "Successful"), "Downloaded": ("False", "Failed")},
+        id="fetching anew failed",
+    ),
+    pytest.param(
+        call(unmanaged=["Job.batch/v1"], children=[claim()]),
+        "Failed",
+        0,
+        {"Ready": ("False", "MissingCapability"), "Downloaded": ("False", "MissingCapability")},
+        id="no Jobs",
+    ),
+]
+
+
+@pytest.mark.parametrize(("answer", "phase", "progress", "expected"), TABLE)
+def test_conditions_are(answer: Answer, phase: str, progress: int, expected: dict[str, tuple[str, str]]) -> None:
+    assert {kind: answer.conditions()[kind] for kind in expected} == expected
+    assert answer.status["phase"] == phase
+    assert answer.status.get("downloadProgress") == progress
+
+
+@pytest.mark.parametrize(
+    ("answer", "kind", "words"),
+    [
+        pytest.param(call(), "Ready", "PersistentVolumeClaim demo-cache does not exist yet", id="no claim"),
+        pytest.param(
+            call(spec(storageClass="fast"), children=[claim(spec(storageClass="fast"), phase="Pending")]),
+            "StorageReady",
+            "demo-cache (class fast, ReadWriteMany, 50Gi) is not bound",
+            id="not bound",
+        ),
+        pytest.param(
+            call(children=[claim(), running(job(), "41.7")]),
+            "Ready",
+            "downloads the model: 41 % is done",
+            id="progress",
+        ),
+        pytest.param(call(children=[claim(), job()]), "Ready", "has not started yet", id="not started"),
+        pytest.param(
+            call(children=[claim(), failed(job(), "BackoffLimitExceeded", "Job has reached the limit.")]),
+            "Ready",
+            "failed: BackoffLimitExceeded: Job has reached the limit. Its pods' logs say more; to try again, annotate "
+            "inference.ai/refresh=",
+            id="what the Job says",
+        ),
+        pytest.param(
+            call(children=[claim(), failed(job(), "", "")]), "Ready", "the Job gives no reason", id="a silent Job"
+        ),
+        pytest.param(
+            call(children=[claim(phase="Lost")]),
+            "Ready",
+            "has lost its volume, and the model with it: delete",
+            id="lost",
+        ),
+        pytest.param(call(children=filled()), "Ready", "is at org--tiny-", id="where"),
+        pytest.param(
+            refreshing(failed(job(annotations=REFRESH))), "Ready", "This is an earlier download. Job", id="earlier"
+        ),
+        pytest.param(
+            call(unmanaged=["Job.batch/v1"], children=[claim()]), "Ready", "Add it to spec.childResources", id="no Jobs"
+        ),
+    ],
+)
+def test_a_message_says_what_people_need(answer: Answer, kind: str, words: str) -> None:
+    assert words in answer.condition(kind)["message"]
+
+
+def test_what_the_specification_says_of_a_download_is_said() -> None:
+    assert call(children=filled()).condition("Downloaded")["message"] == "Model successfully downloaded and cached."
+
+
+def test_the_status_says_where_the_model_is_since_when_and_how_large() -> None:
+    status = call(children=[claim(), complete(job(), size="48128Mi")]).status
+    assert status["claimName"] == "demo-cache"
+    assert status["path"].startswith("org--tiny-")
+    assert status["version"] == "main"
+    assert status["lastUpdated"] == FINISHED
+    assert status["sizeOnDisk"] == "47Gi"
+    assert status["completedJob"] == status["jobName"]
+
+
+@pytest.mark.parametrize("said", ["", "-3", "1000000", "lots", "NaN", "1e9", "٤٠"])
+def test_a_strange_progress_is_never_out_of_bounds(said: str) -> None:
+    assert 0 <= call(children=[claim(), running(job(), said)]).status["downloadProgress"] <= 100
+
+
+def test_a_strange_size_is_left_out() -> None:
+    assert "sizeOnDisk" not in call(children=[claim(), complete(job(), size="large")]).status
+
+
+def test_a_claim_whose_name_is_taken_is_said_and_no_job_is_sent() -> None:
+    first = call()
+    answer = call(status=first.status, now=NOW + timedelta(seconds=31))
+    assert answer.conditions()["ChildConflict"] == ("True", "ChildMissing")
+    assert answer.conditions()["Ready"] == ("False", "ChildMissing")
+    assert answer.status["phase"] == "Failed"
+    assert answer.kinds() == ["PersistentVolumeClaim"]
+
+
+def test_a_volume_that_is_lost_and_made_anew_is_filled_again() -> None:
+    """Claim lost, claim deleted, claim made anew: the old Job counts no more."""
+    lost = call(children=[claim(phase="Lost"), complete(job())], status=call(children=filled()).status)
+    gone = call(children=[complete(job())], status=lost.status)
+    assert gone.conditions()["Ready"][0] == "False"
+    made = call(children=[claim(created="2026-01-02T00:00:00Z"), complete(job())], status=gone.status)
+    assert made.kinds() == ["PersistentVolumeClaim"]
+    again = call(children=[claim(created="2026-01-02T00:00:00Z")], status=made.status)
+    assert again.kinds() == ["Job", "PersistentVolumeClaim"]
+    assert again.conditions()["Ready"] == ("False", "Pending")
