@@ -62,8 +62,12 @@ crds: deps ## Write crds/ from the specs
 	$(RUN) -m app crds
 
 .PHONY: bench
-bench: deps ## Measure the hook service against a hook that does nothing
+bench: deps ## Measure hook service and planner on this machine
+	$(RUN) -m pip install --quiet --constraint constraints.txt --group bench
 	$(RUN) -m tests.bench $(ARGS)
+	$(RUN) -m tests.bench.planner
+	$(RUN) -m tests.bench.agent
+	$(RUN) -m tests.bench.exact
 
 .PHONY: docker-build
 docker-build: ## Build the operator's image (IMAGE=...)

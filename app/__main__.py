@@ -1,4 +1,4 @@
-"""Command line of the operator: `python -m app serve | crds`."""
+"""Command line of the operator: `python -m app serve | agent | crds`."""
 
 from __future__ import annotations
 
@@ -25,6 +25,19 @@ def build_parser() -> argparse.ArgumentParser:
     serve.add_argument("--port", type=int, default=8080, help="port to listen on (default: 8080)")
     serve.set_defaults(run=run_serve)
 
+    agent = commands.add_parser(
+        "agent",
+        help="watch pods: count GPUs in use, report failures, give gated pods their nodes",
+        description="Watch pods, and write what they hold and why they fail into GPUNodes and GPURequests; give gated "
+        "pods the nodes of their GPUAllocation. Any number of replicas may run: one leads. Settings come from the "
+        "environment, as for serve.",
+    )
+    agent.add_argument("--kubeconfig", type=Path, help="default: the service account of the pod it runs in")
+    agent.add_argument("--namespace", default="inference-system", help="of its Lease (default: inference-system)")
+    agent.add_argument("--host", default="0.0.0.0", help="address of /healthz, /readyz, /metrics (default: all)")
+    agent.add_argument("--port", type=int, default=8081, help="their port (default: 8081)")
+    agent.set_defaults(run=run_agent)
+
     crds = commands.add_parser("crds", help="write the CustomResourceDefinitions, one file a kind")
     crds.add_argument("directory", nargs="?", type=Path, default=Path("crds"), help="default: crds")
     crds.add_argument("--check", action="store_true", help="write nothing; fail when a file is not up to date")
@@ -37,6 +50,14 @@ def run_serve(arguments: argparse.Namespace) -> None:
     import uvicorn
 
     uvicorn.run("app.main:app", host=arguments.host, port=arguments.port, log_level="info", access_log=False)
+
+
+def run_agent(arguments: argparse.Namespace) -> None:
+    """Observe and bind until SIGTERM."""
+    from app.agent.edge.main import Options, run_agent
+    from app.settings import Settings
+
+    run_agent(Options(arguments.kubeconfig, arguments.namespace, arguments.host, arguments.port), Settings())
 
 
 def run_crds(arguments: argparse.Namespace) -> int:

@@ -158,6 +158,8 @@ class Kind:
     description: str
     rules: Sequence[Rule] = ()
     scale: Mapping[str, str] = field(default_factory=dict)
+    scope: Literal["Namespaced", "Cluster"] = "Namespaced"
+    categories: Sequence[str] = ("amd-inference",)
 
     def to_manifest(self) -> Schema:
         """The CustomResourceDefinition as `kubectl apply` takes it."""
@@ -167,14 +169,14 @@ class Kind:
             "metadata": {"name": f"{self.plural}.{GROUP}"},
             "spec": {
                 "group": GROUP,
-                "scope": "Namespaced",
+                "scope": self.scope,
                 "names": {
                     "kind": self.name,
                     "listKind": f"{self.name}List",
                     "plural": self.plural,
                     "singular": self.name.lower(),
                     "shortNames": list(self.short_names),
-                    "categories": ["amd-inference"],
+                    "categories": list(self.categories),
                 },
                 "versions": [self._version()],
             },

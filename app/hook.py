@@ -2,7 +2,7 @@
 
 Outer keys of children and related objects are `Kind.version` for the core group and `Kind.group/version` otherwise;
 inner keys are `namespace/name` for namespaced objects. A look-up always uses the exact namespace and name.
-Source: metacontroller v4.17.2, pkg/controller/composite/api/v2.
+Source: metacontroller v4.17.2, pkg/controller/composite/api/v2 and pkg/controller/decorator/api/v2.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ Objects = Mapping[str, Mapping[str, Manifest]]
 
 
 class Parent(BaseModel):
-    """The few fields every hook needs of its parent; `spec` and `status` stay raw until a kind parses them."""
+    """The few fields every hook needs of its object; `spec` and `status` stay raw until a kind parses them."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -45,8 +45,8 @@ class Parent(BaseModel):
     @property
     def conditions(self) -> list[dict[str, Any]]:
         """Conditions of the previous status; anything that is no condition is left out."""
-        found = (self.status or {}).get("conditions") or []
-        return [condition for condition in found if isinstance(condition, dict)]
+        found = (self.status or {}).get("conditions")
+        return [it for it in found if isinstance(it, dict)] if isinstance(found, list) else []
 
 
 class CustomizeRequest(BaseModel):
@@ -82,14 +82,15 @@ class SyncRequest(CustomizeRequest):
 
 
 class RelatedRule(BaseModel):
-    """One customize rule. Namespace and names are always given, so no other tenant's object is ever seen."""
+    """One customize rule. What serves one tenant gives namespace and names, so no other tenant's object is ever seen;
+    a rule without both selects all objects of the kind, for the cluster-wide pool."""
 
     model_config = ConfigDict(frozen=True)
 
     api_version: str = Field(serialization_alias="apiVersion")
     resource: str
-    namespace: str
-    names: list[str]
+    namespace: str | None = None
+    names: list[str] | None = None
 
 
 class CustomizeResponse(BaseModel):
@@ -103,3 +104,24 @@ class SyncResponse(BaseModel):
     children: list[Manifest]
     resync_after_seconds: float = Field(default=0.0, serialization_alias="resyncAfterSeconds")
     finalized: bool | None = None
+
+
+class DecorateRequest(BaseModel):
+    """What the sync hook of a DecoratorController is asked about one object that somebody else made."""
+
+    controller: dict[str, Any] = Field(default_factory=dict)
+    object: Parent
+    attachments: dict[str, dict[str, Manifest]] = Field(default_factory=dict)
+    related: dict[str, dict[str, Manifest]] = Field(default_factory=dict)
+    finalizing: bool = False
+
+
+class DecorateResponse(BaseModel):
+    """All attachments: one left out is deleted. Labels that are not named stay; None removes one.
+
+    The object's status is left out of the answer, which means: leave it as it is.
+    """
+
+    labels: dict[str, str | None]
+    attachments: list[Manifest]
+    resync_after_seconds: float = Field(default=0.0, serialization_alias="resyncAfterSeconds")

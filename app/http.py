@@ -20,13 +20,21 @@ from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from pydantic import BaseModel, ValidationError
 
 from app import metrics
-from app.hook import CustomizeRequest, CustomizeResponse, SyncRequest, SyncResponse
-from app.kinds import HOOKS, KindHooks
+from app.hook import (
+    CustomizeRequest,
+    CustomizeResponse,
+    DecorateRequest,
+    DecorateResponse,
+    SyncRequest,
+    SyncResponse,
+)
+from app.kinds import DECORATORS, HOOKS, Decorator, KindHooks
 from app.settings import Settings
 
 log = logging.getLogger("app.http")
 
 Clock = Callable[[], datetime]
+Handler = Callable[[Any], BaseModel]
 Wire = TypeVar("Wire", bound=BaseModel)
 
 _DESCRIPTION = "Metacontroller v2 hooks of the inference operator. Bodies are Metacontroller's own wire format."
@@ -36,7 +44,7 @@ _ANSWERS: dict[int | str, dict[str, Any]] = {
     500: {"description": "A bug; nothing in the cluster changes."},
 }
 
-KindName = Annotated[str, Path(description="inferenceservice, modelcache or inferenceendpoint")]
+KindName = Annotated[str, Path(description="inferenceservice, modelcache, inferenceendpoint, gpupool or gpunode")]
 
 
 class BadRequestError(Exception):
@@ -55,17 +63,24 @@ def build_app(settings: Settings, clock: Clock = utc_now) -> FastAPI:
     """The FastAPI application over the hooks of all kinds."""
     app = FastAPI(title="inference-operator hooks", description=_DESCRIPTION, version="0.1.0")
 
-    @app.post("/sync/{kind}", response_model=SyncResponse, responses=_ANSWERS, summary="Desired children and status")
+    @app.post(
+        "/sync/{kind}",
+        response_model=SyncResponse | DecorateResponse,
+        responses=_ANSWERS,
+        summary="Desired children and status, or attachments and labels",
+    )
     async def sync(kind: KindName, request: Request) -> Response:
-        return await _answer(request, "sync", kind, lambda hooks, body: _sync(hooks, body, settings, clock()))
+        if kind in DECORATORS:
+            return await _answer(request, "sync", kind, lambda body: _decorate(DECORATORS[kind], body, settings))
+        return await _answer(request, "sync", kind, lambda body: _sync(_hooks_of(kind), body, settings, clock()))
 
     @app.post("/customize/{kind}", response_model=CustomizeResponse, responses=_ANSWERS, summary="Related objects")
     async def customize(kind: KindName, request: Request) -> Response:
-        return await _answer(request, "customize", kind, _customize)
+        return await _answer(request, "customize", kind, lambda body: _customize(_hooks_of(kind), body))
 
     @app.post("/finalize/{kind}", response_model=SyncResponse, responses=_ANSWERS, summary="What to do at deletion")
     async def finalize(kind: KindName, request: Request) -> Response:
-        return await _answer(request, "finalize", kind, _finalize)
+        return await _answer(request, "finalize", kind, lambda body: _finalize(_hooks_of(kind), body))
 
     @app.get("/healthz", summary="The process answers")
     async def healthz() -> dict[str, str]:
@@ -86,9 +101,9 @@ def build_app(settings: Settings, clock: Clock = utc_now) -> FastAPI:
     return app
 
 
-async def _answer(request: Request, hook: str, kind: str, handle: Callable[[KindHooks, Any], BaseModel]) -> Response:
+async def _answer(request: Request, hook: str, kind: str, handle: Handler) -> Response:
     started = perf_counter()
-    label = kind if kind in HOOKS else "unknown"
+    label = kind if kind in HOOKS or kind in DECORATORS else "unknown"
     response = _guarded(hook, kind, await request.body(), handle)
     if response.status_code == 200:
         response = _with_etag(response, request.headers.get("if-none-match"))
@@ -97,9 +112,9 @@ async def _answer(request: Request, hook: str, kind: str, handle: Callable[[Kind
     return response
 
 
-def _guarded(hook: str, kind: str, body: bytes, handle: Callable[[KindHooks, Any], BaseModel]) -> Response:
+def _guarded(hook: str, kind: str, body: bytes, handle: Handler) -> Response:
     try:
-        answer = handle(_hooks_of(kind), _parsed_json(body))
+        answer = handle(_parsed_json(body))
         return Response(orjson.dumps(_wire(answer)), media_type="application/json")
     except BadRequestError as error:
         return JSONResponse({"error": str(error)}, status_code=error.code)
@@ -121,12 +136,14 @@ def _wire(answer: BaseModel) -> Mapping[str, Any]:
 def _plain(value: Any) -> Any:
     if isinstance(value, list):
         return [_plain(item) for item in value]
-    return value.model_dump(by_alias=True) if isinstance(value, BaseModel) else value
+    return value.model_dump(by_alias=True, exclude_none=True) if isinstance(value, BaseModel) else value
 
 
 def _hooks_of(kind: str) -> KindHooks:
+    if kind in DECORATORS:
+        raise BadRequestError(404, f"a {kind} is attached to objects of others: it has no hook but sync")
     if kind not in HOOKS:
-        raise BadRequestError(404, f"there is no kind {kind!r}; known are {', '.join(sorted(HOOKS))}")
+        raise BadRequestError(404, f"there is no kind {kind!r}; known are {', '.join(sorted({*HOOKS, *DECORATORS}))}")
     return HOOKS[kind]
 
 
@@ -150,7 +167,13 @@ def _parsed(model: type[Wire], value: Any) -> Wire:
 def _sync(hooks: KindHooks, body: Any, settings: Settings, now: datetime) -> SyncResponse:
     request = _parsed(SyncRequest, body)
     response = hooks.sync(request, settings, now)
-    metrics.DECISIONS.labels(hooks.kind.name, str(response.status.get("phase", "-"))).inc()
+    metrics.DECISIONS.labels(hooks.kind.name.lower(), str(response.status.get("phase", "-"))).inc()
+    return response
+
+
+def _decorate(decorator: Decorator, body: Any, settings: Settings) -> DecorateResponse:
+    response = decorator.sync(_parsed(DecorateRequest, body), settings)
+    metrics.DECISIONS.labels(decorator.kind.name, "-").inc()
     return response
 
 

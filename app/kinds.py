@@ -1,4 +1,7 @@
-"""The kinds this operator serves: their CRDs and hooks, listed once."""
+"""The kinds this operator serves: their CRDs and hooks, listed once.
+
+HOOKS and DECORATORS share one namespace: the last part of their URLs.
+"""
 
 from __future__ import annotations
 
@@ -6,9 +9,10 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import NamedTuple, Protocol
 
-from app import inferenceendpoint, inferenceservice, modelcache
+from app import gpunode, gpupool, inferenceendpoint, inferenceservice, modelcache
 from app.crd import Kind
-from app.hook import CustomizeResponse, Parent, SyncRequest, SyncResponse
+from app.gpus import allocation, request
+from app.hook import CustomizeResponse, DecorateRequest, DecorateResponse, Parent, SyncRequest, SyncResponse
 from app.settings import Settings
 
 
@@ -24,6 +28,10 @@ class Finalize(Protocol):
     def __call__(self, request: SyncRequest) -> SyncResponse: ...
 
 
+class Decorate(Protocol):
+    def __call__(self, request: DecorateRequest, settings: Settings) -> DecorateResponse: ...
+
+
 class KindHooks(NamedTuple):
     """A kind and its three hooks, all pure functions."""
 
@@ -31,6 +39,13 @@ class KindHooks(NamedTuple):
     sync: Sync
     customize: Customize
     finalize: Finalize
+
+
+class Decorator(NamedTuple):
+    """A kind that is attached to objects of others, and its one hook, a pure function."""
+
+    kind: Kind
+    sync: Decorate
 
 
 _ALL = (
@@ -42,7 +57,14 @@ _ALL = (
         inferenceendpoint.customize,
         inferenceendpoint.finalize,
     ),
+    KindHooks(gpupool.KIND, gpupool.sync, gpupool.customize, gpupool.finalize),
 )
 
 HOOKS: Mapping[str, KindHooks] = {hooks.kind.name.lower(): hooks for hooks in _ALL}
-KINDS: tuple[Kind, ...] = tuple(hooks.kind for hooks in _ALL)
+DECORATORS: Mapping[str, Decorator] = {"gpunode": Decorator(gpunode.KIND, gpunode.sync)}
+KINDS: tuple[Kind, ...] = (
+    *(hooks.kind for hooks in _ALL),
+    *(decorator.kind for decorator in DECORATORS.values()),
+    request.KIND,
+    allocation.KIND,
+)

@@ -39,9 +39,26 @@ class Settings(BaseSettings):
         "IfNotPresent", description="Pull policy of the images above."
     )
     gpu_resource: str = Field("amd.com/gpu", description="Resource name under which nodes offer GPUs.")
-    node_selector: Annotated[dict[str, str], NoDecode] = Field(
-        default_factory=dict, description='Labels a GPU node must have, for example "accelerator=amd-gpu".'
+    gpu_architectures: Annotated[tuple[str, ...], NoDecode] = Field(
+        ("gfx90a", "gfx942", "gfx950", "gfx1100", "gfx1101", "gfx1150", "gfx1151", "gfx1200", "gfx1201"),
+        description="GPU architectures that the images above were built for, comma-separated: other GPUs are left "
+        "out. The default is that of vLLM's ROCm image.",
     )
+    node_selector: Annotated[dict[str, str], NoDecode] = Field(
+        default_factory=dict,
+        description='Labels a GPU node must have, for example "accelerator=amd-gpu". Nodes that have them all are '
+        "taken for GPU nodes, also where nothing else tells so.",
+    )
+    declared_product_label: str = Field(
+        "inference.ai/gpu-declared-product",
+        description="Label by which an administrator tells the product of nodes that AMD's node labeller does not "
+        'label, for example "MI300X".',
+    )
+    zone_label: str = Field("topology.kubernetes.io/zone", description="Label of a node's zone.")
+    block_label: str = Field(
+        "cloud.provider.com/topology-block", description="Label of a node's block: racks that share a fast network."
+    )
+    rack_label: str = Field("cloud.provider.com/topology-rack", description="Label of a node's rack.")
     tolerations: tuple[Toleration, ...] = Field(
         (Toleration(key="amd.com/gpu"),), description="Tolerations of GPU pods, as a JSON list."
     )
@@ -71,7 +88,7 @@ class Settings(BaseSettings):
             raise ValueError(f"{value!r}: write label=value, separated by commas")
         return {key.strip(): text.strip() for key, _, text in pairs}
 
-    @field_validator("supplemental_groups", mode="before")
+    @field_validator("supplemental_groups", "gpu_architectures", mode="before")
     @classmethod
-    def _numbers(cls, value: Any) -> Any:
+    def _items(cls, value: Any) -> Any:
         return [part.strip() for part in value.split(",") if part.strip()] if isinstance(value, str) else value

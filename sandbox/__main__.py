@@ -76,6 +76,7 @@ def run_demo(arguments: argparse.Namespace) -> int:
     """Status 0 when all samples became Ready."""
     with _running(arguments) as operator:
         ready = run_samples(operator.cluster, operator, CONSOLE, arguments.timeout)
+        arguments.keep |= not ready  # the logs say why
         if not arguments.exit:
             _look_around(operator)
             _wait(operator)

@@ -13,7 +13,7 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -40,6 +40,8 @@ TOOLS = (
     Tool("kube-scheduler", "k8s.io/kubernetes/cmd/kube-scheduler", "20 seconds"),
     Tool("kwok", "sigs.k8s.io/kwok/cmd/kwok", "20 seconds"),
 )
+KUBECTL = Tool("kubectl", "k8s.io/kubernetes/cmd/kubectl", "1 minute")
+"""What users hold in their hands; only tests need it."""
 Binaries = dict[str, Path]
 
 
@@ -58,28 +60,28 @@ def _first_executable(paths: list[Path]) -> Path | None:
     return next((path for path in paths if path.is_file() and os.access(path, os.X_OK)), None)
 
 
-def find_binaries() -> Binaries:
+def find_binaries(tools: Sequence[Tool] = TOOLS) -> Binaries:
     """The programs that are there already; absent names are missing."""
     assets = os.environ.get("KUBEBUILDER_ASSETS")
     folders = [*([Path(assets)] if assets else []), cache_directory()]
-    found = {tool.name: _first_executable([folder / tool.name for folder in folders]) for tool in TOOLS}
+    found = {tool.name: _first_executable([folder / tool.name for folder in folders]) for tool in tools}
     return {name: path for name, path in found.items() if path}
 
 
-def ensure_binaries(report: Report = print) -> Binaries:
+def ensure_binaries(report: Report = print, tools: Sequence[Tool] = TOOLS) -> Binaries:
     """All programs, after building those that are missing. `report` receives a line per build."""
-    if missing := _missing():
+    if missing := _missing(tools):
         _require_go(missing)
         with _locked(cache_directory(), report):
-            missing = _missing()  # another run may have built them while we waited
+            missing = _missing(tools)  # another run may have built them while we waited
             for number, tool in enumerate(missing, start=1):
                 _build(tool, f"{number} of {len(missing)}", report)
-    return find_binaries()
+    return find_binaries(tools)
 
 
-def _missing() -> list[Tool]:
-    found = find_binaries()
-    return [tool for tool in TOOLS if tool.name not in found]
+def _missing(tools: Sequence[Tool]) -> list[Tool]:
+    found = find_binaries(tools)
+    return [tool for tool in tools if tool.name not in found]
 
 
 def _require_go(missing: list[Tool]) -> None:

@@ -22,6 +22,7 @@ from sandbox.api import APPLY_PATCH, MERGE_PATCH, Api, Object, read_objects
 from sandbox.audit import AuditEvent, read_events
 from sandbox.binaries import ensure_binaries
 from sandbox.controlplane import Plan
+from sandbox.kubeconfig import Access
 from sandbox.nodes import build_node
 from sandbox.process import Process
 
@@ -131,13 +132,22 @@ class Cluster:
 
     def add_nodes(self, count: int, *, first: int = 0, prefix: str = "mi300x", gpus: int = 8) -> None:
         """Create fake nodes `<prefix>-<first>`... and wait until all are Ready."""
-        fresh = [build_node(index, prefix=prefix, gpus=gpus) for index in range(first, first + count)]
+        self.create_nodes(build_node(index, prefix=prefix, gpus=gpus) for index in range(first, first + count))
+
+    def create_nodes(self, nodes: Iterable[Object]) -> None:
+        """Create nodes made by `build_node` and wait until all are Ready."""
+        fresh = list(nodes)
         for node in fresh:
             self.api.create(self.api.resource("v1", kind="Node"), node)
         for node in fresh:
             self.wait_for("v1", "Node", node["metadata"]["name"], None, is_schedulable, describe="Ready")
 
     # Using
+
+    @property
+    def access(self) -> Access:
+        """How the administrator reaches the API server."""
+        return self._plan.access("admin")
 
     def kubeconfig_of(self, user: str) -> Path:
         """The kubeconfig of one of controlplane.USERS, to tell its writes apart in the audit log."""

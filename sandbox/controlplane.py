@@ -14,7 +14,7 @@ from sandbox.kubeconfig import Access, write_kubeconfig
 from sandbox.process import free_port
 
 # Every program has a user of its own, for the audit log. All are admins: RBAC is tested with service accounts.
-USERS = ("admin", "kube-controller-manager", "kube-scheduler", "kwok", "lws", "metacontroller", "agent")
+USERS = ("admin", "kube-controller-manager", "kube-scheduler", "kwok", "lws", "metacontroller")
 SERVICE_CIDR = "10.0.0.0/16"
 POD_CIDR = "10.128.0.0/9"  # pods get addresses from KWOK; nobody routes them
 

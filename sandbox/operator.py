@@ -1,4 +1,4 @@
-"""The whole operator on a cluster: CRDs, controllers, hook service and Metacontroller."""
+"""The whole operator on a cluster: CRDs, controllers, hook service, agent and Metacontroller."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from pathlib import Path
 
 import yaml
 
+from sandbox.agent import Agent
 from sandbox.api import Object, read_objects
 from sandbox.cluster import Cluster
 from sandbox.hooks import Hooks
@@ -17,6 +18,7 @@ from sandbox.metacontroller import Metacontroller
 PROJECT = Path(__file__).parent.parent
 CRDS = PROJECT / "crds"
 CONTROLLERS = PROJECT / "metacontroller"
+DEFAULT_POOL = PROJECT / "deploy" / "default-pool" / "gpupool.yaml"
 
 
 @dataclass(frozen=True)
@@ -25,6 +27,7 @@ class Operator:
 
     cluster: Cluster
     hooks: Hooks
+    agent: Agent
     metacontroller: Metacontroller
 
     @classmethod
@@ -37,17 +40,23 @@ class Operator:
         settings: Mapping[str, str] | None = None,
         resync_seconds: int | None = None,
         record: Path | None = None,
+        pool: bool = True,
     ) -> Iterator[Operator]:
-        """Install everything as deploy/ does, and run it until the block is left."""
+        """Install everything as deploy/ does, and run it until the block is left. `pool`: with the default GPUPool."""
         cluster.apply(crds())
-        with Hooks.start(cluster.directory, settings, record) as hooks:
-            manifests = controllers(lws)
-            with Metacontroller.start(cluster, manifests, hooks.url, resync_seconds=resync_seconds) as metacontroller:
-                yield cls(cluster, hooks, metacontroller)
+        if pool:
+            cluster.apply(DEFAULT_POOL)
+        with (
+            Hooks.start(cluster.directory, settings, record) as hooks,
+            Agent.start(cluster, settings) as agent,
+            Metacontroller.start(cluster, controllers(lws), hooks.url, resync_seconds=resync_seconds) as metacontroller,
+        ):
+            yield cls(cluster, hooks, agent, metacontroller)
 
     def check(self) -> None:
         """Raise when one of the processes has died."""
         self.hooks.check()
+        self.agent.check()
         self.metacontroller.check()
 
 
@@ -57,7 +66,7 @@ def crds() -> list[Object]:
 
 
 def controllers(lws: bool) -> list[Object]:
-    """The CompositeControllers, with the component for LeaderWorkerSet when the cluster has it."""
+    """The controllers, with the component for LeaderWorkerSet when the cluster has it."""
     found = read_objects(CONTROLLERS)
     if lws:
         additions = yaml.safe_load((CONTROLLERS / "lws" / "leaderworkersets.yaml").read_text())

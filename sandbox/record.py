@@ -18,7 +18,10 @@ from app.main import app as hooks
 
 
 def record_into(folder: Path, application: FastAPI) -> FastAPI:
-    """Write the body of each POST to /sync/<kind> as <kind>/<namespace>.<name>/<number>.json below `folder`."""
+    """Write the body of each POST to /sync/<kind> as <kind>/<namespace>.<name>/<number>.json below `folder`.
+
+    Objects without a namespace have the folder <kind>/<name>.
+    """
     numbers = itertools.count(1)
 
     async def keep(request: Request, call_next: Callable[[Request], Awaitable[Response]]) -> Response:
@@ -32,8 +35,8 @@ def record_into(folder: Path, application: FastAPI) -> FastAPI:
 
 def _write(folder: Path, kind: str, body: bytes, number: int) -> None:
     request = json.loads(body)
-    metadata = request["parent"]["metadata"]
-    target = folder / kind / f"{metadata['namespace']}.{metadata['name']}"
+    metadata = request["parent" if "parent" in request else "object"]["metadata"]
+    target = folder / kind / ".".join(metadata[part] for part in ("namespace", "name") if part in metadata)
     target.mkdir(parents=True, exist_ok=True)
     (target / f"{number:05}.json").write_text(json.dumps(request, indent=1, sort_keys=True) + "\n")
 

@@ -73,13 +73,18 @@ def ask(
     labels: Mapping[str, str] | None = None,
     annotations: Mapping[str, str] | None = None,
     unmanaged: Iterable[str] = (),
+    also_managed: Iterable[str] = (),
     settings: Settings | None = None,
     now: datetime = NOW,
 ) -> Answer:
-    """Call a sync hook as Metacontroller does; `unmanaged` are outer keys that the controller does not list."""
+    """Call a sync hook as Metacontroller does; `unmanaged` are outer keys that the controller does not list.
+
+    GPURequest is listed only when asked for: without it a service goes by its spec alone.
+    """
     metadata = {"name": name, "namespace": NAMESPACE, "labels": labels, "annotations": annotations}
     parent = {"metadata": {k: v for k, v in metadata.items() if v is not None}, "spec": spec, "status": status}
-    groups: dict[str, dict[str, Manifest]] = {key: {} for key in CHILD_KINDS[kind] if key not in set(unmanaged)}
+    keys = (*CHILD_KINDS[kind], *also_managed)
+    groups: dict[str, dict[str, Manifest]] = {key: {} for key in keys if key not in set(unmanaged)}
     request = {"parent": parent, "children": _keyed(children, groups), "related": _keyed(related, {})}
     response = HOOKS[kind].sync(SyncRequest.model_validate(copy.deepcopy(request)), settings or Settings(), now)
     answer = as_json(response)

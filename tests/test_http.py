@@ -43,24 +43,34 @@ def test_a_finalize_lets_the_parent_go(client: TestClient, kind: str) -> None:
 def test_a_customize_names_exact_objects_of_the_parents_namespace(client: TestClient) -> None:
     parent = {"metadata": {"name": "a", "namespace": "ns"}, "spec": {"storage": {"modelCache": "weights"}}}
     answer = client.post("/customize/inferenceservice", json={"parent": parent}).json()
+    exact = {"apiVersion": "inference.ai/v1alpha1", "namespace": "ns"}
     assert answer == {
         "relatedResources": [
-            {
-                "apiVersion": "inference.ai/v1alpha1",
-                "resource": "modelcaches",
-                "namespace": "ns",
-                "names": ["weights"],
-            }
+            exact | {"resource": "gpuallocations", "names": ["a"]},
+            exact | {"resource": "modelcaches", "names": ["weights"]},
         ]
     }
 
 
+def test_a_pools_customize_takes_all_objects_of_our_kinds(client: TestClient) -> None:
+    answer = client.post("/customize/gpupool", json={"parent": {"metadata": {"name": "default"}, "spec": {}}}).json()
+    ours = {"apiVersion": "inference.ai/v1alpha1"}
+    assert answer == {"relatedResources": [ours | {"resource": it} for it in ("gpunodes", "gpurequests", "gpupools")]}
+
+
+def test_a_pool_looks_at_namespaces_only_when_it_selects_among_them(client: TestClient) -> None:
+    spec = {"namespaceSelector": {"matchLabels": {"team": "a"}}}
+    answer = client.post("/customize/gpupool", json={"parent": {"metadata": {"name": "default"}, "spec": spec}}).json()
+    assert {"apiVersion": "v1", "resource": "namespaces"} in answer["relatedResources"]
+
+
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("spec", [{}, {"storage": 7}, {"storage": {"modelCache": 3}}, {"service": ["x"]}])
-def test_a_customize_of_a_strange_spec_relates_to_nothing(client: TestClient, kind: str, spec: Any) -> None:
+def test_a_customize_of_a_strange_spec_relates_to_nothing_of_it(client: TestClient, kind: str, spec: Any) -> None:
     parent = {"metadata": {"name": "a", "namespace": "ns"}, "spec": spec}
     answer = client.post(f"/customize/{kind}", json={"parent": parent})
-    assert (answer.status_code, answer.json()) == (200, {"relatedResources": []})
+    assert answer.status_code == 200
+    assert {it["resource"] for it in answer.json()["relatedResources"]} <= {"gpuallocations"}
 
 
 @pytest.mark.parametrize("hook", ["sync", "customize", "finalize"])

@@ -21,7 +21,7 @@ def build_children(parent: Parent, spec: InferenceEndpointSpec) -> list[Manifest
     """The whole desired state: the Service, and the Ingress when asked for."""
     children = [emit(build_service(parent, spec))]
     if spec.ingress.enabled:
-        metadata = _metadata(parent.name, parent, spec, spec.ingress.annotations)
+        metadata = _metadata(service_name(parent.name), parent, spec, spec.ingress.annotations)
         port = spec.expose.http_ports[0].port
         children.append(emit(build_ingress(metadata, spec.ingress, service_name(parent.name), port)))
     return children

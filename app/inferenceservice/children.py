@@ -25,10 +25,12 @@ from kubernetes.client.models.v2_metric_target import V2MetricTarget
 from kubernetes.client.models.v2_resource_metric_source import V2ResourceMetricSource
 
 from app.inferenceservice.contract import HTTP_PORT
+from app.inferenceservice.facts import Facts, Identity
 from app.inferenceservice.names import deployment_name
 from app.inferenceservice.observed import WorkloadKind, WorkloadState
-from app.inferenceservice.plan import Blocked, Decision, Facts, Identity, Plan, Serve
+from app.inferenceservice.plan import Blocked, Decision, Plan, Serve
 from app.inferenceservice.pods import leader_template, pod_labels, worker_template
+from app.inferenceservice.request import build_request
 from app.inferenceservice.source import build_cache
 from app.inferenceservice.spec import InferenceServiceSpec
 from app.ingress import build_ingress
@@ -42,6 +44,7 @@ from app.kube.names import (
     LEADER,
     MODEL_ANNOTATION,
     REPLAN_ANNOTATION,
+    REQUEST_ANNOTATION,
     standard_labels,
 )
 from app.settings import Settings
@@ -58,6 +61,7 @@ def build_children(plan: Plan, facts: Facts) -> list[Manifest]:
     if isinstance(plan, Blocked):
         return list(facts.observed.held)
     children = [build(facts) for build in _ALWAYS] + [build(facts) for wanted, build in _OPTIONAL if wanted(facts.spec)]
+    children += build_request(plan, facts)
     if isinstance(plan, Serve):
         return [*children, build_workload(plan, facts), *_autoscaler(facts)]
     return children + running_workloads(facts, {child["kind"] for child in children})
@@ -262,6 +266,7 @@ def _workload_metadata(name: str, identity: Identity, spec: InferenceServiceSpec
             MODEL_ANNOTATION: spec.model.name,
             DIGEST_ANNOTATION: decision.digest,
             DECISION_ANNOTATION: str(decision.shape),
+            REQUEST_ANNOTATION: decision.request,
         }
         | ({REPLAN_ANNOTATION: identity.replan} if identity.replan else {}),
     )

@@ -2,8 +2,8 @@
 
 from app.crd import Column, Kind, Rule
 from app.inferenceservice.names import DISTRIBUTED_NAME_LIMIT, NAME_LIMIT, SOURCE_NAME_LIMIT
+from app.inferenceservice.schema import InferenceServiceStatus
 from app.inferenceservice.spec import InferenceServiceSpec
-from app.inferenceservice.status import InferenceServiceStatus
 
 KIND = Kind(
     name="InferenceService",
@@ -19,6 +19,7 @@ KIND = Kind(
         Column("Groups", ".status.replicas", "Groups that exist.", "integer"),
         Column("Model", ".spec.model.name", "Model that is served."),
         Column("GPUs", ".status.allocation.summary", "Nodes x GPUs of one group, and its parallel sizes."),
+        Column("Product", ".status.allocation.product", "AMD product that was granted.", priority=1),
         Column(
             "Since",
             '.status.conditions[?(@.type=="Ready")].lastTransitionTime',

@@ -9,9 +9,16 @@ from typing import Any
 
 from app.crd import API_VERSION
 from app.hook import SyncRequest
+from app.inferenceservice.handshake import (
+    GPU_REQUEST,
+    AllocationState,
+    RequestState,
+    parse_allocation,
+    parse_request,
+)
 from app.inferenceservice.names import cache_child_name, deployment_name
 from app.kube.conditions import find_condition
-from app.kube.lenient import count_at, mappings_at, text_at, value_at
+from app.kube.lenient import count_at, mapping_at, mappings_at, text_at, value_at
 from app.kube.manifest import Manifest, last_applied
 
 DEPLOYMENT = "Deployment.apps/v1"
@@ -62,6 +69,10 @@ class CacheState:
     claim: str
     version: str
     message: str
+    model: str
+    """Id of the model, as its source names it."""
+    facts: Mapping[str, Any]
+    """What was read from the weights themselves."""
 
 
 @dataclass(frozen=True)
@@ -74,6 +85,10 @@ class Observed:
     load_balancer: str = ""
     """Address of the Service's load balancer."""
     service_exists: bool = False
+    pools_possible: bool = False
+    """Whether the controller manages GPURequests, so that a pool can be asked."""
+    request: RequestState | None = None
+    allocation: AllocationState | None = None
     children: tuple[Manifest, ...] = field(default=(), repr=False)
 
     @property
@@ -105,6 +120,9 @@ def parse_observed(request: SyncRequest, cache_name: str | None, makes_cache: bo
         distributed_possible=request.manages(LEADER_WORKER_SET),
         load_balancer=_address(service or {}),
         service_exists=service is not None,
+        pools_possible=request.manages(GPU_REQUEST),
+        request=parse_request(request),
+        allocation=parse_allocation(request),
         children=tuple(request.observed_children()),
     )
 
@@ -154,7 +172,14 @@ def _cache(request: SyncRequest, referenced: str | None, makes_cache: bool) -> C
         claim=text_at(found, "status", "claimName") or f"{name}-cache",
         version=text_at(found, "status", "version"),
         message=str(ready.get("message", "")),
+        model=_model_id(found),
+        facts=mapping_at(found, "status", "model"),
     )
+
+
+def _model_id(cache: Mapping[str, Any]) -> str:
+    """The repository where there is one; else the name that the cache gives its model."""
+    return text_at(cache, "spec", "source", "huggingface", "repository") or text_at(cache, "spec", "modelName")
 
 
 def _address(service: Mapping[str, Any]) -> str:

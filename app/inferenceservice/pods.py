@@ -20,6 +20,7 @@ from kubernetes.client.models.v1_object_meta import V1ObjectMeta
 from kubernetes.client.models.v1_persistent_volume_claim_volume_source import (
     V1PersistentVolumeClaimVolumeSource,
 )
+from kubernetes.client.models.v1_pod_scheduling_gate import V1PodSchedulingGate
 from kubernetes.client.models.v1_pod_security_context import V1PodSecurityContext
 from kubernetes.client.models.v1_pod_spec import V1PodSpec
 from kubernetes.client.models.v1_pod_template_spec import V1PodTemplateSpec
@@ -33,10 +34,12 @@ from kubernetes.client.models.v1_volume import V1Volume
 from kubernetes.client.models.v1_volume_mount import V1VolumeMount
 
 from app.inferenceservice import contract
-from app.inferenceservice.plan import Decision, Identity
+from app.inferenceservice.affinity import build_affinity, service_key
+from app.inferenceservice.facts import Identity
+from app.inferenceservice.plan import Decision
 from app.inferenceservice.spec import InferenceServiceSpec
 from app.kube.duration import whole_seconds
-from app.kube.names import LEADER, ROLE_LABEL, SERVICE_LABEL, WORKER, standard_labels
+from app.kube.names import LEADER, PLACEMENT_GATE, ROLE_LABEL, SERVICE_KEY_LABEL, SERVICE_LABEL, WORKER, standard_labels
 from app.settings import Settings
 
 UID = 1001
@@ -95,6 +98,7 @@ def _template(
     container: V1Container,
 ) -> V1PodTemplateSpec:
     labels = standard_labels("inference", identity.name, spec.model.name) | pod_labels(identity, role)
+    labels |= {SERVICE_KEY_LABEL: service_key(identity)}
     return V1PodTemplateSpec(
         metadata=V1ObjectMeta(labels=labels),
         spec=V1PodSpec(
@@ -102,6 +106,8 @@ def _template(
             volumes=_volumes(spec, decision),
             node_selector=dict(sorted(settings.node_selector.items())) or None,
             tolerations=[V1Toleration(**toleration.model_dump()) for toleration in settings.tolerations] or None,
+            affinity=build_affinity(identity, spec, decision.grant, decision.sharing),
+            scheduling_gates=[V1PodSchedulingGate(name=PLACEMENT_GATE)] if decision.grant.gated else None,
             security_context=_pod_security(settings),
             automount_service_account_token=False,
             enable_service_links=False,
@@ -158,7 +164,7 @@ def _launch_variables(spec: InferenceServiceSpec, decision: Decision) -> dict[st
 def _resources(spec: InferenceServiceSpec, decision: Decision, settings: Settings) -> V1ResourceRequirements:
     """GPUs as limit and request alike (the API server wants that of extended resources); CPU and memory as requests
     only: a memory limit would count /dev/shm and kill a server that fills it."""
-    gpus = {settings.gpu_resource: str(decision.shape.gpus_per_node)}
+    gpus = {spec.resources.gpu.resource or settings.gpu_resource: str(decision.shape.gpus_per_node)}
     requests = {"cpu": spec.resources.cpu_request, "memory": spec.resources.memory_request}
     return V1ResourceRequirements(limits=gpus, requests=gpus | {k: v for k, v in requests.items() if v})
 

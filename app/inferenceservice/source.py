@@ -6,8 +6,8 @@ huggingface://org/model[@revision]    s3://bucket/key    gs://bucket[/prefix]   
 from __future__ import annotations
 
 from app.crd import API_VERSION
+from app.inferenceservice.facts import Facts
 from app.inferenceservice.names import cache_child_name
-from app.inferenceservice.plan import Facts
 from app.kube.manifest import Manifest
 from app.kube.names import MODEL_ANNOTATION, SERVICE_LABEL, standard_labels
 

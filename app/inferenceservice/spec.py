@@ -7,6 +7,7 @@ leader + workerReplicas, ...). Such fields have no schema default, CEL refuses c
 
 from __future__ import annotations
 
+import re
 from enum import StrEnum
 from typing import Annotated, Any, ClassVar
 
@@ -26,6 +27,9 @@ SOURCE_PATTERN = (
     r"|https?://[^\s]+)$"
 )
 GROUP_SIZE_LIMIT = 256
+DEFAULT_POOL = "default"
+PARTITION_PATTERN = "^(spx|dpx|tpx|qpx|cpx)_nps[1248]$"
+"""As AMD's device plugin and node labeller write modes."""
 
 
 class Sharing(StrEnum):
@@ -82,6 +86,18 @@ class GPUSpec(Model):
 
     count: int | None = Field(None, ge=1, le=4096, description="Same as resources.totalGpus.")
     strategy: Sharing | None = Field(None, description="Same as resources.sharing.")
+    resource: (
+        Annotated[str, Field(max_length=317, pattern=r"^[a-z0-9.-]+/[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?$")] | None
+    ) = Field(
+        None,
+        description="Resource name under which the nodes offer the GPUs, for example amd.com/cpx_nps4 for partitions; "
+        "absent: the operator's.",
+    )
+    partition: Annotated[str, Field(pattern=PARTITION_PATTERN)] | None = Field(
+        None,
+        description="Partition mode of the GPUs, for example cpx_nps4; absent: what the resource name says, else whole "
+        "GPUs. A count then counts partitions.",
+    )
 
 
 class ResourcesSpec(Model):
@@ -104,7 +120,11 @@ class ResourcesSpec(Model):
         None,
         description="shared = other services may use free GPUs of the same nodes; exclusive = they may not.",
     )
-    gpu: GPUSpec = Field(GPUSpec(), description="Second spelling of totalGpus and sharing.")
+    gpu: GPUSpec = Field(GPUSpec(), description="Second spelling of totalGpus and sharing, and the resource name.")
+    pool: ObjectName = Field(DEFAULT_POOL, description="GPUPool that decides which GPUs the service gets.")
+    priority: int = Field(
+        0, ge=-1000, le=1000, description="Place in line for GPUs: higher goes first, then age. Nothing is taken away."
+    )
 
 
 class MPISpec(Model):
@@ -283,9 +303,29 @@ class InferenceServiceSpec(Model):
         group = self.distributed
         return (group.size or 1 + (group.worker_replicas or 0)) if group.enabled else 1
 
+    def canonical(self) -> InferenceServiceSpec:
+        """The same meaning in the first spelling, so that respelling a spec is no edit of it."""
+        group, resources = self.distributed, self.resources
+        first = resources.model_copy(
+            update={
+                "total_gpus": self.total_gpus,
+                "sharing": self.sharing,
+                "gpu": resources.gpu.model_copy(update={"count": None, "strategy": None}),
+            },
+        )
+        size = {"size": self.nodes} if group.enabled else {}
+        whole = group.model_copy(update={"leader_replicas": None, "worker_replicas": None} | size)
+        return self.model_copy(update={"resources": first, "distributed": whole})
+
     @property
     def sharing(self) -> Sharing | None:
         return self.resources.sharing or self.resources.gpu.strategy
+
+    @property
+    def partition(self) -> str | None:
+        """Partition mode that is asked for, None = whole GPUs."""
+        named = (self.resources.gpu.resource or "").rpartition("/")[2]
+        return self.resources.gpu.partition or (named if re.match(PARTITION_PATTERN, named) else None)
 
     @property
     def engine_args(self) -> dict[str, Any]:
@@ -294,16 +334,16 @@ class InferenceServiceSpec(Model):
 
     @property
     def uses_ray(self) -> bool:
-        return bool(self._arguments.get("distributed_executor_backend") == "ray")
+        return bool(self.known_arguments.get("distributed_executor_backend") == "ray")
 
     @property
-    def _arguments(self) -> dict[str, Any]:
+    def known_arguments(self) -> dict[str, Any]:
         """What the user gave by the arguments' own names, as far as this package reads them."""
         return {name.lstrip("-").replace("-", "_"): value for name, value in self.engine_args.items()}
 
     @property
     def demand(self) -> Demand:
-        args = self._arguments
+        args = self.known_arguments
         sizes = (_size(args.get(f"{axis}_parallel_size")) for axis in ("tensor", "pipeline", "data", "prefill_context"))
         resources = self.resources
         return Demand(self.total_gpus, self.nodes, resources.strategy, resources.auto_optimize, Given(*sizes))

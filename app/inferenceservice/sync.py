@@ -10,8 +10,10 @@ from app.crd import API_VERSION
 from app.hold import hold, release
 from app.hook import CustomizeResponse, Parent, RelatedRule, SyncRequest, SyncResponse
 from app.inferenceservice.children import build_children
+from app.inferenceservice.facts import Facts, Identity, find_model_facts
+from app.inferenceservice.need import plan_need
 from app.inferenceservice.observed import parse_observed
-from app.inferenceservice.plan import Blocked, Facts, Identity, Wait, plan_service
+from app.inferenceservice.plan import Blocked, Wait, plan_service
 from app.inferenceservice.spec import InferenceServiceSpec
 from app.inferenceservice.status import build_status
 from app.kube.conditions import with_times
@@ -30,7 +32,8 @@ def sync(request: SyncRequest, settings: Settings, now: datetime) -> SyncRespons
     except ValidationError as error:
         return hold(request, error, now, "Ready", _held_phase(request.parent))
     observed = parse_observed(request, spec.storage.model_cache, makes_cache=spec.model.source is not None)
-    facts = Facts(_identity(request.parent), spec, observed, settings)
+    need = plan_need(spec, find_model_facts(spec, observed), settings)
+    facts = Facts(_identity(request.parent), spec, observed, settings, need, now)
     plan = plan_service(facts)
     wanted = build_children(plan, facts)
     children = managed(wanted, request.manages)
@@ -42,12 +45,14 @@ def sync(request: SyncRequest, settings: Settings, now: datetime) -> SyncRespons
 
 
 def customize(parent: Parent) -> CustomizeResponse:
-    """The one ModelCache that the spec names."""
-    name = text_at(parent.spec, "storage", "modelCache")
-    if not name:
-        return CustomizeResponse()
-    rule = RelatedRule(api_version=API_VERSION, resource="modelcaches", namespace=parent.namespace, names=[name])
-    return CustomizeResponse(related_resources=[rule])
+    """The GPUAllocation of this service, and the one ModelCache that the spec names."""
+    wanted = {"gpuallocations": parent.name, "modelcaches": text_at(parent.spec, "storage", "modelCache")}
+    rules = [
+        RelatedRule(api_version=API_VERSION, resource=resource, namespace=parent.namespace, names=[name])
+        for resource, name in wanted.items()
+        if name
+    ]
+    return CustomizeResponse(related_resources=rules)
 
 
 def _identity(parent: Parent) -> Identity:

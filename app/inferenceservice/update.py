@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from app.inferenceservice.children import new_workload
-from app.inferenceservice.plan import Facts, Plan, Serve
+from app.inferenceservice.facts import Facts
+from app.inferenceservice.plan import Plan, Serve
 from app.kube.conditions import Condition, Reason, Status
 from app.kube.manifest import differences
 from app.kube.names import REPLAN_ANNOTATION
@@ -16,9 +17,13 @@ SHOWN = 3
 
 def update_condition(plan: Plan, facts: Facts) -> Condition:
     """UpdateAvailable: what today's settings and operator would change, and how to take it."""
-    if not isinstance(plan, Serve) or plan.kept is None:
-        message = "nothing runs that could be updated" if not facts.observed.workloads else "see Ready"
-        return Condition("UpdateAvailable", Status.FALSE, Reason.UP_TO_DATE, message)
+    if not facts.observed.workloads:
+        return Condition("UpdateAvailable", Status.FALSE, Reason.UP_TO_DATE, "nothing runs that could be updated")
+    if not isinstance(plan, Serve):
+        message = "the spec was edited since and cannot be applied yet: see Ready"
+        return Condition("UpdateAvailable", Status.UNKNOWN, plan.finding.reason, message)
+    if plan.kept is None:
+        return Condition("UpdateAvailable", Status.FALSE, Reason.UP_TO_DATE, "today's decision is being applied")
     if plan.decision is None:
         message = f"what runs is kept; today it could not be decided anew: {plan.obstacle}"
         return Condition("UpdateAvailable", Status.UNKNOWN, Reason.PENDING, message)

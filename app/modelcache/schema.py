@@ -36,4 +36,6 @@ class ModelCacheStatus(Model):
     completed_job: str | None = Field(
         None, description="Job that completed the model at path; it stays done when the Job object is removed."
     )
-    conditions: ConditionList | None = Field(None, description="Ready, Downloaded, StorageReady, ChildConflict.")
+    conditions: ConditionList | None = Field(
+        None, description="Ready, Downloaded, StorageReady, SpecApplied, ChildConflict."
+    )

@@ -10,26 +10,15 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from enum import StrEnum
 from typing import Any
 
+from app.topology.precision import Precision
 from app.vllm.arguments import PATH, SIZES, Given, check, check_names, resolve
 from app.vllm.environment import build_environment
 from app.vllm.finding import Finding, Severity, error, warning
 from app.vllm.values import Tokens, compact, flag
 
 __all__ = ["CommandLine", "EngineSpec", "Finding", "Precision", "Severity", "Shape", "build_command_line"]
-
-
-class Precision(StrEnum):
-    """Number format of the weights, as the specification names it."""
-
-    FP16 = "fp16"
-    FP32 = "fp32"
-    BF16 = "bf16"
-    FP8 = "fp8"
-    INT8 = "int8"
-    INT4 = "int4"
 
 
 @dataclass(frozen=True)
@@ -52,6 +41,8 @@ class EngineSpec:
     max_tokens: int | None = None
     temperature: float | None = None
     shape: Shape = Shape()
+    expert_parallel: bool = False
+    """The GPU plan keeps experts whole, each on one GPU."""
     nodes: int = 1
     """Pods of one group."""
     engine_args: Mapping[str, Any] = field(default_factory=dict)
@@ -77,6 +68,7 @@ _PRECISION = {
     Precision.FP32: ("dtype", "float32"),
     Precision.FP8: ("quantization", "fp8"),
 }
+_EXPERTS = "enable_expert_parallel"
 _BACKEND = "distributed_executor_backend"
 _GENERATION = "override_generation_config"
 
@@ -110,7 +102,9 @@ def _sizes(spec: EngineSpec) -> dict[str, Tokens]:
     shape = spec.shape
     sizes = zip(SIZES, (shape.tensor, shape.pipeline, shape.data), strict=True)
     tokens: dict[str, Tokens] = {name: (f"{flag(name)}={size}",) for name, size in sizes if size > 1}
-    return tokens | ({_BACKEND: (f"{flag(_BACKEND)}=mp",)} if spec.nodes > 1 else {})
+    backend: dict[str, Tokens] = {_BACKEND: (f"{flag(_BACKEND)}=mp",)} if spec.nodes > 1 else {}
+    experts: dict[str, Tokens] = {_EXPERTS: (flag(_EXPERTS),)} if spec.expert_parallel else {}
+    return tokens | experts | backend
 
 
 def _simple(spec: EngineSpec) -> dict[str, str]:

@@ -30,10 +30,10 @@ class Strategies:
         return self.methods.get((_group(resource.api_version), resource.kind), "")
 
 
-def read_strategies(controller: Object, resources: Mapping[str, Resource]) -> Strategies:
-    """`resources`: by plural and apiVersion, as `childResources` names them."""
+def read_strategies(children: list[Object], resources: Mapping[str, Resource]) -> Strategies:
+    """`children`: the rules of a controller; `resources`: by plural and apiVersion, as the rules name them."""
     methods = {}
-    for child in controller["spec"].get("childResources") or []:
+    for child in children:
         method = (child.get("updateStrategy") or {}).get("method", "")
         if method not in SUPPORTED:
             raise ChildrenError(f"the stand-in does not know update method {method!r} of {child['resource']}")

@@ -21,6 +21,14 @@ _UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
 Fields = Mapping[str, type | tuple[type, ...]]
 
 SYNC_FIELDS: Fields = {"status": dict, "children": list, "resyncAfterSeconds": (int, float), "finalized": bool}
+DECORATE_FIELDS: Fields = {
+    "labels": dict,
+    "annotations": dict,
+    "status": dict,
+    "attachments": list,
+    "resyncAfterSeconds": (int, float),
+    "finalized": bool,
+}
 CUSTOMIZE_FIELDS: Fields = {"relatedResources": list}
 
 
@@ -48,7 +56,9 @@ class Hook:
         self._url: str = webhook["url"]
         self._strict = webhook.get("responseUnMarshallMode", "strict") == "strict"
         self._fields = fields
-        self._http = httpx.Client(timeout=parse_duration(webhook.get("timeout")), trust_env=False)
+        # uvicorn closes connections that were idle for 5 s, maybe just while a request is sent on one.
+        limits = httpx.Limits(keepalive_expiry=2.0)
+        self._http = httpx.Client(timeout=parse_duration(webhook.get("timeout")), limits=limits, trust_env=False)
 
     def call(self, request: Object) -> Object:
         """The hook's answer: an object whose known fields have the right types."""

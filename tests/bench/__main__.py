@@ -22,7 +22,7 @@ import httpx
 from sandbox.hooks import PROJECT, read_settings
 from sandbox.process import Process, free_port
 
-REQUEST = PROJECT / "tests" / "golden" / "inferenceservice" / "llama2-7b-service" / "06-ready.request.json"
+REQUEST = PROJECT / "tests" / "golden" / "inferenceservice" / "llama2-7b-service" / "07-ready.request.json"
 
 
 @dataclass(frozen=True)

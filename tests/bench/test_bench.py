@@ -6,6 +6,7 @@ import os
 
 import pytest
 
+from tests.bench import agent, exact, planner
 from tests.bench.__main__ import cpu_seconds, main
 
 
@@ -19,3 +20,22 @@ def test_the_benchmark_prints_its_figures(capsys: pytest.CaptureFixture[str]) ->
 def test_cpu_time_of_another_process_is_seen_however_short() -> None:
     before = cpu_seconds(os.getpid())
     assert cpu_seconds(os.getpid()) > before
+
+
+def test_the_planners_benchmark_prints_its_figures(capsys: pytest.CaptureFixture[str]) -> None:
+    assert planner.main(["--sizes", "10", "20"]) == 0
+    printed = capsys.readouterr().out
+    for word in ("machine:", "20 nodes and requests", "placements/s/core", "pool sync"):
+        assert word in printed
+
+
+def test_the_exact_solver_is_an_option(capsys: pytest.CaptureFixture[str]) -> None:
+    assert exact.main(["--clusters", "2"]) == 0
+    assert "exact solver:" in capsys.readouterr().out
+
+
+def test_the_agents_benchmark_prints_its_figures(capsys: pytest.CaptureFixture[str]) -> None:
+    assert agent.main(["--nodes", "10", "--pods", "1000"]) == 0
+    printed = capsys.readouterr().out
+    for word in ("machine:", "read a second", "first look:", "idle look:", " 0 writes"):
+        assert word in printed

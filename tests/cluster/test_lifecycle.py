@@ -59,7 +59,7 @@ def test_restarts_and_other_settings_change_no_workload(world: World) -> None:
     changed = settings | {
         "INFERENCE_LEADER_IMAGE": "elsewhere/leader:v9",
         "INFERENCE_WORKER_IMAGE": "elsewhere/worker:v9",
-        "INFERENCE_NODE_SELECTOR": "pool=other",
+        "INFERENCE_SUPPLEMENTAL_GROUPS": "44,993",
         "INFERENCE_DRAIN": "10s",
     }
     try:
@@ -161,9 +161,10 @@ def test_a_service_waits_for_its_cache_and_says_which(world: World) -> None:
     assert world.names("leaderworkerset.x-k8s.io/v1", "LeaderWorkerSet") == set()
 
 
-def test_pods_that_cannot_be_placed_are_waited_for(world: World) -> None:
-    world.apply(service(resources={"totalGpus": 16}))
-    found = world.wait_condition("GPUAllocated", "Unknown", "the scheduler looks for nodes")
+def test_pods_that_the_scheduler_cannot_place_are_waited_for(world: World) -> None:
+    """Without a pool nobody looks for free GPUs before pods are made; the agent tells what the scheduler says."""
+    world.apply(service(resources={"totalGpus": 16, "pool": "nowhere"}))
+    found = world.wait_condition("GPUAllocated", "False", "Insufficient amd.com/gpu")
     assert found["status"]["phase"] == "Starting"
 
 

@@ -55,7 +55,9 @@ class World:
         return self.operator.cluster
 
     def create_namespace(self, name: str) -> None:
-        self.cluster.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}})
+        """A namespace under Pod Security Standard "restricted", as users of shared clusters have them."""
+        labels = {"pod-security.kubernetes.io/enforce": "restricted"}
+        self.cluster.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name, "labels": labels}})
         self.cluster.wait_for("v1", "ServiceAccount", "default", name, lambda _: True)
 
     def apply(self, item: Object, namespace: str | None = None) -> Object:

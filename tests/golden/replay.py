@@ -13,8 +13,8 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from app.hook import SyncRequest, SyncResponse
-from app.kinds import HOOKS
+from app.hook import DecorateRequest, DecorateResponse, SyncRequest, SyncResponse
+from app.kinds import DECORATORS, HOOKS
 from app.kube.conditions import parse_time
 from app.settings import Settings
 
@@ -27,6 +27,10 @@ _TIME = re.compile(r'"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ)"')
 
 def case_name(path: Path) -> str:
     return str(path.relative_to(FOLDER)).removesuffix(".request.json").removesuffix(".response.json")
+
+
+def kind_of(path: Path) -> str:
+    return path.relative_to(FOLDER).parts[0]
 
 
 def load(path: Path) -> Any:
@@ -51,17 +55,25 @@ def settings_of(path: Path) -> Settings:
 
 def replay(path: Path, request: Any, now: datetime | None = None) -> dict[str, Any]:
     """Answer a request as the hook service would, as JSON."""
-    hooks = HOOKS[path.relative_to(FOLDER).parts[0]]
-    response = hooks.sync(SyncRequest.model_validate(request), settings_of(path), now or newest_time(request))
-    return as_json(response)
+    kind, settings = kind_of(path), settings_of(path)
+    if kind in DECORATORS:
+        return as_json(DECORATORS[kind].sync(DecorateRequest.model_validate(request), settings))
+    now = now or newest_time(request)
+    return as_json(HOOKS[kind].sync(SyncRequest.model_validate(request), settings, now))
 
 
-def as_json(response: SyncResponse) -> dict[str, Any]:
-    answer = response.model_dump(mode="json", by_alias=True, exclude_none=True)
-    return {"status": answer["status"], "children": sorted(answer["children"], key=child_key)} | {
-        key: value for key, value in answer.items() if key not in ("status", "children")
-    }
+def as_json(response: SyncResponse | DecorateResponse) -> dict[str, Any]:
+    """What goes over the wire, the children in a fixed order; null means something inside labels only."""
+    answer = response.model_dump(mode="json", by_alias=True)
+    ordered = {children_of(answer): sorted(answer[children_of(answer)], key=child_key)}
+    return {key: value for key, value in answer.items() if value is not None} | ordered
 
 
-def child_key(child: dict[str, Any]) -> tuple[str, str, str]:
-    return child["apiVersion"], child["kind"], child["metadata"]["name"]
+def children_of(message: dict[str, Any]) -> str:
+    """What a request or an answer calls the objects that are ours."""
+    return "children" if "children" in message else "attachments"
+
+
+def child_key(child: dict[str, Any]) -> tuple[str, str, str, str]:
+    metadata = child["metadata"]
+    return child["apiVersion"], child["kind"], metadata.get("namespace", ""), metadata["name"]

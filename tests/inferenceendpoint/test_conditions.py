@@ -54,7 +54,7 @@ INGRESS = {"enabled": True, "host": "a.example"}
         pytest.param(
             call(spec(ingress=INGRESS), related=[target()], unmanaged=["Ingress.networking.k8s.io/v1"]),
             ("False", "MissingCapability"),
-            "Ingress demo cannot be created",
+            "Ingress demo-endpoint cannot be created",
             id="no Ingress",
         ),
     ],

@@ -133,7 +133,7 @@ def test_the_number_of_a_node_port_is_said() -> None:
 def test_an_ingress_has_class_tls_and_annotations() -> None:
     ingress = INGRESS | {"className": "nginx", "tls": TLS, "annotations": {"nginx/timeout": "300s"}}
     found = call(spec(ingress=ingress)).child("Ingress")
-    assert found["metadata"]["name"] == "demo"
+    assert found["metadata"]["name"] == "demo-endpoint"
     assert found["metadata"]["annotations"] == {"nginx/timeout": "300s"}
     assert found["spec"]["ingressClassName"] == "nginx"
     assert found["spec"]["tls"] == [{"hosts": ["a.example"], "secretName": "a-tls"}]

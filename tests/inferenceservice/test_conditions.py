@@ -273,12 +273,6 @@ def test_all_conditions_are_always_there_with_a_message(answer: Answer, phase: s
             call(spec(**DISTRIBUTED)), "GPUAllocated", "TP 1 x PP 4 x DP 1 on 2 nodes with 2 GPUs each", id="layout"
         ),
         pytest.param(
-            call(spec(resources={"totalGpus": 1, "sharing": "exclusive"})),
-            "GPUAllocated",
-            "exclusive use of the nodes is not enforced",
-            id="exclusive",
-        ),
-        pytest.param(
             call(spec(vllm={"engineArgs": {"max_num_seq": 4}})), "Ready", "did you mean max_num_seqs?", id="a warning"
         ),
         pytest.param(

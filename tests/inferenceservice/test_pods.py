@@ -94,7 +94,10 @@ def test_without_selector_and_tolerations_the_pod_has_none() -> None:
 
 @every_pod
 def test_no_node_is_named_in_a_template(answer: Answer, template: str) -> None:
-    assert not pod(answer, template).keys() & {"nodeName", "affinity"}
+    """Neither a name nor a host name; affinity is by labels of nodes and services only."""
+    assert "nodeName" not in pod(answer, template)
+    assert "kubernetes.io/hostname" not in pod(answer, template).get("nodeSelector", {})
+    assert "nodeAffinity" not in pod(answer, template).get("affinity", {}), "nothing was granted here"
 
 
 def test_cpu_and_memory_are_requests_and_gpus_are_both() -> None:

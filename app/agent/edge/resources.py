@@ -1,0 +1,55 @@
+"""What the agent reads and writes of the API server: paths, selectors, and which of them are trimmed to metadata."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from app.agent.facts import Key
+from app.agent.patch import Target
+from app.crd import API_VERSION
+
+JSON_TYPE = "application/json"
+METADATA_LIST = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1"
+METADATA = "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1"
+OURS = f"/apis/{API_VERSION}"
+
+
+@dataclass(frozen=True)
+class Resource:
+    """One kind as it is listed and watched over all namespaces."""
+
+    name: str
+    path: str
+    selectors: Mapping[str, str] = field(default_factory=dict)
+    list_type: str = JSON_TYPE
+    watch_type: str = JSON_TYPE
+
+
+# Completed pods, most of all that ended, are never sent. Failed ones are: a service's evicted pod says why.
+PODS = Resource("pods", "/api/v1/pods", {"fieldSelector": "status.phase!=Succeeded"})
+# Only labels are read of a Node, so its status, the largest part, stays at the API server.
+NODES = Resource("nodes", "/api/v1/nodes", list_type=METADATA_LIST, watch_type=METADATA)
+GPU_NODES = Resource("gpunodes", f"{OURS}/gpunodes")
+GPU_REQUESTS = Resource("gpurequests", f"{OURS}/gpurequests")
+GPU_ALLOCATIONS = Resource("gpuallocations", f"{OURS}/gpuallocations")
+GPU_POOLS = Resource("gpupools", f"{OURS}/gpupools", list_type=METADATA_LIST, watch_type=METADATA)
+
+
+def build_path(target: Target, key: Key) -> str:
+    """Where a patch goes."""
+    namespace, name = key
+    match target:
+        case Target.BINDING | Target.RECALL:
+            return f"/api/v1/namespaces/{namespace}/pods/{name}"
+        case Target.GPU_NODE:
+            return f"{OURS}/gpunodes/{name}/status"
+        case Target.GPU_REQUEST:
+            return f"{OURS}/namespaces/{namespace}/gpurequests/{name}/status"
+        case Target.HEARTBEAT:
+            return f"{OURS}/gpupools/{name}"
+
+
+def lease_path(namespace: str, name: str = "") -> str:
+    root = f"/apis/coordination.k8s.io/v1/namespaces/{namespace}/leases"
+    return f"{root}/{name}" if name else root

@@ -1,0 +1,84 @@
+"""Sends patches while the lease is held, a few at a time."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from enum import StrEnum
+from typing import Any
+
+from app.agent.edge import metrics
+from app.agent.edge.api import CONFLICT, NOT_FOUND, Api, ApiError
+from app.agent.edge.log import fields
+from app.agent.edge.resources import build_path
+from app.agent.patch import JSON_PATCH, Patch, Target
+from app.agent.store import Store
+
+log = logging.getLogger(__name__)
+
+AT_ONCE = 8
+"""Requests in flight: a fresh leader may have a thousand statuses to write."""
+INVALID = 422
+"""What the API server answers when a test of a JSON patch fails."""
+
+
+class Result(StrEnum):
+    WRITTEN = "written"
+    CONFLICT = "conflict"
+    FAILED = "failed"
+    FENCED = "fenced"
+
+
+class Writer:
+    """`held` is asked before every single write; what is under way is waited for before anybody else may lead."""
+
+    def __init__(self, api: Api, held: Callable[[], bool], stores: Mapping[Target, Store[Any]]) -> None:
+        self._api = api
+        self._held = held
+        self._stores = stores
+        self._room = asyncio.Semaphore(AT_ONCE)
+        self._under_way: set[asyncio.Task[Result]] = set()
+        self._closed = False
+
+    async def write(self, patches: Sequence[Patch]) -> list[Result]:
+        """The result of each patch, in order."""
+        tasks = [asyncio.create_task(self._write(patch)) for patch in patches]
+        self._under_way.update(tasks)
+        for task in tasks:
+            task.add_done_callback(self._under_way.discard)
+        return list(await asyncio.shield(asyncio.gather(*tasks)))
+
+    async def close(self) -> None:
+        """Wait for writes that were sent already; those that still queue are dropped."""
+        self._closed = True
+        await asyncio.gather(*self._under_way, return_exceptions=True)
+
+    async def _write(self, patch: Patch) -> Result:
+        async with self._room:
+            result = await self._send(patch) if self._held() and not self._closed else Result.FENCED
+        metrics.WRITES.labels(patch.target.value, result.value).inc()
+        return result
+
+    async def _request(self, patch: Patch) -> Any:
+        path = build_path(patch.target, patch.key)
+        if patch.target is Target.RECALL:
+            return await self._api.delete(path, patch.body)
+        return await self._api.patch(path, patch.body, patch.content_type)
+
+    async def _send(self, patch: Patch) -> Result:
+        about = fields(target=patch.target, namespace=patch.key[0] or "-", name=patch.key[1])
+        try:
+            answer = await self._request(patch)
+        except ApiError as error:
+            conflict = error.code in (CONFLICT, NOT_FOUND) or (error.code, patch.content_type) == (INVALID, JSON_PATCH)
+            level = logging.INFO if conflict else logging.WARNING
+            log.log(level, "not written %s %s", about, fields(error=str(error)))
+            return Result.CONFLICT if conflict else Result.FAILED
+        if patch.target is not Target.RECALL:  # the watch tells when the pod is gone
+            self._stores[patch.target].learn(answer)
+        if patch.target is Target.BINDING:
+            metrics.BINDINGS.inc()
+        if patch.target is not Target.HEARTBEAT:
+            log.info("written %s", f"{about} {patch.note}".rstrip())
+        return Result.WRITTEN

@@ -1,0 +1,253 @@
+"""Objects of the API server -> the few facts that are kept of each. Lenient: what is misshapen reads as absent.
+
+A pod that neither holds GPUs nor belongs to a service leaves nothing, a pod of somebody else only its node and its
+GPUs: a cluster of many thousand pods costs a few megabytes. Facts are equal when nothing that matters has changed;
+`version` orders the states of one object and is no part of that.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+from app.agent.demand import Demand, parse_demand
+from app.agent.failure import ENDED, Failure, find_failure
+from app.gpus.allocation import Phase
+from app.kube.lenient import count_at, mapping_at, mappings_at, text_at, value_at
+from app.kube.names import (
+    GROUP_LABEL,
+    HEARTBEAT_ANNOTATION,
+    HOSTNAME_LABEL,
+    LEADER,
+    PLACEMENT_GATE,
+    ROLE_LABEL,
+    SERVICE_LABEL,
+)
+
+LWS_GROUP_LABEL = "leaderworkerset.sigs.k8s.io/group-index"
+LWS_WORKER_LABEL = "leaderworkerset.sigs.k8s.io/worker-index"
+
+Key = tuple[str, str]
+"""Namespace ("" for cluster-scoped kinds) and name."""
+Json = Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Fact:
+    """What all facts have: which object, and which of its states."""
+
+    namespace: str
+    name: str
+    uid: str
+    version: int = field(compare=False)
+    """metadata.resourceVersion. They are ordered since Kubernetes 1.35, and were in etcd ever since."""
+
+    @property
+    def key(self) -> Key:
+        return (self.namespace, self.name)
+
+
+@dataclass(frozen=True, slots=True)
+class Member:
+    """What is kept of a pod that carries the label of a service."""
+
+    service: str
+    leader: bool
+    created: str
+    group: int | None
+    """As LWS or the agent itself has labelled the pod; None: a Deployment's pod that nobody numbered."""
+    worker: int
+    gate: int | None
+    """Place of our gate in spec.schedulingGates; None: not gated by us."""
+    selects: bool
+    """Whether spec.nodeSelector is there."""
+    hostname: str
+    """The host that spec.nodeSelector asks for, "" for none."""
+    ready: bool
+    ready_at: str
+    started_at: str
+    """Start of the first container, "" while it does not run."""
+    failure: Failure | None
+
+
+@dataclass(frozen=True, slots=True)
+class Pod(Fact):
+    node: str
+    """"" while it is not bound."""
+    gpus: Demand
+    ended: bool
+    """Succeeded or Failed: holds nothing any more."""
+    leaving: bool
+    """Being deleted; holds its GPUs until it is gone."""
+    member: Member | None
+
+    @property
+    def total(self) -> int:
+        """GPUs under all resource names."""
+        return sum(count for _, count in self.gpus)
+
+
+@dataclass(frozen=True, slots=True)
+class Node(Fact):
+    hostname: str
+
+
+@dataclass(frozen=True, slots=True)
+class GPUNode(Fact):
+    ready: bool
+    status: Json
+
+
+@dataclass(frozen=True, slots=True)
+class Request(Fact):
+    pool: str
+    digest: str
+    status: Json
+
+
+@dataclass(frozen=True, slots=True)
+class Allocation(Fact):
+    digest: str
+    bound: bool
+    places: Mapping[tuple[int, int], tuple[str, int]]
+    """(group, worker) -> node and number of GPUs there."""
+
+
+@dataclass(frozen=True, slots=True)
+class Pool(Fact):
+    heartbeat: str
+
+
+@dataclass(frozen=True)
+class World:
+    """Everything a decision depends on, but for the time."""
+
+    pods: Mapping[Key, Pod]
+    nodes: Mapping[Key, Node]
+    gpu_nodes: Mapping[Key, GPUNode]
+    requests: Mapping[Key, Request]
+    allocations: Mapping[Key, Allocation]
+    pools: Mapping[Key, Pool]
+
+    @cached_property
+    def members(self) -> Mapping[Key, list[Pod]]:
+        """The pods of each service that a GPURequest speaks for, oldest first."""
+        found: dict[Key, list[Pod]] = {key: [] for key in self.requests}
+        for pod in self.pods.values():
+            if pod.member and (owner := (pod.namespace, pod.member.service)) in found:
+                found[owner].append(pod)
+        for pods in found.values():
+            pods.sort(key=by_age)
+        return found
+
+
+def by_age(pod: Pod) -> tuple[str, str]:
+    return (pod.member.created if pod.member else "", pod.name)
+
+
+def parse_identity(item: Json) -> tuple[str, str, str, int]:
+    """The fields of Fact, in order."""
+    version = text_at(item, "metadata", "resourceVersion")
+    return (
+        sys.intern(text_at(item, "metadata", "namespace")),
+        text_at(item, "metadata", "name"),
+        text_at(item, "metadata", "uid"),
+        int(version) if version.isdecimal() else 0,
+    )
+
+
+def parse_pod(item: Json, gpu_resource: str) -> Pod | None:
+    """The facts of a pod, None when it neither holds GPUs nor belongs to a service."""
+    gpus = parse_demand(item, gpu_resource)
+    service = text_at(item, "metadata", "labels", SERVICE_LABEL)
+    node = text_at(item, "spec", "nodeName")
+    ended = text_at(item, "status", "phase") in ENDED
+    if not service and (not gpus or not node or ended):
+        return None
+    return Pod(
+        *parse_identity(item),
+        node=sys.intern(node),
+        gpus=gpus,
+        ended=ended,
+        leaving="deletionTimestamp" in mapping_at(item, "metadata"),
+        member=_member(item, service) if service else None,
+    )
+
+
+def _member(item: Json, service: str) -> Member:
+    labels = mapping_at(item, "metadata", "labels")
+    group = _index(labels.get(LWS_GROUP_LABEL))
+    gates = [text_at(gate, "name") for gate in mappings_at(item, "spec", "schedulingGates")]
+    selector = value_at(item, "spec", "nodeSelector")
+    ready = next((it for it in mappings_at(item, "status", "conditions") if it.get("type") == "Ready"), {})
+    return Member(
+        service=service,
+        leader=labels.get(ROLE_LABEL) == LEADER,
+        created=text_at(item, "metadata", "creationTimestamp"),
+        group=_index(labels.get(GROUP_LABEL)) if group is None else group,
+        worker=_index(labels.get(LWS_WORKER_LABEL)) or 0,
+        gate=gates.index(PLACEMENT_GATE) if PLACEMENT_GATE in gates else None,
+        selects=isinstance(selector, Mapping),
+        hostname=text_at(selector, HOSTNAME_LABEL),
+        ready=ready.get("status") == "True",
+        ready_at=text_at(ready, "lastTransitionTime"),
+        started_at=_started(item),
+        failure=find_failure(item),
+    )
+
+
+def _index(label: object) -> int | None:
+    return int(label) if isinstance(label, str) and label.isdecimal() else None
+
+
+def _started(item: Json) -> str:
+    """The main container is the first of the spec; statuses come in any order."""
+    main = next((text_at(it, "name") for it in mappings_at(item, "spec", "containers")), "")
+    statuses = mappings_at(item, "status", "containerStatuses")
+    return next((text_at(it, "state", "running", "startedAt") for it in statuses if it.get("name") == main), "")
+
+
+def parse_node(item: Json) -> Node:
+    return Node(*parse_identity(item), hostname=text_at(item, "metadata", "labels", HOSTNAME_LABEL))
+
+
+def parse_gpu_node(item: Json) -> GPUNode:
+    ready = not text_at(item, "spec", "notReadySince")
+    return GPUNode(*parse_identity(item), ready=ready, status=mapping_at(item, "status"))
+
+
+def parse_request(item: Json) -> Request:
+    return Request(
+        *parse_identity(item),
+        pool=text_at(item, "spec", "pool"),
+        digest=text_at(item, "spec", "digest"),
+        status=mapping_at(item, "status"),
+    )
+
+
+def parse_allocation(item: Json) -> Allocation:
+    return Allocation(
+        *parse_identity(item),
+        digest=text_at(item, "spec", "digest"),
+        bound=text_at(item, "spec", "phase") == Phase.BOUND,
+        places=_places(mappings_at(item, "spec", "gpus")),
+    )
+
+
+def _places(gpus: Iterable[Json]) -> dict[tuple[int, int], tuple[str, int]]:
+    """A pod runs on one node, so a place that names two is no place."""
+    places: dict[tuple[int, int], tuple[str, int]] = {}
+    for gpu in gpus:
+        if gpu.get("proposed") is True:
+            continue  # another look must confirm it first
+        place, node = (count_at(gpu, "group"), count_at(gpu, "worker")), text_at(gpu, "node")
+        before, count = places.get(place, (node, 0))
+        places[place] = (node if node == before else "", count + 1)
+    return {place: found for place, found in places.items() if found[0]}
+
+
+def parse_pool(item: Json) -> Pool:
+    return Pool(*parse_identity(item), heartbeat=text_at(item, "metadata", "annotations", HEARTBEAT_ANNOTATION))

@@ -1,0 +1,236 @@
+"""Why a pod is not ready, as one sentence that stays the same while the cause does.
+
+Kubelet and scheduler repeat themselves in ever new words: a failed pull alternates between two reasons, a crash between
+three, and the last lines of a log carry times and process ids. Each cause therefore has one reason here, and what
+varies from one attempt to the next is taken out of the sentence (`normalised`).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any
+
+from app.kube.conditions import ErrorClass, find_condition
+from app.kube.lenient import count_at, mapping_at, mappings_at, text_at
+
+MESSAGE_LIMIT = 480
+"""Characters of a sentence: eight of them and their pods' names stay far below etcd's limit for one object."""
+ENDED = frozenset({"Succeeded", "Failed"})
+
+Json = Mapping[str, Any]
+
+
+class PodReason(StrEnum):
+    """What keeps a pod from being ready; one line of documentation each."""
+
+    UNSCHEDULABLE = "Unschedulable"  # no node takes it now
+    IMAGE_PULL = "ImagePull"  # the image cannot be fetched
+    CONFIG_ERROR = "ConfigError"  # a Secret, ConfigMap or key that the container names is missing
+    CONTAINER_ERROR = "ContainerError"  # the container runtime cannot create or start the container
+    OUT_OF_MEMORY = "OutOfMemory"  # the kernel ended it at its memory limit
+    OUT_OF_GPU_MEMORY = "OutOfGPUMemory"  # the process says that GPU memory does not suffice
+    CRASH_LOOP = "CrashLoop"  # the process ends by itself
+    EVICTED = "Evicted"  # the node took it off
+    POD_FAILED = "PodFailed"  # kubelet refused or ended the pod
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    reason: PodReason
+    error: ErrorClass
+    message: str
+    vague: bool = False
+    """The cause is not told this time; an earlier sentence with the same reason says more."""
+
+
+@dataclass(frozen=True, slots=True)
+class Container:
+    """One container's status."""
+
+    name: str
+    image: str
+    waiting: str
+    waiting_message: str
+    ended: Json
+    """How it ended, now or before its present attempt; {} when it never did, or has been up since."""
+    main: bool
+    """No init container: it should never end."""
+
+
+def find_failure(pod: Json) -> Failure | None:
+    """The first cause that explains why this pod is not ready; None when it is, or nothing is known to be wrong."""
+    found = next((failure for check in _CHECKS if (failure := check(pod))), None)
+    return found if found is None else Failure(found.reason, found.error, _shortened(found.message), found.vague)
+
+
+def _ended_by_kubelet(pod: Json) -> Failure | None:
+    if text_at(pod, "status", "phase") != "Failed":
+        return None
+    reason, said = text_at(pod, "status", "reason"), normalised(text_at(pod, "status", "message"))
+    if reason == "Evicted":
+        return Failure(PodReason.EVICTED, ErrorClass.RESOURCE, _sentence("The node evicted the pod", said))
+    if reason:
+        return Failure(PodReason.POD_FAILED, ErrorClass.TRANSIENT, _sentence(f"The pod ended: {reason}", said))
+    return None
+
+
+def _unschedulable(pod: Json) -> Failure | None:
+    """SchedulingGated is no failure: a gated pod waits for its turn."""
+    scheduled = find_condition(mappings_at(pod, "status", "conditions"), "PodScheduled")
+    if scheduled.get("status") != "False" or scheduled.get("reason") != "Unschedulable":
+        return None
+    said = text_at(scheduled, "message").partition(" preemption:")[0]
+    message = _sentence("The scheduler finds no node", normalised(said))
+    return Failure(PodReason.UNSCHEDULABLE, ErrorClass.RESOURCE, message)
+
+
+_PULLS = frozenset(
+    {
+        "ErrImagePull",
+        "ImagePullBackOff",
+        "InvalidImageName",
+        "ErrImageNeverPull",
+        "ImageInspectError",
+        "RegistryUnavailable",
+    }
+)
+_WRONG_IMAGE = re.compile(r"not found|denied|unauthorized|InvalidImageName|ErrImageNeverPull|manifest unknown", re.I)
+_BACK_OFF = re.compile(r'^Back-off pulling image "[^"]*"(: (ErrImagePull: )?)?')
+
+
+def _image_pull(pod: Json) -> Failure | None:
+    """A wrong name or a missing permission needs an edit; anything else is the registry's or the network's."""
+    for container in _unready(pod):
+        if container.waiting in _PULLS:
+            cause = normalised(_BACK_OFF.sub("", container.waiting_message))
+            wrong = _WRONG_IMAGE.search(f"{container.waiting} {cause}")
+            error = ErrorClass.CONFIGURATION if wrong else ErrorClass.EXTERNAL
+            start = f"Container {container.name} cannot get its image {container.image}"
+            return Failure(PodReason.IMAGE_PULL, error, _sentence(start, cause), vague=not cause)
+    return None
+
+
+def _config_error(pod: Json) -> Failure | None:
+    for container in _unready(pod):
+        if container.waiting == "CreateContainerConfigError":
+            start = f"Container {container.name} names something that is not there"
+            message = _sentence(start, normalised(container.waiting_message))
+            return Failure(PodReason.CONFIG_ERROR, ErrorClass.CONFIGURATION, message)
+    return None
+
+
+_RUNTIME_ERRORS = frozenset({"CreateContainerError", "RunContainerError", "CreatePodSandboxError"})
+
+
+def _container_error(pod: Json) -> Failure | None:
+    for container in _unready(pod):
+        if container.waiting in _RUNTIME_ERRORS:
+            start = f"Container {container.name} cannot be started"
+            message = _sentence(start, normalised(container.waiting_message))
+            return Failure(PodReason.CONTAINER_ERROR, ErrorClass.TRANSIENT, message)
+    return None
+
+
+_GPU_MEMORY = re.compile(
+    r"(HIP|CUDA) out of memory|hipErrorOutOfMemory|OutOfMemoryError|No available memory for the cache blocks"
+    r"|KV cache .{0,80}larger than the available|less than desired GPU memory utilization",
+    re.I,
+)
+_FROM_OUTSIDE = frozenset({0, 137, 143})  # drained, or 128 + SIGKILL or SIGTERM: somebody else ended it
+
+
+def _crash(pod: Json) -> Failure | None:
+    """The same finding while the container waits, starts again and loads: until it is ready, the last end stands."""
+    for container in _unready(pod):
+        code, reason = count_at(container.ended, "exitCode"), text_at(container.ended, "reason")
+        if not container.ended or (code == 0 and not container.main):
+            continue
+        log = text_at(container.ended, "message")
+        said = telling_line(log)
+        if reason == "OOMKilled":
+            start = f"Container {container.name} was killed at its memory limit (exit code {code})"
+            return Failure(PodReason.OUT_OF_MEMORY, ErrorClass.RESOURCE, _sentence(start, said))
+        start = f"Container {container.name} ended with exit code {code}"
+        if _GPU_MEMORY.search(log):
+            return Failure(PodReason.OUT_OF_GPU_MEMORY, ErrorClass.RESOURCE, _sentence(start, said))
+        error = ErrorClass.TRANSIENT if code in _FROM_OUTSIDE else ErrorClass.PERMANENT
+        return Failure(PodReason.CRASH_LOOP, error, _sentence(start, said), vague=not said)
+    return None
+
+
+_CHECKS: Sequence[Callable[[Json], Failure | None]] = (
+    _ended_by_kubelet,
+    _unschedulable,
+    _image_pull,
+    _config_error,
+    _container_error,
+    _crash,
+)
+"""In this order: what ends the whole pod first, then what keeps it from starting, then how it ended."""
+
+
+def _unready(pod: Json) -> Iterator[Container]:
+    """Containers that are not ready, init containers first, in the order of the spec."""
+    for kind in ("initContainer", "container"):
+        order = [text_at(it, "name") for it in mappings_at(pod, "spec", f"{kind}s")]
+        statuses = {text_at(it, "name"): it for it in mappings_at(pod, "status", f"{kind}Statuses")}
+        for name in order:
+            status = statuses.get(name, {})
+            if status.get("ready") is not True:
+                yield _container(name, status, main=kind == "container")
+
+
+def _container(name: str, status: Json, main: bool) -> Container:
+    """A running container whose startup probe has passed is past what ended its predecessor."""
+    up = status.get("started") is True and bool(mapping_at(status, "state", "running"))
+    ended = mapping_at(status, "state", "terminated") or mapping_at(status, "lastState", "terminated")
+    return Container(
+        name=name,
+        image=text_at(status, "image"),
+        waiting=text_at(status, "state", "waiting", "reason"),
+        waiting_message=text_at(status, "state", "waiting", "message"),
+        ended={} if up else ended,
+        main=main,
+    )
+
+
+_VOLATILE: Sequence[tuple[re.Pattern[str], str]] = (
+    (re.compile(r"\x1b\[[0-9;]*[A-Za-z]"), ""),  # colours
+    (re.compile(r"\b\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(?:[.,]\d+)?(?:Z|[+-]\d\d:?\d\d)?"), "<time>"),
+    (re.compile(r"\b(?:\d\d-\d\d )?\d\d:\d\d:\d\d(?:[.,]\d+)?\b"), "<time>"),  # vLLM's own: 10-20 12:34:56
+    (re.compile(r"\b(pid|tid|process)([ =:]+)\d+", re.I), r"\1\2<n>"),
+    (re.compile(r"\b0x[0-9a-f]{4,}\b", re.I), "<address>"),
+    (re.compile(r"\b[0-9a-f]{8}-(?:[0-9a-f]{4}-){3}[0-9a-f]{12}\b", re.I), "<id>"),
+    (re.compile(r"\bback-off \d+[hms][0-9hms]*"), "back-off"),
+    (re.compile(r"\b(\d{1,3}(?:\.\d{1,3}){3}):\d{2,5}(?=->|\b)"), r"\1:<port>"),
+    (re.compile(r"\s+"), " "),
+)
+
+
+def normalised(text: str) -> str:
+    """A text without what varies from one attempt to the next: times, process ids, addresses, ports, delays."""
+    for pattern, replacement in _VOLATILE:
+        text = pattern.sub(replacement, text)
+    return text.strip()
+
+
+_EXCEPTION = re.compile(r"(?:^|[\s.])\w*(?:Error|Exception|Interrupt|Exit)\b ?:")
+
+
+def telling_line(log: str) -> str:
+    """The line of a termination message that tells the cause: the last exception, else the last line with text."""
+    lines = [line for line in (normalised(line) for line in log.splitlines()) if line]
+    exceptions = [line for line in lines if _EXCEPTION.search(line)]
+    return (exceptions or lines or [""])[-1]
+
+
+def _sentence(start: str, detail: str) -> str:
+    detail = detail.rstrip(". ")
+    return f"{start}: {detail}." if detail else f"{start}."
+
+
+def _shortened(message: str) -> str:
+    return message if len(message) <= MESSAGE_LIMIT else message[: MESSAGE_LIMIT - 4].rstrip() + " ..."

@@ -1,0 +1,50 @@
+"""GPUs in use on each node: counts of what is bound there, by service and by others -> GPUNode.status."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Mapping
+
+from app.agent.facts import Key, World
+from app.agent.patch import Patch, Target, find_status_patch
+from app.gpus.node import ForeignUse, GPUNodeStatus, ServiceUse
+
+Holder = tuple[Key | None, str]
+"""Service (None: anybody else) and resource name."""
+
+
+def plan_nodes(world: World) -> list[Patch]:
+    """Patches of the GPUNodes whose status is not what their pods hold."""
+    use = count_use(world)
+    patches = (
+        find_status_patch(Target.GPU_NODE, node, node.status, build_status(use.get(node.name, {})))
+        for _, node in sorted(world.gpu_nodes.items())
+    )
+    return [patch for patch in patches if patch]
+
+
+def count_use(world: World) -> Mapping[str, Mapping[Holder, int]]:
+    """GPUs by node and holder. A label alone makes no service: a GPURequest of that name must stand beside the pod."""
+    use: defaultdict[str, Counter[Holder]] = defaultdict(Counter)
+    for pod in world.pods.values():
+        if not pod.node or pod.ended:
+            continue
+        owner = (pod.namespace, pod.member.service) if pod.member else None
+        for resource, gpus in pod.gpus:
+            use[pod.node][(owner if owner in world.requests else None, resource)] += gpus
+    return use
+
+
+def build_status(use: Mapping[Holder, int]) -> GPUNodeStatus:
+    """The status of one node; a node that nobody uses says so with a zero."""
+    ours = sorted((*owner, resource, gpus) for (owner, resource), gpus in use.items() if owner)
+    others = sorted((resource, gpus) for (owner, resource), gpus in use.items() if not owner)
+    return GPUNodeStatus(
+        observed=True,
+        used=sum(use.values()),
+        services=[
+            ServiceUse(namespace=namespace, name=name, gpus=gpus, resource=resource)
+            for namespace, name, resource, gpus in ours
+        ],
+        others=[ForeignUse(gpus=gpus, resource=resource) for resource, gpus in others],
+    )

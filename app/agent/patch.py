@@ -1,0 +1,58 @@
+"""A write as a value: what decisions answer and the edge sends.
+
+Every patch holds only on the state it was decided from (a resourceVersion, or JSON patch tests), so a race is a clean
+conflict and a leader that overslept cannot undo what its successor wrote.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any
+
+from pydantic import BaseModel
+
+from app.agent.facts import Fact, Key
+
+MERGE = "application/merge-patch+json"
+JSON_PATCH = "application/json-patch+json"
+
+
+class Target(StrEnum):
+    """What is patched, in the order it is written: bindings hold up pods, so they go first."""
+
+    BINDING = "binding"
+    RECALL = "recall"
+    """A deletion: the pod is made anew."""
+    GPU_NODE = "gpunode"
+    GPU_REQUEST = "gpurequest"
+    HEARTBEAT = "heartbeat"
+
+
+@dataclass(frozen=True)
+class Patch:
+    target: Target
+    key: Key
+    body: Any
+    content_type: str = MERGE
+    note: str = ""
+    """What the log says of it, beside target and key."""
+
+
+def merge_patch(target: Target, fact: Fact, body: Mapping[str, Any]) -> Patch:
+    """A merge patch of an object as it was seen; the API server answers a conflict when it is another by now."""
+    metadata = {**body.get("metadata", {}), "uid": fact.uid, "resourceVersion": str(fact.version)}
+    return Patch(target, fact.key, {**body, "metadata": metadata})
+
+
+def find_status_patch(target: Target, fact: Fact, observed: Mapping[str, Any], desired: BaseModel) -> Patch | None:
+    """What brings a status to what is desired, None when it is that already; fields of others are left alone."""
+    wanted = desired.model_dump(mode="json", by_alias=True)
+    changed = {name: value for name, value in wanted.items() if not _is_same(value, observed.get(name))}
+    return merge_patch(target, fact, {"status": changed}) if changed else None
+
+
+def _is_same(wanted: Any, observed: Any) -> bool:
+    """An absent list is an empty one: which of them is stored depends on the CRD's defaults."""
+    return bool(wanted == observed) or (wanted == [] and observed is None)

@@ -1,0 +1,135 @@
+"""What became of each service's pods: where they are bound, why they are not ready, how long loading took
+-> GPURequest.status.
+
+    loadSeconds = leader's Ready transition - start of its container
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import datetime, timedelta
+from typing import NamedTuple
+
+from app.agent.facts import Json, Key, Member, Pod, Request, World
+from app.agent.failure import Failure
+from app.agent.groups import assign_groups, parse_earlier
+from app.agent.patch import Patch, Target, find_status_patch
+from app.gpus.request import BoundPod, GPURequestStatus, PodFailure
+from app.kube.conditions import format_time, parse_time
+from app.kube.lenient import mappings_at, text_at, value_at
+
+MOST_FAILURES = 8
+UNKNOWN_GROUP = 1 << 31
+"""Sorts behind every group."""
+
+
+class Load(NamedTuple):
+    """When a leader became ready, and how long that took."""
+
+    at: datetime
+    seconds: int
+
+    @property
+    def began(self) -> datetime:
+        return self.at - timedelta(seconds=self.seconds)
+
+
+def plan_requests(world: World) -> list[Patch]:
+    """Patches of the GPURequests whose status is not what their pods tell."""
+    patches = (
+        find_status_patch(Target.GPU_REQUEST, request, request.status, build_status(world, key))
+        for key, request in sorted(world.requests.items())
+    )
+    return [patch for patch in patches if patch]
+
+
+def build_status(world: World, key: Key) -> GPURequestStatus:
+    """The status of one GPURequest."""
+    request, pods = world.requests[key], world.members[key]
+    groups = assign_groups(pods, parse_earlier(request.status))
+    load = find_load(pods, _parse_load(request.status))
+    return GPURequestStatus(
+        pool_exists=("", request.pool) in world.pools,
+        groups=count_groups(pods),
+        pods=_bound(pods, groups),
+        failures=_failures(request, pods, groups),
+        loaded_at=format_time(load.at) if load else None,
+        load_seconds=load.seconds if load else None,
+    )
+
+
+def _members(pods: Sequence[Pod]) -> Iterator[tuple[Pod, Member]]:
+    return ((pod, pod.member) for pod in pods if pod.member)
+
+
+def count_groups(pods: Sequence[Pod]) -> int:
+    """Groups of which at least one pod is there and stays; a Deployment's pod is a group of its own."""
+    staying = [(pod, member) for pod, member in _members(pods) if not pod.leaving and not pod.ended]
+    return len({pod.name if member.group is None else member.group for pod, member in staying})
+
+
+def _bound(pods: Sequence[Pod], groups: Mapping[str, int]) -> list[BoundPod]:
+    found = [
+        BoundPod(name=pod.name, group=groups[pod.name], worker=member.worker, node=pod.node, gpus=pod.total)
+        for pod, member in _members(pods)
+        if pod.name in groups
+    ]
+    return sorted(found, key=lambda pod: (pod.group, pod.worker, pod.name))
+
+
+def _failures(request: Request, pods: Sequence[Pod], groups: Mapping[str, int]) -> list[PodFailure]:
+    """Leaders first: they are what serves. Pods that leave are not waited for."""
+    earlier = {(text_at(it, "pod"), text_at(it, "reason")): it for it in mappings_at(request.status, "failures")}
+    found = [
+        (_rank(pod, member, groups), _build_failure(pod, member.failure, earlier))
+        for pod, member in _members(pods)
+        if member.failure and not pod.leaving and not _outlived(pod, pods)
+    ]
+    return [failure for _, failure in sorted(found, key=lambda it: it[0])][:MOST_FAILURES]
+
+
+def _rank(pod: Pod, member: Member, groups: Mapping[str, int]) -> tuple[bool, int, int, str]:
+    group = member.group if member.group is not None else groups.get(pod.name, UNKNOWN_GROUP)
+    return (not member.leader, group, member.worker, pod.name)
+
+
+def _outlived(pod: Pod, pods: Sequence[Pod]) -> bool:
+    """A pod that ended says why until one that came later is ready: nobody else removes evicted pods."""
+    created = pod.member.created if pod.member else ""
+    return pod.ended and any(member.ready and member.created > created for _, member in _members(pods))
+
+
+def _build_failure(pod: Pod, failure: Failure, earlier: Mapping[tuple[str, str], Json]) -> PodFailure:
+    """A sentence without a cause does not replace one that had it."""
+    before = earlier.get((pod.name, failure.reason), {}) if failure.vague else {}
+    return PodFailure(
+        pod=pod.name,
+        reason=failure.reason,
+        message=text_at(before, "message") or failure.message,
+        error=text_at(before, "error") or failure.error,
+    )
+
+
+def find_load(pods: Sequence[Pod], earlier: Load | None) -> Load | None:
+    """The load of a leader that has become ready since its container started.
+
+    What was reported stands while that container runs, because a readiness probe that fails and recovers later moves
+    the Ready time but loads nothing. Else it is the ready leader that became so last.
+    """
+    leaders = [member for pod, member in _members(pods) if member.leader and not pod.leaving and not pod.ended]
+    if earlier and any(parse_time(member.started_at) == earlier.began for member in leaders):
+        return earlier
+    loads = [load for member in leaders if member.ready and (load := _load(member))]
+    return max(loads, default=None)
+
+
+def _load(member: Member) -> Load | None:
+    began, ready = parse_time(member.started_at), parse_time(member.ready_at)
+    if began is None or ready is None or ready < began:
+        return None
+    return Load(ready, int((ready - began).total_seconds()))
+
+
+def _parse_load(status: Json) -> Load | None:
+    at, seconds = parse_time(text_at(status, "loadedAt")), value_at(status, "loadSeconds")
+    return Load(at, seconds) if at and isinstance(seconds, int) else None

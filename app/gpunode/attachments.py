@@ -1,0 +1,46 @@
+"""The GPUNode of a Node, as JSON."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from app.crd import API_VERSION
+from app.gpunode.contradictions import find_contradictions
+from app.gpunode.facts import Facts
+from app.gpunode.inventory import Inventory
+from app.gpunode.labels import selectable_labels
+from app.gpus.node import KIND, GPUNodeSpec
+from app.kube.manifest import Manifest
+from app.kube.names import OPERATOR
+from app.settings import Settings
+
+
+def build_spec(facts: Facts, inventory: Inventory, own: Mapping[str, str | None], settings: Settings) -> GPUNodeSpec:
+    """`own`: the labels that the operator writes on the Node."""
+    node, product = facts.node, facts.product
+    return GPUNodeSpec(
+        product=product.key if product else None,
+        source=facts.source,
+        gfx=product.gfx if product else None,
+        resources=list(inventory.resources),
+        island=inventory.island,
+        zone=node.labels.get(settings.zone_label) or None,
+        block=node.labels.get(settings.block_label) or None,
+        rack=node.labels.get(settings.rack_label) or None,
+        labels=selectable_labels(node.labels, own),
+        taints=list(node.taints),
+        not_ready_since=node.not_ready_since,
+        unhealthy_gpus=inventory.unhealthy or None,
+        contradictions=find_contradictions(facts),
+    )
+
+
+def build_attachment(name: str, spec: GPUNodeSpec) -> Manifest:
+    """The GPUNode has the Node's name and goes with it. Empty lists are left out, empty label values are not."""
+    content = spec.model_dump(mode="json", by_alias=True, exclude_none=True)
+    return {
+        "apiVersion": API_VERSION,
+        "kind": KIND.name,
+        "metadata": {"name": name, "labels": {"app.kubernetes.io/managed-by": OPERATOR}},
+        "spec": {key: value for key, value in content.items() if value not in ([], {})},
+    }

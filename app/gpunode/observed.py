@@ -1,0 +1,96 @@
+"""What a Node says, as the facts that are read. Heartbeats, images and system information are not among them."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, get_args
+
+from app.gpus.node import Effect, Taint
+from app.hook import Parent
+from app.kube.conditions import find_condition, parse_time
+from app.kube.lenient import mapping_at, mappings_at, text_at
+from app.kube.quantity import parse_quantity
+
+UNSCHEDULABLE = Taint(key="node.kubernetes.io/unschedulable", effect="NoSchedule")
+
+# Under the naming strategy "mixed" AMD's device plugin offers one resource a partition mode. Other AMD devices, such as
+# network cards, are amd.com/ too.
+_GPU_RESOURCE = re.compile(r"amd\.com/(?:gpu|(?P<mode>[sdtqc]px_nps[1-8]))")
+
+
+@dataclass(frozen=True)
+class Offer:
+    """GPUs that the device plugin offers under one resource name."""
+
+    resource: str
+    capacity: int
+    """All GPUs that it found."""
+    allocatable: int
+    """Those of them that are healthy."""
+
+    @property
+    def mode(self) -> str | None:
+        """The partition mode that the resource name tells."""
+        found = _GPU_RESOURCE.fullmatch(self.resource)
+        return found["mode"] if found else None
+
+
+@dataclass(frozen=True)
+class Node:
+    """The facts of one Node."""
+
+    name: str
+    labels: Mapping[str, str]
+    taints: tuple[Taint, ...]
+    not_ready_since: str | None
+    """RFC 3339; None while it is ready."""
+    offers: tuple[Offer, ...]
+
+
+def observe(node: Parent, gpu_resource: str) -> Node:
+    """The facts of a Node; `gpu_resource` is the name of GPUs beside AMD's own names."""
+    return Node(
+        name=node.name,
+        labels={key: value for key, value in sorted(node.labels.items()) if isinstance(value, str)},
+        taints=tuple(sorted(_taints(node.spec), key=lambda taint: (taint.key, taint.value or "", taint.effect))),
+        not_ready_since=_not_ready_since(node),
+        offers=tuple(_offers(node.status, gpu_resource)),
+    )
+
+
+def _taints(spec: Mapping[str, Any]) -> set[Taint]:
+    told = {
+        Taint(key=text_at(taint, "key"), value=text_at(taint, "value") or None, effect=taint["effect"])
+        for taint in mappings_at(spec, "taints")
+        if taint.get("effect") in get_args(Effect)
+    }
+    return told | {UNSCHEDULABLE} if spec.get("unschedulable") is True else told
+
+
+def _not_ready_since(node: Parent) -> str | None:
+    """A node that has not reported yet counts from its creation; one without a creation is no live object."""
+    ready = find_condition(node.conditions, "Ready")
+    if ready.get("status") == "True":
+        return None
+    times = (text_at(ready, "lastTransitionTime"), text_at(node.metadata, "creationTimestamp"))
+    return next((time for time in times if parse_time(time)), None)
+
+
+def _offers(status: Mapping[str, Any] | None, gpu_resource: str) -> Iterator[Offer]:
+    """kubelet keeps a name that is no longer offered, with 0."""
+    capacity, allocatable = mapping_at(status, "capacity"), mapping_at(status, "allocatable")
+    for name in sorted({*capacity, *allocatable}):
+        if name == gpu_resource or _GPU_RESOURCE.fullmatch(name):
+            usable = _count(allocatable.get(name))
+            found = max(_count(capacity.get(name)), usable)
+            if found:
+                yield Offer(name, found, usable)
+
+
+def _count(value: Any) -> int:
+    try:
+        return int(parse_quantity(str(value)))
+    except ValueError:
+        return 0

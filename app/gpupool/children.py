@@ -1,0 +1,155 @@
+"""Decisions -> GPUAllocations, one for each GPURequest of the pool.
+
+What is kept is answered as it was applied: its explanation is that of the moment of the decision. While a changed
+request waits, the decision about the earlier one stands with its GPUs, and says what comes next.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any
+
+from app.crd import API_VERSION
+from app.gpupool.observed import Observed, waiting_since
+from app.gpus.allocation import (
+    ExcludedNodes,
+    GPUAllocationSpec,
+    GrantedGPU,
+    NextDecision,
+    Phase,
+)
+from app.gpus.request import Shape
+from app.kube.conditions import format_time
+from app.kube.lenient import count_at, mapping_at, mappings_at, text_at
+from app.kube.manifest import Manifest, last_applied
+from app.kube.names import OPERATOR, SERVICE_LABEL
+from app.topology.request import Decision, Outcome
+
+_WAITING = (Outcome.PENDING, Outcome.IMPOSSIBLE)
+
+
+def build_children(pool: str, decisions: Mapping[str, Decision], observed: Observed, now: datetime) -> list[Manifest]:
+    """The whole desired state, in the order of the services' names."""
+    return [_build(pool, key, decisions.get(key), observed, now) for key in sorted(observed.requests)]
+
+
+def _build(pool: str, key: str, decision: Decision | None, observed: Observed, now: datetime) -> Manifest:
+    request, before = observed.requests[key], observed.allocations.get(key)
+    if decision is None:
+        return _allocation(key, _refused(pool, key, request))
+    if before and decision.is_kept:
+        return last_applied(before)
+    held = observed.held.get(key)
+    if before and held and held.digest != text_at(request, "spec", "digest") and decision.outcome in _WAITING:
+        applied = last_applied(before)
+        following = _json(_next(request, decision, before, now))
+        return applied | {"spec": {**mapping_at(applied, "spec"), "next": following}}
+    return _allocation(key, _decided(pool, request, decision, before, observed, now))
+
+
+def _allocation(key: str, spec: GPUAllocationSpec) -> Manifest:
+    namespace, _, name = key.partition("/")
+    labels = {
+        "app.kubernetes.io/name": OPERATOR,
+        "app.kubernetes.io/component": "gpu-allocation",
+        "app.kubernetes.io/managed-by": OPERATOR,
+        SERVICE_LABEL: name,
+    }
+    return {
+        "apiVersion": API_VERSION,
+        "kind": "GPUAllocation",
+        "metadata": {"name": name, "namespace": namespace, "labels": labels},
+        "spec": _json(spec),
+    }
+
+
+def _json(model: GPUAllocationSpec | NextDecision) -> dict[str, Any]:
+    content = model.model_dump(mode="json", by_alias=True, exclude_none=True)
+    return {key: value for key, value in content.items() if value not in ([], {}, "")}
+
+
+def _refused(pool: str, key: str, request: Manifest) -> GPUAllocationSpec:
+    namespace = key.partition("/")[0]
+    return GPUAllocationSpec(
+        pool=pool,
+        digest=text_at(request, "spec", "digest"),
+        phase=Phase.IMPOSSIBLE,
+        summary="namespace not admitted",
+        message=f"GPUPool {pool} does not serve namespace {namespace}: its namespaceSelector asks for other labels.",
+    )
+
+
+def _decided(
+    pool: str, request: Manifest, decision: Decision, before: Manifest | None, observed: Observed, now: datetime
+) -> GPUAllocationSpec:
+    return GPUAllocationSpec(
+        pool=pool,
+        digest=text_at(request, "spec", "digest"),
+        phase=Phase(decision.outcome.value),
+        product=decision.product or None,
+        shape=_shape(request, decision),
+        gpus=_gpus(request, decision, observed),
+        groups=decision.groups or None,
+        summary=_summary(decision),
+        message=decision.message,
+        excluded=[ExcludedNodes(reason=reason, nodes=nodes) for reason, nodes in decision.excluded],
+        place_in_line=decision.place_in_line or None,
+        waiting_since=_since(decision, before, now),
+        foreign_use_unknown=decision.foreign_unknown or None,
+        breaches=list(decision.breaches),
+    )
+
+
+def _next(request: Manifest, decision: Decision, before: Manifest, now: datetime) -> NextDecision:
+    return NextDecision(
+        digest=text_at(request, "spec", "digest"),
+        phase=Phase(decision.outcome.value),
+        message=decision.message,
+        place_in_line=decision.place_in_line or None,
+        waiting_since=_since(decision, before, now),
+    )
+
+
+def _since(decision: Decision, before: Manifest | None, now: datetime) -> str | None:
+    """Carried over while it waits."""
+    if decision.outcome is not Outcome.PENDING and not decision.place_in_line:
+        return None
+    return waiting_since(before) or format_time(now)
+
+
+def _shape(request: Manifest, decision: Decision) -> Shape | None:
+    """The shape that was asked for on this product; one without a product is for all."""
+    if not decision.slots:
+        return None
+    shapes = mappings_at(request, "spec", "shapes")
+    found = next((it for it in shapes if text_at(it, "product") in ("", decision.product)), None)
+    return Shape.model_validate(found) if found else None
+
+
+def _gpus(request: Manifest, decision: Decision, observed: Observed) -> list[GrantedGPU]:
+    """One entry a GPU, as many for each pod as it asks for."""
+    each = count_at(request, "spec", "gpusPerNode")
+    resource = text_at(request, "spec", "resource")
+    memory = {node.host: node.memory_bytes for node in observed.nodes if node.resource == resource}
+    return [
+        GrantedGPU(
+            group=slot[0],
+            worker=slot[1],
+            node=host,
+            memory_bytes=memory.get(host),
+            proposed=True if slot in decision.proposed else None,
+        )
+        for slot, host in decision.slots.items()
+        for _ in range(each)
+    ]
+
+
+def _summary(decision: Decision) -> str:
+    """A few words for `kubectl get`: node names with the number of pods where there are several."""
+    if not decision.slots:
+        return decision.outcome.value.lower()
+    pods = Counter(decision.slots.values())
+    names = [host if count == 1 else f"{host} x{count}" for host, count in sorted(pods.items())]
+    return ", ".join(names[:4]) + (f" and {len(names) - 4} more" if len(names) > 4 else "")

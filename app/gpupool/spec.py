@@ -1,0 +1,117 @@
+"""GPUPool as an administrator writes it, and the single source of its CRD."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Annotated, ClassVar
+
+from pydantic import Field
+
+from app.crd import Column, ConditionList, Duration, Kind, Model, Rule
+from app.kube import selectors
+
+
+class Operator(StrEnum):
+    IN = "In"
+    NOT_IN = "NotIn"
+    EXISTS = "Exists"
+    DOES_NOT_EXIST = "DoesNotExist"
+
+
+class Requirement(Model):
+    """One requirement of a label selector."""
+
+    key: str = Field(min_length=1, max_length=317, description="Label.")
+    operator: Operator = Field(description="In, NotIn, Exists or DoesNotExist.")
+    values: Annotated[list[str], Field(max_length=64)] = Field([], description="Values for In and NotIn.")
+    rules: ClassVar[tuple[Rule, ...]] = (
+        Rule(
+            "(self.operator in ['In', 'NotIn']) == (has(self.values) && self.values.size() > 0)",
+            "In and NotIn need values; Exists and DoesNotExist take none",
+        ),
+    )
+
+
+class Selector(Model):
+    """A label selector; an empty one selects everything."""
+
+    match_labels: dict[str, str] = Field({}, description="Labels with these values.")
+    match_expressions: Annotated[list[Requirement], Field(max_length=32)] = Field(
+        [], description="Further requirements; all must hold."
+    )
+
+
+def to_selector(selector: Selector) -> selectors.Selector:
+    """The selector as it is evaluated."""
+    expressions = (
+        selectors.Requirement(it.key, it.operator.value, tuple(it.values)) for it in selector.match_expressions
+    )
+    return selectors.Selector(dict(selector.match_labels), tuple(expressions))
+
+
+class GPUPoolSpec(Model):
+    """Which nodes a pool holds, and for whom."""
+
+    node_selector: Selector = Field(Selector(), description="Nodes of the pool; empty: all AMD nodes.")
+    namespace_selector: Selector = Field(
+        Selector(), description="Namespaces whose services may use the pool; empty: all."
+    )
+    reserve_after: Duration = Field(
+        "10m", description="A service that has waited this long gets nodes held back for it."
+    )
+
+
+class ProductStatus(Model):
+    """GPUs of one product."""
+
+    product: str = Field(description="Key in the accelerator catalogue, or unknown.")
+    resource: str = Field(description="Resource name of the GPUs.")
+    nodes: int = Field(description="Nodes.")
+    gpus: int = Field(description="Allocatable GPUs.")
+    free: int = Field(description="GPUs that nobody holds.")
+    largest_free: int = Field(description="Most free GPUs of one node.")
+
+
+class WaitingService(Model):
+    """A service in line."""
+
+    namespace: str = Field(description="Namespace.")
+    name: str = Field(description="Name.")
+    place: int = Field(description="1 = next.")
+    waits_for: str = Field(description="What it waits for.")
+
+
+class GPUPoolStatus(Model):
+    """What the pool holds."""
+
+    nodes: int | None = Field(None, description="Nodes of the pool.")
+    gpus: int | None = Field(None, description="Allocatable GPUs.")
+    free: int | None = Field(None, description="GPUs that nobody holds.")
+    allocated: int | None = Field(None, description="GPUs allocated to services.")
+    fragmentation: int | None = Field(None, description="% of the free GPUs that are on partly used nodes.")
+    products: list[ProductStatus] = Field([], description="GPUs by product.")
+    pending: int | None = Field(None, description="Services that wait for GPUs.")
+    waiting: list[WaitingService] = Field([], description="The first services in line.")
+    conditions: ConditionList = Field([], description="Observations, one of each type.")
+
+
+KIND = Kind(
+    name="GPUPool",
+    plural="gpupools",
+    short_names=("gpup",),
+    categories=("amd-gpus",),
+    spec=GPUPoolSpec,
+    status=GPUPoolStatus,
+    scope="Cluster",
+    description="GPUPool allocates the GPUs of a set of nodes to InferenceServices.",
+    columns=(
+        Column("Nodes", ".status.nodes", "Nodes of the pool.", "integer"),
+        Column("GPUs", ".status.gpus", "Allocatable GPUs.", "integer"),
+        Column("Free", ".status.free", "GPUs that nobody holds.", "integer"),
+        Column("Allocated", ".status.allocated", "GPUs allocated to services.", "integer"),
+        Column("Largest", ".status.products[*].largestFree", "Most free GPUs of one node, by product."),
+        Column("Pending", ".status.pending", "Services that wait for GPUs.", "integer"),
+        Column("Fragmentation", ".status.fragmentation", "% of free GPUs on partly used nodes.", "integer"),
+        Column("Age", ".metadata.creationTimestamp", "Time since creation.", "date"),
+    ),
+)

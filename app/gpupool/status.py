@@ -1,0 +1,131 @@
+"""What the pool holds, in numbers: by product, free and in blocks, and who waits."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import datetime
+from typing import Any
+
+from app.gpupool.observed import STALE_SECONDS, Observed
+from app.gpupool.spec import GPUPoolStatus, ProductStatus, WaitingService
+from app.kube.conditions import Condition, Reason, Status, with_times
+from app.topology.nodes import UNKNOWN, Node
+from app.topology.request import Decision, Need, Outcome
+
+SHOWN = 10
+"""Waiting services that are listed."""
+
+
+def build_status(
+    observed: Observed,
+    decisions: Mapping[str, Decision],
+    previous: Sequence[Mapping[str, Any]],
+    now: datetime,
+) -> dict[str, Any]:
+    """The status of a pool."""
+    free = _free(observed, decisions)
+    total = sum(node.gpus for node in observed.nodes)
+    left = sum(free.values())
+    waiting = sorted(_waiting(decisions), key=lambda it: it.place)
+    status = GPUPoolStatus(
+        nodes=len({node.host for node in observed.nodes}),
+        gpus=total,
+        free=left,
+        allocated=sum(_granted(decisions[need.service], need) for need in observed.needs if need.service in decisions),
+        fragmentation=_fragmentation(observed.nodes, free),
+        products=list(_products(observed.nodes, free)),
+        pending=len(waiting),
+        waiting=waiting[:SHOWN],
+        conditions=[],
+    )
+    content = status.model_dump(mode="json", by_alias=True, exclude_none=True)
+    return content | {"conditions": with_times(_conditions(observed, decisions), previous, now)}
+
+
+Key = tuple[str, str]
+
+
+def _free(observed: Observed, decisions: Mapping[str, Decision]) -> dict[Key, int]:
+    """GPUs that neither others nor services hold, where pods run or decisions stand; never below 0."""
+    free = {(node.host, node.resource): node.gpus - (node.foreign or 0) for node in observed.nodes}
+    for need in observed.needs:
+        for host, gpus in _held(need, decisions.get(need.service)):
+            if (host, need.wish.resource) in free:
+                free[host, need.wish.resource] -= gpus
+    return {key: max(0, count) for key, count in free.items()}
+
+
+def _held(need: Need, decision: Decision | None) -> Iterator[tuple[str, int]]:
+    running = {(pod.group, pod.worker) for pod in need.bound}
+    yield from ((pod.host, pod.gpus) for pod in need.bound)
+    for slot, host in (decision.slots if decision else {}).items():
+        if slot not in running:
+            yield host, need.gpus
+
+
+def _granted(decision: Decision, need: Need) -> int:
+    return len(decision.slots) * need.gpus
+
+
+def _fragmentation(nodes: Sequence[Node], free: Mapping[Key, int]) -> int:
+    """% of the free GPUs that are on nodes where somebody is already."""
+    total = sum(free.values())
+    whole = sum(free[node.host, node.resource] for node in nodes if free[node.host, node.resource] == node.gpus)
+    return round(100 * (total - whole) / total) if total else 0
+
+
+def _products(nodes: Sequence[Node], free: Mapping[Key, int]) -> Iterator[ProductStatus]:
+    for product, resource in sorted({(node.product, node.resource) for node in nodes}):
+        same = [node for node in nodes if (node.product, node.resource) == (product, resource)]
+        counts = [free[node.host, node.resource] for node in same]
+        yield ProductStatus(
+            product=product or UNKNOWN,
+            resource=resource,
+            nodes=len(same),
+            gpus=sum(node.gpus for node in same),
+            free=sum(counts),
+            largest_free=max(counts),
+        )
+
+
+def _waiting(decisions: Mapping[str, Decision]) -> Iterator[WaitingService]:
+    for key, decision in decisions.items():
+        if decision.place_in_line and decision.outcome is not Outcome.IMPOSSIBLE:
+            namespace, _, name = key.partition("/")
+            yield WaitingService(
+                namespace=namespace, name=name, place=decision.place_in_line, waits_for=decision.message
+            )
+
+
+def _conditions(observed: Observed, decisions: Mapping[str, Decision]) -> list[Condition]:
+    return [_ready(observed, decisions), _agent(observed), *_claimed(observed)]
+
+
+def _ready(observed: Observed, decisions: Mapping[str, Decision]) -> Condition:
+    if not observed.nodes:
+        message = "No AMD node matches the node selector: services deploy by what their specs say."
+        return Condition("Ready", Status.FALSE, Reason.PENDING, message)
+    hosts = len({node.host for node in observed.nodes})
+    nodes = "1 node" if hosts == 1 else f"{hosts} nodes"
+    message = f"The pool decides for {len(decisions)} services on {nodes}."
+    return Condition("Ready", Status.TRUE, Reason.SUCCESSFUL, message)
+
+
+def _agent(observed: Observed) -> Condition:
+    if observed.agent_is_alive:
+        message = "The agent reports what pods hold."
+        return Condition("AgentAlive", Status.TRUE, Reason.SUCCESSFUL, message)
+    silent = "has given no sign yet" if observed.heartbeat_age is None else f"is silent for over {STALE_SECONDS:.0f} s"
+    message = (
+        f"The agent {silent}: what pods of others hold is unknown and counts as free, and pods behind the placement "
+        "gate wait."
+    )
+    return Condition("AgentAlive", Status.FALSE, Reason.PENDING, message)
+
+
+def _claimed(observed: Observed) -> list[Condition]:
+    if not observed.claimed:
+        return []
+    shown = ", ".join(observed.claimed[:5]) + (f" and {len(observed.claimed) - 5} more" if observed.claimed[5:] else "")
+    message = f"Nodes that an older pool has: {shown}. Narrow one of the node selectors."
+    return [Condition("NodesClaimed", Status.TRUE, Reason.CONFIGURATION_ERROR, message)]

@@ -1,0 +1,95 @@
+"""GPUAllocation: a pool's decision about one GPURequest, with its reasons."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Annotated
+
+from pydantic import Field
+
+from app.crd import Column, Kind, Model, Time
+from app.gpus.request import Shape
+
+Count = Annotated[int, Field(ge=0)]
+
+
+class Phase(StrEnum):
+    """Where a decision stands."""
+
+    PROPOSED = "Proposed"
+    BOUND = "Bound"
+    UNKNOWN = "Unknown"
+    PENDING = "Pending"
+    IMPOSSIBLE = "Impossible"
+
+
+class GrantedGPU(Model):
+    """One GPU of one pod. Which device it is, kubelet decides when the pod starts."""
+
+    group: Count = Field(description="Index of the group.")
+    worker: Count = Field(description="Index within the group; 0 is the leader.")
+    node: str = Field(description="Node.")
+    memory_bytes: int | None = Field(None, ge=0, description="Memory of the GPU in bytes.")
+    proposed: bool | None = Field(None, description="True until a later look confirms it; nothing is bound before.")
+
+
+class ExcludedNodes(Model):
+    """Nodes that were not taken, for one reason."""
+
+    reason: str = Field(description="Why.")
+    nodes: int = Field(ge=1, description="How many.")
+
+
+class NextDecision(Model):
+    """What is said about a changed request, while the decision about the earlier one still holds its GPUs."""
+
+    digest: str = Field(description="Digest of the changed GPURequest.")
+    phase: Phase = Field(description="Pending or Impossible.")
+    message: str | None = Field(None, description="Why, in sentences with numbers.")
+    place_in_line: int | None = Field(None, ge=1, description="1 = next to get GPUs.")
+    waiting_since: Time | None = Field(None, description="Since when it waits.")
+
+
+class GPUAllocationSpec(Model):
+    """The decision."""
+
+    pool: str = Field(description="GPUPool that decided.")
+    digest: str = Field(description="Digest of the GPURequest that was decided about.")
+    phase: Phase = Field(description="Proposed, Bound, Pending, Impossible or Unknown. Services act on Bound alone.")
+    product: str | None = Field(None, description="Product of the GPUs; absent: nobody knows it.")
+    shape: Shape | None = Field(None, description="How each group uses its GPUs.")
+    gpus: list[GrantedGPU] = Field([], description="GPUs by group and worker.")
+    groups: Count | None = Field(None, description="Groups that have their GPUs.")
+    summary: str | None = Field(None, description="The decision in a few words.")
+    message: str | None = Field(None, description="The decision in sentences, with numbers.")
+    excluded: list[ExcludedNodes] = Field([], description="Nodes not taken, by reason; with those taken they are all.")
+    place_in_line: int | None = Field(None, ge=1, description="1 = next to get GPUs.")
+    waiting_since: Time | None = Field(None, description="Since when it waits.")
+    next: NextDecision | None = Field(None, description="What is said about a changed request.")
+    foreign_use_unknown: bool | None = Field(None, description="True when nobody reports what other pods hold.")
+    breaches: list[str] = Field([], description="Where what runs breaks a rule; it is reported, never moved.")
+
+
+class GPUAllocationStatus(Model):
+    """Nothing yet."""
+
+
+KIND = Kind(
+    name="GPUAllocation",
+    plural="gpuallocations",
+    short_names=("gpualloc",),
+    categories=("amd-gpus",),
+    spec=GPUAllocationSpec,
+    status=GPUAllocationStatus,
+    description="GPUAllocation is a pool's decision about one GPURequest. The operator writes it; do not edit it.",
+    columns=(
+        Column("Pool", ".spec.pool", "GPUPool that decided."),
+        Column("Phase", ".spec.phase", "Proposed, Bound, Pending or Impossible."),
+        Column("Product", ".spec.product", "AMD product."),
+        Column("Groups", ".spec.groups", "Groups that have their GPUs.", "integer"),
+        Column("Summary", ".spec.summary", "The decision in a few words."),
+        Column("Line", ".spec.placeInLine", "Place in line while it waits.", "integer"),
+        Column("Age", ".metadata.creationTimestamp", "Time since creation.", "date"),
+        Column("Message", ".spec.message", "The decision in sentences.", priority=1),
+    ),
+)

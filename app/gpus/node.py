@@ -1,0 +1,115 @@
+"""GPUNode: compact facts of one AMD node. Heartbeats of Nodes stop here: they change no GPUNode."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Literal
+
+from pydantic import Field
+
+from app.crd import Column, Kind, Model, Time
+
+PRODUCT_LABEL = "inference.ai/gpu-product"
+"""Label on Nodes: key of the accelerator catalogue, for example MI300X; pods select it."""
+PARTITION_LABEL = "inference.ai/gpu-partition"
+"""Label on Nodes: partition mode of their GPUs, for example cpx_nps4; absent where several, or none is told."""
+UNKNOWN_PARTITION = "unknown"
+"""Value of that label, and mode of a resource, where the signs of partitioning contradict each other."""
+
+
+Effect = Literal["NoSchedule", "PreferNoSchedule", "NoExecute"]
+
+
+class Source(StrEnum):
+    """Which of a node's signs told the product."""
+
+    DEVICE_ID = "device-id"
+    PRODUCT_NAME = "product-name"
+    DECLARED = "declared"
+    UNKNOWN = "unknown"
+
+
+class Taint(Model):
+    """A taint of the Node."""
+
+    key: str = Field(description="Key.")
+    value: str | None = Field(None, description="Value.")
+    effect: Effect = Field(description="Effect.")
+
+
+class Resource(Model):
+    """GPUs that the node offers under one resource name."""
+
+    name: str = Field(description="Resource name, for example amd.com/gpu or amd.com/cpx_nps4.")
+    gpus: int = Field(ge=0, description="Allocatable GPUs, or partitions of GPUs; unhealthy ones are not among them.")
+    capacity: int = Field(ge=0, description="GPUs that the device plugin found, unhealthy ones too.")
+    partition: str | None = Field(
+        None, description="Partition mode, for example spx_nps1; absent: not told; unknown: the signs contradict."
+    )
+    memory_bytes: int | None = Field(None, ge=0, description="Memory of one GPU or partition in bytes.")
+
+
+class GPUNodeSpec(Model):
+    """What the Node tells about its GPUs."""
+
+    product: str | None = Field(None, description="Key in the accelerator catalogue, for example MI300X.")
+    source: Source = Field(Source.UNKNOWN, description="What told the product.")
+    gfx: str | None = Field(None, description="Architecture, for example gfx942.")
+    resources: list[Resource] = Field([], description="GPUs by resource name.")
+    island: int | None = Field(None, ge=1, description="GPUs that XGMI links directly, each with each.")
+    zone: str | None = Field(None, description="Zone.")
+    block: str | None = Field(None, description="Block: racks that share a fast network.")
+    rack: str | None = Field(None, description="Rack.")
+    labels: dict[str, str] = Field({}, description="Labels of the Node that selectors may ask for.")
+    taints: list[Taint] = Field([], description="Taints of the Node.")
+    not_ready_since: Time | None = Field(None, description="When the Node stopped being Ready; absent: it is Ready.")
+    unhealthy_gpus: int | None = Field(None, ge=1, description="GPUs that AMD's health check or plugin took out.")
+    contradictions: list[str] = Field([], description="Where labels and allocatable GPUs do not agree.")
+
+
+class ServiceUse(Model):
+    """GPUs of one node that the pods of one InferenceService hold."""
+
+    namespace: str = Field(description="Namespace of the service.")
+    name: str = Field(description="Name of the service.")
+    gpus: int = Field(ge=1, description="GPUs held.")
+    resource: str = Field(description="Resource name of those GPUs.")
+
+
+class ForeignUse(Model):
+    """GPUs of one node that other pods hold."""
+
+    gpus: int = Field(ge=1, description="GPUs held.")
+    resource: str = Field(description="Resource name of those GPUs.")
+
+
+class GPUNodeStatus(Model):
+    """What is in use, written by the agent."""
+
+    observed: bool | None = Field(None, description="True once the agent has counted this node.")
+    used: int | None = Field(None, ge=0, description="GPUs in use by anybody.")
+    services: list[ServiceUse] = Field([], description="Use by InferenceServices, by namespace and name.")
+    others: list[ForeignUse] = Field([], description="Use by all other pods.")
+
+
+KIND = Kind(
+    name="GPUNode",
+    plural="gpunodes",
+    short_names=("gpun",),
+    categories=("amd-gpus",),
+    spec=GPUNodeSpec,
+    status=GPUNodeStatus,
+    scope="Cluster",
+    description="GPUNode holds the facts of one AMD GPU node. The operator writes it; do not edit it.",
+    columns=(
+        Column("Product", ".spec.product", "AMD product."),
+        Column("GPUs", ".spec.resources[*].gpus", "Allocatable GPUs."),
+        Column("Used", ".status.used", "GPUs in use by anybody.", "integer"),
+        Column("Partition", ".spec.resources[*].partition", "Partition mode."),
+        Column("Zone", ".spec.zone", "Zone."),
+        Column("Rack", ".spec.rack", "Rack."),
+        Column("NotReadySince", ".spec.notReadySince", "When the Node stopped being Ready.", "date"),
+        Column("Age", ".metadata.creationTimestamp", "Time since creation.", "date"),
+        Column("Contradictions", ".spec.contradictions", "Labels against allocatable GPUs.", priority=1),
+    ),
+)

@@ -1,0 +1,117 @@
+"""GPURequest: what an InferenceService needs. It changes only when the need does, so load never wakes a pool."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from app.crd import Column, Kind, Model, Time
+
+Count = Annotated[int, Field(ge=0)]
+
+
+class Shape(Model):
+    """How one group uses its GPUs on one product."""
+
+    product: str | None = Field(None, description="Key in the accelerator catalogue; absent: any product.")
+    tensor: int = Field(ge=1, description="Tensor parallel size.")
+    pipeline: int = Field(ge=1, description="Pipeline parallel size.")
+    data: int = Field(ge=1, description="Data parallel size.")
+    expert_parallel: bool = Field(False, description="Experts are spread over the tensor and data parallel GPUs.")
+    max_model_len: int | None = Field(None, ge=1, description="Longest sequence in tokens that was planned for.")
+    memory: str | None = Field(None, description="Where the memory of one GPU goes, in numbers.")
+
+
+class ExcludedProduct(Model):
+    """A product on which the model cannot run."""
+
+    product: str = Field(description="Key in the accelerator catalogue.")
+    reason: str = Field(description="Why, with numbers.")
+
+
+class ReplicaRange(Model):
+    """Groups: the guaranteed number and the most there may be."""
+
+    min: Count = Field(description="Groups that are guaranteed.")
+    max: Count = Field(description="Groups there may be while GPUs are free.")
+
+
+class Toleration(Model):
+    """A toleration of the pods."""
+
+    key: str | None = Field(None, description="Key; absent: every taint.")
+    operator: Literal["Exists", "Equal"] = Field("Exists", description="Operator.")
+    value: str | None = Field(None, description="Value.")
+    effect: Literal["NoSchedule", "PreferNoSchedule", "NoExecute"] | None = Field(None, description="Effect.")
+
+
+class GPURequestSpec(Model):
+    """The need of one service."""
+
+    pool: str = Field(description="GPUPool that decides.")
+    digest: str = Field(description="Hash of what the decision depends on; the allocation repeats it.")
+    priority: int = Field(0, description="Higher goes first.")
+    strategy: Literal["static", "dynamic", "topology-aware"] = Field(description="How GPUs are planned.")
+    sharing: Literal["shared", "exclusive"] = Field(description="Whether other services may use the same nodes.")
+    resource: str = Field(description="Resource name of the GPUs.")
+    nodes: int = Field(ge=1, description="Pods of one group.")
+    gpus_per_node: int = Field(ge=1, description="GPUs of each pod.")
+    replicas: ReplicaRange = Field(description="Groups.")
+    shapes: list[Shape] = Field(description="Shapes that fit, best first; one without a product means any.")
+    excluded: list[ExcludedProduct] = Field([], description="Products that cannot hold the model.")
+    node_selector: dict[str, str] = Field({}, description="Labels that nodes must have.")
+    tolerations: list[Toleration] = Field([], description="Tolerations of the pods.")
+    gated: bool = Field(False, description="Pods wait for the agent to give them their node.")
+
+
+class BoundPod(Model):
+    """A pod of the service that has a node."""
+
+    name: str = Field(description="Name of the pod.")
+    group: Count = Field(description="Index of its group.")
+    worker: Count = Field(description="Index within the group; 0 is the leader.")
+    node: str = Field(description="Node.")
+    gpus: Count = Field(description="GPUs it holds.")
+
+
+class PodFailure(Model):
+    """Why a pod is not ready."""
+
+    pod: str = Field(description="Name of the pod.")
+    reason: str = Field(description="Unschedulable, ImagePull, CrashLoop, OutOfMemory, ConfigError, Evicted, ...")
+    message: str = Field(description="What Kubernetes and the process said.")
+    error: str = Field(description="Class of the error.")
+
+
+class GPURequestStatus(Model):
+    """What became of the pods, written by the agent."""
+
+    pool_exists: bool | None = Field(None, description="Whether a GPUPool of the asked name exists.")
+    groups: int | None = Field(None, ge=0, description="Groups of which at least one pod exists.")
+    pods: list[BoundPod] = Field([], description="Pods that have a node, by group and worker.")
+    failures: list[PodFailure] = Field([], description="Pods that are not ready, and why; at most eight.")
+    loaded_at: Time | None = Field(None, description="When the latest leader became ready.")
+    load_seconds: int | None = Field(None, ge=0, description="Seconds from that leader's start to ready.")
+
+
+KIND = Kind(
+    name="GPURequest",
+    plural="gpurequests",
+    short_names=("gpureq",),
+    categories=("amd-gpus",),
+    spec=GPURequestSpec,
+    status=GPURequestStatus,
+    description="GPURequest is what an InferenceService needs of its pool. The operator writes it; do not edit it.",
+    columns=(
+        Column("Pool", ".spec.pool", "GPUPool that decides."),
+        Column("Nodes", ".spec.nodes", "Pods of one group.", "integer"),
+        Column("GPUs", ".spec.gpusPerNode", "GPUs of each pod.", "integer"),
+        Column("Min", ".spec.replicas.min", "Guaranteed groups.", "integer"),
+        Column("Max", ".spec.replicas.max", "Most groups.", "integer"),
+        Column("Strategy", ".spec.strategy", "How GPUs are planned."),
+        Column("Sharing", ".spec.sharing", "Whether other services may use the same nodes."),
+        Column("Age", ".metadata.creationTimestamp", "Time since creation.", "date"),
+        Column("Failure", ".status.failures[0].message", "Why a pod is not ready.", priority=1),
+    ),
+)

@@ -1,0 +1,129 @@
+"""What stands against serving: small checks, each Facts -> Finding | None, in the order in which they are told.
+
+BLOCKERS need an edit, or another cluster; PREREQUISITES come by themselves, and then the GPUs are asked for.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from app.inferenceservice.engine import command_line
+from app.inferenceservice.facts import Facts
+from app.inferenceservice.grant import find_grant, grant_by_spec
+from app.inferenceservice.names import DISTRIBUTED_NAME_LIMIT, NAME_LIMIT, SOURCE_NAME_LIMIT
+from app.inferenceservice.observed import WorkloadKind
+from app.kube.conditions import ErrorClass, Finding, Reason
+from app.topology.parallelism import Impossible, plan_shape
+from app.vllm.command import Severity
+
+Check = Callable[[Facts], Finding | None]
+
+
+def first_finding(checks: tuple[Check, ...], facts: Facts) -> Finding | None:
+    """What the first check that objects has to say."""
+    return next((finding for check in checks if (finding := check(facts))), None)
+
+
+def _configuration(message: str) -> Finding:
+    return Finding(ErrorClass.CONFIGURATION, Reason.CONFIGURATION_ERROR, message)
+
+
+def name_too_long(facts: Facts) -> Finding | None:
+    """Bounds that admission checks too; objects stored before may break them."""
+    name, spec = facts.identity.name, facts.spec
+    limit, why = NAME_LIMIT, "pods' names and labels"
+    if spec.distributed.enabled:
+        limit, why = DISTRIBUTED_NAME_LIMIT, "LeaderWorkerSet's labels"
+    if spec.model.source:
+        limit, why = SOURCE_NAME_LIMIT, "the ModelCache and its Job"
+    if len(name) <= limit:
+        return None
+    return _configuration(f"the name has {len(name)} characters; {why} leave room for {limit}")
+
+
+def kind_missing(facts: Facts) -> Finding | None:
+    """A child of a kind that the controller does not list must not be emitted."""
+    if facts.kind is WorkloadKind.DEPLOYMENT or facts.observed.distributed_possible:
+        return None
+    message = (
+        "distributed.enabled needs LeaderWorkerSet, which this installation does not manage: install LWS and add the "
+        "kustomize component metacontroller/lws, or set distributed.enabled to false"
+    )
+    return Finding(ErrorClass.EXTERNAL, Reason.MISSING_CAPABILITY, message)
+
+
+def shape_impossible(facts: Facts) -> Finding | None:
+    shape = plan_shape(facts.spec.demand)
+    return _configuration(shape.message) if isinstance(shape, Impossible) else None
+
+
+def launch_contradiction(facts: Facts) -> Finding | None:
+    """mpirun and Ray both want to be the launcher; Ray needs a group."""
+    ray = facts.spec.uses_ray
+    if ray and facts.spec.distributed.mpi.enabled:
+        return _configuration(
+            "distributed.mpi.enabled and engineArgs.distributed_executor_backend ray both say how the group is "
+            "launched: keep one"
+        )
+    if ray and not facts.spec.distributed.enabled:
+        return _configuration(
+            "engineArgs.distributed_executor_backend ray is for several nodes: set distributed.enabled, or leave it out"
+        )
+    return None
+
+
+def arguments_wrong(facts: Facts) -> Finding | None:
+    """Mistyped known arguments and those the operator owns stop vLLM's start, so they stop here."""
+    if shape_impossible(facts):
+        return None
+    findings = command_line(facts, grant_by_spec(facts)).findings
+    errors = [item for item in findings if item.severity is Severity.ERROR]
+    return _configuration("; ".join(f"{item.path}: {item.message}" for item in errors)) if errors else None
+
+
+def cache_missing(facts: Facts) -> Finding | None:
+    """A ModelCache that the user names must be there; the one for model.source is made by this service."""
+    name = facts.spec.storage.model_cache
+    if not name or facts.observed.cache:
+        return None
+    message = f"ModelCache {name} does not exist in namespace {facts.identity.namespace}: create it"
+    return Finding(ErrorClass.TRANSIENT, Reason.MODEL_NOT_FOUND, message)
+
+
+def cache_not_ready(facts: Facts) -> Finding | None:
+    """GPUs are taken only when the weights are there."""
+    cache = facts.observed.cache
+    if cache is None:
+        waiting = facts.spec.model.source is not None
+        return Finding(ErrorClass.TRANSIENT, Reason.PENDING, "its ModelCache is being made") if waiting else None
+    if cache.usable:
+        return None
+    progress = f" ({cache.progress}%)" if cache.progress is not None else ""
+    said = f": {cache.message}" if cache.message else ""
+    message = f"waits for ModelCache {cache.name}, which is {cache.phase}{progress}{said}"
+    failed = cache.phase == "Failed"
+    error, reason = (ErrorClass.EXTERNAL, Reason.FAILED) if failed else (ErrorClass.TRANSIENT, Reason.PENDING)
+    return Finding(error, reason, message)
+
+
+def model_unfit(facts: Facts) -> Finding | None:
+    """No product of the catalogue holds the model in the GPUs that were asked for: waiting would not help."""
+    problem = facts.need.unfit if facts.need else ""
+    return Finding(ErrorClass.CONFIGURATION, Reason.INSUFFICIENT_GPU, problem) if problem else None
+
+
+def gpus_missing(facts: Facts, standing: str = "") -> Finding | None:
+    """The pool has not granted the GPUs, or never will; `standing` as in find_grant."""
+    grant = find_grant(facts, standing)
+    return grant if isinstance(grant, Finding) else None
+
+
+BLOCKERS: tuple[Check, ...] = (
+    name_too_long,
+    kind_missing,
+    shape_impossible,
+    launch_contradiction,
+    arguments_wrong,
+    model_unfit,
+)
+PREREQUISITES: tuple[Check, ...] = (cache_missing, cache_not_ready)

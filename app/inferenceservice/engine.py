@@ -1,0 +1,40 @@
+"""Spec + the GPUs that were granted -> vLLM's command line, and how a group's processes are started."""
+
+from __future__ import annotations
+
+from app.inferenceservice.contract import HTTP_PORT, MODEL_STORE, LaunchMode
+from app.inferenceservice.facts import Facts
+from app.inferenceservice.grant import Grant
+from app.inferenceservice.spec import InferenceServiceSpec
+from app.kube.duration import whole_seconds
+from app.vllm.command import CommandLine, EngineSpec, build_command_line
+from app.vllm.command import Shape as EngineShape
+
+
+def launch_mode(spec: InferenceServiceSpec) -> LaunchMode:
+    if not spec.distributed.enabled:
+        return LaunchMode.SINGLE
+    if spec.distributed.mpi.enabled:
+        return LaunchMode.MPI
+    return LaunchMode.RAY if spec.uses_ray else LaunchMode.NATIVE
+
+
+def command_line(facts: Facts, grant: Grant) -> CommandLine:
+    """vLLM's command line: the model is a folder of the volume, else the id that vLLM fetches itself."""
+    spec, cache = facts.spec, facts.observed.cache
+    return build_command_line(
+        EngineSpec(
+            model=f"{MODEL_STORE}/{cache.path}" if cache else spec.model.name,
+            served_name=spec.model.name,
+            precision=spec.model.precision,
+            max_tokens=spec.model.max_tokens or grant.max_model_len,
+            temperature=spec.model.temperature,
+            shape=EngineShape(grant.shape.tensor, grant.shape.pipeline, grant.shape.data),
+            expert_parallel=grant.expert_parallel,
+            nodes=grant.shape.nodes,
+            engine_args=spec.engine_args,
+            env=spec.vllm.env_vars,
+            port=HTTP_PORT,
+            drain_seconds=whole_seconds(facts.settings.drain),
+        )
+    )

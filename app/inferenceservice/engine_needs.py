@@ -1,0 +1,56 @@
+"""engineArgs -> what memory arithmetic must know of them. What is mistyped counts as not said: the check of the
+arguments reports it."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+from app.inferenceservice.spec import InferenceServiceSpec
+from app.topology.memory import Needs
+from app.topology.precision import Precision
+
+_UTILIZATION = Needs().gpu_memory_utilization
+_SIZE = re.compile(r"(\d+(?:\.\d+)?)([kKmMgGtT]?)")
+_POWERS = {"": 0, "k": 1, "m": 2, "g": 3, "t": 4}
+
+
+def engine_needs(spec: InferenceServiceSpec) -> Needs:
+    """The needs of a spec; engineArgs win over the simple fields, as they do on the command line."""
+    arguments = spec.known_arguments
+    return Needs(
+        precision=_precision(spec, arguments),
+        max_model_len=parse_size(arguments.get("max_model_len")) or spec.model.max_tokens,
+        kv_cache_dtype=str(arguments.get("kv_cache_dtype", "auto")),
+        gpu_memory_utilization=_share(arguments.get("gpu_memory_utilization")) or _UTILIZATION,
+        max_num_batched_tokens=parse_size(arguments.get("max_num_batched_tokens")),
+        expert_parallel=_switch(arguments.get("enable_expert_parallel")),
+    )
+
+
+def parse_size(value: Any) -> int | None:
+    """4096, "32k" (thousands) or "32K" (1,024s) as a number; None for "auto", -1 and what is no size."""
+    match = _SIZE.fullmatch(str(value))
+    if match is None or isinstance(value, bool):
+        return None
+    number, unit = match.groups()
+    return int(float(number) * (1024 if unit.isupper() else 1000) ** _POWERS[unit.lower()]) or None
+
+
+def _precision(spec: InferenceServiceSpec, arguments: dict[str, Any]) -> Precision | None:
+    if arguments.get("quantization") == "fp8":
+        return Precision.FP8
+    return Precision.FP32 if arguments.get("dtype") in ("float32", "float") else spec.model.precision
+
+
+def _share(value: Any) -> float | None:
+    number = isinstance(value, int | float) and not isinstance(value, bool)
+    return float(value) if number and 0 < value <= 1 else None
+
+
+def _switch(value: Any) -> bool | None:
+    return {True: True, False: False, "true": True, "false": False}.get(value) if _hashable(value) else None
+
+
+def _hashable(value: Any) -> bool:
+    return isinstance(value, bool | str)

@@ -1,0 +1,54 @@
+"""All that a plan of an InferenceService is made from."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from app.inferenceservice.need import Need
+from app.inferenceservice.observed import Observed, WorkloadKind
+from app.inferenceservice.spec import InferenceServiceSpec
+from app.settings import Settings
+from app.topology.models import ModelFacts, find_model, parse_facts
+
+
+@dataclass(frozen=True)
+class Identity:
+    """Whose plan this is."""
+
+    name: str
+    namespace: str
+    labels: tuple[tuple[str, str], ...] = ()
+    replan: str = ""
+    """Value of the annotation by which the user asks for today's decision."""
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What the checks look at."""
+
+    identity: Identity
+    spec: InferenceServiceSpec
+    observed: Observed
+    settings: Settings
+    need: Need | None
+    """What the pool is asked for; None when the spec's sizes contradict each other."""
+    now: datetime
+    """Read once at the edge; used only to see that nobody answers."""
+
+    @property
+    def kind(self) -> WorkloadKind:
+        distributed = self.spec.distributed.enabled
+        return WorkloadKind.LEADER_WORKER_SET if distributed else WorkloadKind.DEPLOYMENT
+
+
+def find_model_facts(spec: InferenceServiceSpec, observed: Observed) -> ModelFacts | None:
+    """What is known of the model: read from its weights, else from the catalogue, else nothing.
+
+    A cache that is there but empty gives its model's name only; the catalogue may know that name.
+    """
+    cache = observed.cache
+    read = parse_facts(cache.facts) if cache and cache.facts else None
+    names = [cache.model] if cache else []
+    known = (find_model(name) for name in (*names, spec.model.name))
+    return read or next((facts for facts in known if facts), None)

@@ -1,0 +1,104 @@
+"""Which GPUs the workload is built for: what the pool granted, or, where no pool decides, the spec alone.
+
+The pool's answer is a GPUAllocation. Its absence proves nothing, for a pool may be slow, so there are two ways to know
+that nobody will answer: the agent says in the GPURequest's status that no such pool exists; or, where no agent runs
+either, the request has gone unanswered for UNANSWERED_SECONDS. A pool that is known to exist is waited for.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from app.gpus.allocation import Phase
+from app.inferenceservice.facts import Facts
+from app.inferenceservice.handshake import AllocationState, GrantedShape, NextState, RequestState
+from app.inferenceservice.need import Need
+from app.kube.conditions import ErrorClass, Finding, Reason
+from app.topology.parallelism import Impossible, Shape, plan_shape
+
+UNANSWERED_SECONDS = 30.0
+
+
+@dataclass(frozen=True)
+class Grant:
+    """The GPUs of each group."""
+
+    shape: Shape
+    product: str = ""
+    """Key in the accelerator catalogue; "" = whatever node the scheduler finds."""
+    expert_parallel: bool = False
+    max_model_len: int | None = None
+    """Chosen by the planner because the user named none."""
+    gated: bool = False
+    """Pods are born with the placement gate: the agent gives each its node."""
+    note: str = ""
+    """What was not checked, and why."""
+
+
+def find_grant(facts: Facts, standing: str = "") -> Grant | Finding:
+    """The grant, or what it waits for; call it only when the spec's sizes make a shape.
+
+    `standing` is the digest of the request that a workload was built for which goes on: its answer stands too, also
+    when the same spec would be asked differently today.
+    """
+    need, allocation = facts.need, facts.observed.allocation
+    assert need is not None
+    if allocation and allocation.digest in (need.digest, standing):
+        return _answered(facts, need, allocation)
+    if allocation and allocation.next and allocation.next.digest == need.digest:
+        return _refused(facts, allocation.next)
+    return _unanswered(facts, need, standing)
+
+
+def grant_by_spec(facts: Facts, note: str = "") -> Grant:
+    """Without a pool: the shape that the spec alone gives; call it only when that shape is possible."""
+    shape = plan_shape(facts.spec.demand)
+    assert not isinstance(shape, Impossible)
+    return Grant(shape, note=note)
+
+
+def _answered(facts: Facts, need: Need, allocation: AllocationState) -> Grant | Finding:
+    if allocation.phase == Phase.BOUND and allocation.shape:
+        return _granted(need, allocation.shape)
+    if allocation.phase == Phase.UNKNOWN:
+        return grant_by_spec(facts, f"pool {facts.spec.resources.pool} has no nodes: free GPUs were not checked")
+    return _refused(facts, allocation)
+
+
+def _refused(facts: Facts, answer: AllocationState | NextState) -> Finding:
+    pool = facts.spec.resources.pool
+    if answer.phase == Phase.IMPOSSIBLE:
+        message = f"pool {pool} can never grant this: {answer.message}"
+        return Finding(ErrorClass.PERMANENT, Reason.INSUFFICIENT_GPU, message)
+    if answer.phase == Phase.PENDING:
+        line = f" (place {answer.place_in_line} in line)" if answer.place_in_line else ""
+        message = f"waits for GPUs of pool {pool}{line}: {answer.message}"
+        return Finding(ErrorClass.RESOURCE, Reason.INSUFFICIENT_GPU, message)
+    return Finding(ErrorClass.TRANSIENT, Reason.IN_PROGRESS, f"pool {pool} is assigning GPUs")
+
+
+def _granted(need: Need, granted: GrantedShape) -> Grant:
+    request = need.request
+    shape = Shape(granted.tensor, granted.pipeline, granted.data, request.nodes, request.gpus_per_node)
+    return Grant(shape, granted.product, granted.expert_parallel, granted.max_model_len, need.gated, need.note)
+
+
+def _unanswered(facts: Facts, need: Need, standing: str) -> Grant | Finding:
+    request, pool = facts.observed.request, facts.spec.resources.pool
+    if not facts.observed.pools_possible:
+        return grant_by_spec(facts, "this installation has no GPU pools: free GPUs were not checked")
+    if request is None or request.digest not in (need.digest, standing):
+        return Finding(ErrorClass.TRANSIENT, Reason.PENDING, f"asks pool {pool} for GPUs")
+    if request.pool_exists is False:
+        return grant_by_spec(facts, f"there is no GPUPool {pool}: free GPUs were not checked")
+    if _is_forgotten(facts, request):
+        message = f"nobody answered for pool {pool} within {UNANSWERED_SECONDS:.0f} s: free GPUs were not checked"
+        return grant_by_spec(facts, message)
+    return Finding(ErrorClass.TRANSIENT, Reason.PENDING, f"asks pool {pool} for GPUs, and has no answer yet")
+
+
+def _is_forgotten(facts: Facts, request: RequestState) -> bool:
+    """Neither pool nor agent has said anything for long; an answer to an earlier request shows that a pool is there."""
+    if request.pool_exists or facts.observed.allocation or request.created is None:
+        return False
+    return (facts.now - request.created).total_seconds() >= UNANSWERED_SECONDS

@@ -1,0 +1,57 @@
+"""How the GPUs of a group are used, as far as it is known: decided by the pool, written on the workload, or planned."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from app.inferenceservice.facts import Facts
+from app.inferenceservice.handshake import AllocationState, GrantedShape
+from app.inferenceservice.progress import find_current
+from app.kube.manifest import annotation
+from app.kube.names import DECISION_ANNOTATION, REQUEST_ANNOTATION
+from app.topology.parallelism import Impossible, Shape, plan_shape
+
+
+@dataclass(frozen=True)
+class Layout:
+    """The shape of one group, and the pool's answer when it is about this service as it is."""
+
+    shape: Shape
+    granted: GrantedShape | None = None
+    allocation: AllocationState | None = None
+
+
+def find_layout(facts: Facts) -> str:
+    """In words. As it was decided when the workload was built, by today's operator or an earlier one."""
+    current = find_current(facts)
+    decided = annotation(current.applied, DECISION_ANNOTATION) if current else ""
+    return decided or str(plan_shape(facts.spec.demand))
+
+
+def find_assignment(facts: Facts) -> str:
+    """What the pool decided, as it said it then; "" where it decided nothing about what runs or is asked."""
+    layout = plan_layout(facts)
+    allocation = layout.allocation if layout else None
+    said = allocation.message.rstrip(".") if allocation and allocation.shape else ""
+    return f"; the pool counts on {said}" if said else ""
+
+
+def plan_layout(facts: Facts) -> Layout | None:
+    """The pool's shape where its answer is about what runs or what is asked; else the spec's; None if it has none."""
+    shape = plan_shape(facts.spec.demand)
+    if isinstance(shape, Impossible):
+        return None
+    allocation = facts.observed.allocation
+    if allocation is None or allocation.digest not in _digests(facts):
+        return Layout(shape)
+    granted = allocation.shape
+    if granted is None:
+        return Layout(shape, None, allocation)
+    sizes = Shape(granted.tensor, granted.pipeline, granted.data, shape.nodes, shape.gpus_per_node)
+    return Layout(sizes, granted, allocation)
+
+
+def _digests(facts: Facts) -> set[str]:
+    current = find_current(facts)
+    running = annotation(current.applied, REQUEST_ANNOTATION) if current else ""
+    return {running, facts.need.digest if facts.need else ""} - {""}

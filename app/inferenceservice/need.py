@@ -1,0 +1,166 @@
+"""Spec + model facts + settings -> what the service needs: shapes that fit, product by product, and the GPURequest.
+
+Among the products that can hold the model, the one with the least memory comes first: larger GPUs stay free for models
+that need them. The digest is over what a decision depends on. Replicas, priority and explanations are not among it, so
+they never make a pool decide anew.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+import orjson
+
+from app.gpus.request import ExcludedProduct, GPURequestSpec, ReplicaRange, Shape, Toleration
+from app.inferenceservice.engine_needs import engine_needs
+from app.inferenceservice.spec import InferenceServiceSpec, Sharing
+from app.settings import Settings
+from app.topology.accelerators import ACCELERATORS, Accelerator, partitioned
+from app.topology.fit import Excluded, Fits, ProductFit, fit_products
+from app.topology.memory import Needs
+from app.topology.models import ModelFacts
+from app.topology.parallelism import Demand, Impossible, Strategy, plan_shape
+from app.topology.suggestion import find_suggestion
+
+
+@dataclass(frozen=True)
+class Need:
+    """What the service asks its pool for."""
+
+    demand: Demand
+    fits: tuple[Fits, ...]
+    """Products that hold the model, best first; empty when nothing is known of the model."""
+    excluded: tuple[Excluded, ...]
+    unfit: str
+    """Why no product holds the model, and what would; "" when one does, or nothing is known."""
+    gated: bool
+    """Placement must be exact, so pods wait for the agent to give them their node."""
+    request: GPURequestSpec
+    note: str
+    """What could not be checked."""
+
+    @property
+    def digest(self) -> str:
+        return self.request.digest
+
+    def find_fit(self, product: str) -> Fits | None:
+        """What was planned for a product of the catalogue."""
+        return next((fit for fit in self.fits if fit.accelerator.key == product), None)
+
+
+def plan_need(spec: InferenceServiceSpec, model: ModelFacts | None, settings: Settings) -> Need | None:
+    """The need of a service; None when its sizes contradict each other, which the checks report."""
+    if isinstance(plan_shape(spec.demand), Impossible):
+        return None
+    architectures = tuple(settings.gpu_architectures) or None
+    answers = _answers(model, spec.demand, engine_needs(spec), spec.partition, architectures)
+    fits = tuple(sorted((it for it in answers if isinstance(it, Fits)), key=_preference))
+    excluded = tuple(it for it in answers if isinstance(it, Excluded))
+    sharing = spec.sharing or Sharing(settings.sharing)
+    gated = sharing is Sharing.EXCLUSIVE or spec.demand.strategy is Strategy.TOPOLOGY_AWARE
+    known = model is not None
+    return Need(
+        demand=spec.demand,
+        fits=fits,
+        excluded=excluded,
+        unfit="" if len(excluded) < len(answers) else _unfit(model, spec, architectures, excluded),
+        gated=gated,
+        request=_request(spec, settings, sharing, gated, fits, excluded),
+        note="" if known else f"nothing is known of model {spec.model.name}: whether it fits the GPUs was not checked",
+    )
+
+
+@lru_cache(maxsize=4096)
+def _answers(
+    model: ModelFacts | None,
+    demand: Demand,
+    needs: Needs,
+    partition: str | None,
+    architectures: tuple[str, ...] | None,
+) -> tuple[ProductFit, ...]:
+    """Pure arithmetic over the catalogue, the same at every sync of a service: remembered, not state."""
+    return fit_products(model, demand, needs, _candidates(partition), architectures)
+
+
+def _candidates(partition: str | None) -> Sequence[Accelerator]:
+    if partition is None:
+        return ACCELERATORS
+    return [part for whole in ACCELERATORS if (part := partitioned(whole, partition))]
+
+
+def _preference(fit: Fits) -> tuple[int, str]:
+    return fit.accelerator.memory_bytes, fit.accelerator.key
+
+
+def _unfit(
+    model: ModelFacts | None,
+    spec: InferenceServiceSpec,
+    architectures: tuple[str, ...] | None,
+    excluded: tuple[Excluded, ...],
+) -> str:
+    """The reason of the product that comes nearest, and the smallest demand that would do."""
+    if not excluded:
+        return f"no AMD GPU has the partition mode {spec.partition}"
+    largest = max(excluded, key=lambda it: (bool(it.rejected) or "needs" in it.reason, it.accelerator.memory_bytes))
+    head = f"{spec.model.name} fits no known AMD GPU as asked; {largest.accelerator.key}: {largest.reason}"
+    if model is None:
+        return head
+    found = find_suggestion(model, spec.demand, engine_needs(spec), _candidates(spec.partition), architectures)
+    return f"{head}; {found}" if found else head
+
+
+def _request(
+    spec: InferenceServiceSpec,
+    settings: Settings,
+    sharing: Sharing,
+    gated: bool,
+    fits: tuple[Fits, ...],
+    excluded: tuple[Excluded, ...],
+) -> GPURequestSpec:
+    """The request without its number of groups, which the caller knows."""
+    request = GPURequestSpec(
+        pool=spec.resources.pool,
+        digest="",
+        priority=spec.resources.priority,
+        strategy=spec.resources.strategy.value,
+        sharing=sharing.value,
+        resource=spec.resources.gpu.resource or settings.gpu_resource,
+        nodes=spec.nodes,
+        gpus_per_node=spec.total_gpus // spec.nodes,
+        replicas=ReplicaRange(min=1, max=1),
+        shapes=[_shape(fit) for fit in fits] or [_shape_by_spec(spec)],
+        excluded=[ExcludedProduct(product=it.accelerator.key, reason=it.reason) for it in excluded],
+        node_selector=dict(sorted(settings.node_selector.items())),
+        tolerations=[Toleration(**toleration.model_dump()) for toleration in settings.tolerations],
+        gated=gated,
+    )
+    return request.model_copy(update={"digest": _digest(request)})
+
+
+def _shape(fit: Fits) -> Shape:
+    return Shape(
+        product=fit.accelerator.key,
+        tensor=fit.shape.tensor,
+        pipeline=fit.shape.pipeline,
+        data=fit.shape.data,
+        expert_parallel=fit.expert_parallel,
+        max_model_len=fit.max_model_len,
+    )
+
+
+def _shape_by_spec(spec: InferenceServiceSpec) -> Shape:
+    shape = plan_shape(spec.demand)
+    assert not isinstance(shape, Impossible)
+    return Shape(tensor=shape.tensor, pipeline=shape.pipeline, data=shape.data)
+
+
+_NOT_DECIDING = {"digest", "pool", "priority", "replicas", "excluded"}
+
+
+def _digest(request: GPURequestSpec) -> str:
+    part: dict[str, Any] = request.model_dump(mode="json", by_alias=True, exclude_defaults=True, exclude=_NOT_DECIDING)
+    return hashlib.sha256(orjson.dumps(part, option=orjson.OPT_SORT_KEYS)).hexdigest()[:16]

@@ -1,0 +1,77 @@
+"""The GPURequest: the service's need, as long as it wants GPUs.
+
+It is decided once, as the workload is: while a workload goes on that was built for the request that stands, the request
+is answered as applied, but for its groups, pool and priority. Otherwise late facts or a newer planner would make the
+pool decide anew about pods that run.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from app.crd import API_VERSION
+from app.gpus.request import GPURequestSpec, ReplicaRange
+from app.inferenceservice.facts import Facts
+from app.inferenceservice.need import Need
+from app.inferenceservice.plan import Plan, Serve, Wait
+from app.kube.manifest import Manifest, annotation
+from app.kube.names import REQUEST_ANNOTATION, SERVICE_LABEL, standard_labels
+
+
+def build_request(plan: Plan, facts: Facts) -> list[Manifest]:
+    """The one GPURequest, or none: no pool can be asked, or the weights are not there yet."""
+    if not facts.observed.pools_possible:
+        return []
+    standing = facts.observed.request
+    if standing and (_is_of_workload(plan, standing.applied) or not _asks(plan)):
+        return [_with_current(standing.applied, plan, facts)]
+    return [_new_request(facts.need, plan, facts)] if _asks(plan) and facts.need else []
+
+
+def _asks(plan: Plan) -> bool:
+    return isinstance(plan, Serve) or (isinstance(plan, Wait) and plan.asks)
+
+
+def _is_of_workload(plan: Plan, applied: Manifest) -> bool:
+    """Whether what goes on running was built for this very request."""
+    kept = plan.kept.applied if isinstance(plan, Serve) and plan.kept else None
+    return kept is not None and annotation(kept, REQUEST_ANNOTATION) == applied.get("spec", {}).get("digest")
+
+
+def _with_current(applied: Manifest, plan: Plan, facts: Facts) -> Manifest:
+    """What may change without a new decision."""
+    resources, replicas = facts.spec.resources, _as_json(_replicas(plan, facts))
+    current = {"pool": resources.pool, "priority": resources.priority, "replicas": replicas}
+    return applied | {"spec": applied["spec"] | current}
+
+
+def _new_request(need: Need, plan: Plan, facts: Facts) -> Manifest:
+    spec: GPURequestSpec = need.request.model_copy(update={"replicas": _replicas(plan, facts)})
+    labels = standard_labels("gpu-request", facts.identity.name, facts.spec.model.name)
+    return {
+        "apiVersion": API_VERSION,
+        "kind": "GPURequest",
+        "metadata": {
+            "name": facts.identity.name,
+            "namespace": facts.identity.namespace,
+            "labels": labels | {SERVICE_LABEL: facts.identity.name},
+        },
+        "spec": _as_json(spec),
+    }
+
+
+def _as_json(model: GPURequestSpec | ReplicaRange) -> dict[str, Any]:
+    """What is said, and what the schema would add."""
+    content = model.model_dump(mode="json", by_alias=True, exclude_none=True)
+    return {key: value for key, value in content.items() if value not in ([], {})}
+
+
+def _replicas(plan: Plan, facts: Facts) -> ReplicaRange:
+    """Under an autoscaler the least is guaranteed; else the number that is asked for."""
+    scaling = facts.spec.autoscaling
+    if scaling.enabled:
+        most = max(scaling.min_replicas, scaling.max_replicas or scaling.min_replicas)
+        return ReplicaRange(min=scaling.min_replicas, max=most)
+    asked = plan.replicas if isinstance(plan, Serve | Wait) else None
+    groups = 1 if asked is None else asked
+    return ReplicaRange(min=groups, max=groups)

@@ -1,0 +1,134 @@
+"""Decisions in numbers: why nodes were not taken, what is free, and who holds the rest.
+
+The reasons of all nodes are counted after everything was decided, so they tell what a waiting service waits for. For
+services that wish the same they are the same, and are found once.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping
+
+from app.topology.ledger import Ledger
+from app.topology.nodes import Eligibility
+from app.topology.request import Need, Outcome, Slot
+
+SHOWN = 3
+"""Reasons, holders or hosts that a sentence names; the rest are counted."""
+
+
+class Explainer:
+    """Sentences about one pool in its final state."""
+
+    def __init__(self, ledger: Ledger, eligible: Eligibility) -> None:
+        self._ledger, self._eligible = ledger, eligible
+        self._reasons: dict[object, tuple[list[str], Counter[str]]] = {}
+        self._held: dict[str, dict[str, Counter[str]]] = {}
+        self.foreign_unknown = any(node.foreign is None for node in ledger.nodes)
+
+    def excluded(self, need: Need, taken: Iterable[str]) -> tuple[tuple[str, int], ...]:
+        """Why the nodes that were not taken were not, with numbers that sum up to them; the most frequent first."""
+        reasons, counts = self._all_reasons(need)
+        places = (self._ledger.find(host, need.wish.resource) for host in set(taken))
+        ours = Counter(reasons[place] for place in places if place is not None)
+        left = (counts - ours).items()
+        return tuple(sorted(left, key=lambda pair: (-pair[1], pair[0])))
+
+    def message(self, need: Need, outcome: Outcome, slots: Mapping[Slot, str], groups: int) -> str:
+        """The decision in sentences."""
+        match outcome:
+            case Outcome.UNKNOWN:
+                return "The pool has no nodes: nothing can be said about free GPUs."
+            case Outcome.IMPOSSIBLE:
+                return f"{_wants(need)}; no node of the pool could ever give that: {self._listed(need, ())}."
+            case Outcome.PENDING:
+                return f"{_wants(need)}. {self._holders(need)}: {self._listed(need, ())}."
+        hosts = sorted(set(slots.values()))
+        placed = f"{_pods(len(slots))} of {_gpus(need.gpus)} on {_some(hosts)}{self._not_kept_off(need, slots)}"
+        if groups >= need.least:
+            return f"{placed}."
+        missing = f"{groups} of {need.least} groups have their GPUs"
+        return f"{placed}; {missing}. {self._holders(need)}: {self._listed(need, hosts)}."
+
+    def _not_kept_off(self, need: Need, slots: Mapping[Slot, str]) -> str:
+        """Exclusive use is among services: pods of nobody's service are stopped only by GPUs that are asked for."""
+        places = [self._ledger.find(host, need.wish.resource) for host in set(slots.values())]
+        whole = sum(self._ledger.nodes[place].gpus for place in places if place is not None)
+        left = whole - len(slots) * need.gpus
+        if not need.exclusive or left <= 0:
+            return ""
+        return f", which no other service joins; pods of no service are not kept off the other {_gpus(left)}"
+
+    def _listed(self, need: Need, taken: Iterable[str]) -> str:
+        counts = self.excluded(need, taken)
+        parts = [f"{count} of {len(self._ledger.nodes)} nodes {words}" for words, count in counts[:SHOWN]]
+        rest = sum(count for _, count in counts[SHOWN:])
+        return ", ".join(parts + ([f"{rest} for other reasons"] if rest else []))
+
+    def _holders(self, need: Need) -> str:
+        """Services of the same namespace by name, others as a number: no tenant reads another's names."""
+        namespace, _, name = need.service.partition("/")
+        by_namespace = self._held_by_namespace(need.wish.resource)
+        named = sorted(by_namespace.get(namespace, Counter()).items(), key=lambda pair: (-pair[1], pair[0]))
+        named = [pair for pair in named if pair[0] != name]
+        others = sum(held.total() for other, held in by_namespace.items() if other != namespace)
+        parts = [f"{service} holds {_gpus(gpus)}" for service, gpus in named[:SHOWN]]
+        rest = sum(gpus for _, gpus in named[SHOWN:])
+        parts += [f"other services of {namespace} hold {_gpus(rest)}"] if rest else []
+        parts += [f"services of other namespaces hold {_gpus(others)}"] if others else []
+        return "; ".join(parts) or "No service holds GPUs of this kind"
+
+    def _held_by_namespace(self, resource: str) -> dict[str, Counter[str]]:
+        if resource not in self._held:
+            held = self._held[resource] = {}
+            for place, node in enumerate(self._ledger.nodes):
+                for service, gpus in self._ledger.guests(place).items() if node.resource == resource else ():
+                    namespace, _, name = service.partition("/")
+                    held.setdefault(namespace, Counter())[name] += gpus
+        return self._held[resource]
+
+    def _all_reasons(self, need: Need) -> tuple[list[str], Counter[str]]:
+        """Of every node, in their order, and counted. The own nodes of a service are taken out by the caller."""
+        key = (need.wish, need.gpus, need.exclusive, tuple(sorted(need.islands.items())))
+        if key not in self._reasons:
+            reasons = [self._reason(need, place) for place in range(len(self._ledger.nodes))]
+            self._reasons[key] = reasons, Counter(reasons)
+        return self._reasons[key]
+
+    def _reason(self, need: Need, place: int) -> str:
+        node, ledger = self._ledger.nodes[place], self._ledger
+        words = need.wish.find_obstacle(node) or need.wish.find_hindrance(node)
+        if words:
+            return words
+        if ledger.owner(place):
+            return "are held by a service for itself"
+        if ledger.reserved_for(place):
+            return "are held back for a service that has waited longer"
+        free = max(0, ledger.free[place])
+        if need.exclusive and not ledger.is_unused(place):
+            return f"have {free} of {node.gpus} GPUs free, and it needs all of them free"
+        if free < need.gpus:
+            return f"have {free} free GPUs, fewer than {need.gpus}"
+        island = need.islands.get(node.product, 0)
+        if island and node.island and island > node.island:
+            return f"have islands of {node.island} GPUs, smaller than {island}"
+        return f"have {free} free GPUs"
+
+
+def _wants(need: Need) -> str:
+    pods = f"{need.pods} pods with {_gpus(need.gpus)} each" if need.pods > 1 else f"{_gpus(need.gpus)} on one node"
+    alone = " that nobody else uses" if need.exclusive else ""
+    return f"A group needs {pods}{alone}"
+
+
+def _gpus(count: int) -> str:
+    return "1 GPU" if count == 1 else f"{count} GPUs"
+
+
+def _pods(count: int) -> str:
+    return "1 pod" if count == 1 else f"{count} pods"
+
+
+def _some(names: list[str]) -> str:
+    shown = ", ".join(names[:SHOWN])
+    return shown if len(names) <= SHOWN else f"{shown} and {len(names) - SHOWN} more"

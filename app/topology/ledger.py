@@ -1,0 +1,66 @@
+"""What is free on each node while decisions are made: GPUs less those of others, of pods where they run, and of
+decisions where no pod runs yet.
+
+Exclusive use is of a whole host: nobody else's GPUs are on it, and nobody else may take any; the service's own pods may
+share it. Bookings are counted as
+they come, also where they break this rule (what runs is never moved), so a free count may be negative.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from app.topology.nodes import Node
+
+
+class Ledger:
+    """Free GPUs by node (its place in the list), and who is on each host."""
+
+    def __init__(self, nodes: Sequence[Node]) -> None:
+        self.nodes = nodes
+        self.free = [node.gpus - (node.foreign or 0) for node in nodes]
+        self._places: dict[tuple[str, str], int] = {(node.host, node.resource): it for it, node in enumerate(nodes)}
+        self._hosts: dict[str, list[int]] = {}
+        for place, node in enumerate(nodes):
+            self._hosts.setdefault(node.host, []).append(place)
+        self._guests: list[dict[str, int]] = [{} for _ in nodes]
+        self._owner: dict[int, str] = {}
+        self._reserved: dict[int, str] = {}
+
+    def find(self, host: str, resource: str) -> int | None:
+        """The node's place, None when the pool has no such node."""
+        return self._places.get((host, resource))
+
+    def book(self, place: int, gpus: int, service: str, exclusive: bool) -> None:
+        self.free[place] -= gpus
+        guests = self._guests[place]
+        guests[service] = guests.get(service, 0) + gpus
+        if exclusive:
+            for neighbour in self._hosts[self.nodes[place].host]:
+                self._owner.setdefault(neighbour, service)
+
+    def reserve(self, places: Iterable[int], service: str) -> None:
+        """Hold nodes back for a service that has waited long."""
+        for place in places:
+            self._reserved.setdefault(place, service)
+
+    def is_open(self, place: int, service: str, exclusive: bool) -> bool:
+        """Whether the service may come here at all, whatever the number of free GPUs."""
+        if self._owner.get(place, service) != service or self._reserved.get(place, service) != service:
+            return False
+        return not exclusive or self.owner(place) == service or self.is_unused(place)
+
+    def is_unused(self, place: int) -> bool:
+        """Nobody holds a GPU of the host, under whatever resource name."""
+        return all(self.free[it] == self.nodes[it].gpus for it in self._hosts[self.nodes[place].host])
+
+    def owner(self, place: int) -> str:
+        """The service that has the host for itself, or ""."""
+        return self._owner.get(place, "")
+
+    def reserved_for(self, place: int) -> str:
+        return self._reserved.get(place, "")
+
+    def guests(self, place: int) -> dict[str, int]:
+        """GPUs by service; read only."""
+        return self._guests[place]

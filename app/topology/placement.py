@@ -1,0 +1,124 @@
+"""Where one group goes: the smallest domain that holds it, the tightest node that does, nothing taken apart.
+
+    capacity of a node    free // GPUs of a pod; at most 1 where pods of a group must be apart
+    islands               with n GPUs in islands of i, of which u are in use, at least n/i - u islands are untouched,
+                          wherever the u are: a pod of g GPUs with tensor parallelism t is sure to get whole islands
+                          when (n/i - u) x (i // t) >= g / t
+
+A group is whole or not placed. Domains are tried from one node over rack, block and zone to the whole pool; of those of
+one level that hold the group, the one with the fewest free GPUs is taken, so that large free blocks stay large. Inside
+it the fewest nodes are used: one that holds all that is left, else the one that holds most, each time the fullest of
+its equals. The order of nodes, which is that of their names, breaks ties, so the same state has the same answer.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from app.topology.ledger import Ledger
+
+
+@dataclass(frozen=True)
+class Group:
+    """Pods to place together."""
+
+    service: str
+    pods: int
+    gpus: int
+    """GPUs of each pod."""
+    apart: bool = False
+    """Every pod on a node of its own."""
+    exclusive: bool = False
+    island: int = 0
+    """GPUs that must be in one island: the tensor parallel size; 0 = no matter."""
+
+
+def place_group(group: Group, places: Sequence[int], ledger: Ledger, anchors: Sequence[int] = ()) -> list[int] | None:
+    """A node for each pod, or None. `places` are the nodes that may be used, `anchors` those of pods of the same group
+    that stay where they are: the others come as near to them as possible."""
+    if group.pods == 1 and not anchors:
+        tight = _tightest_for_one(group, places, ledger)
+        return None if tight is None else [tight]
+    free, gpus = ledger.free, group.gpus
+    candidates = (place for place in places if free[place] >= gpus)
+    capacities = {place: slots for place in candidates if (slots := capacity(group, place, ledger))}
+    if sum(capacities.values()) < group.pods:
+        return None
+    if not anchors and (tightest := _tightest(capacities, group.pods, ledger)) is not None:
+        return [tightest] * group.pods
+    levels = max((len(ledger.nodes[place].domains) for place in capacities), default=0)
+    for level in range(levels - 1, -1, -1):
+        if found := _in_domain(group, capacities, level, ledger, anchors):
+            return found
+    return _fewest_nodes(group.pods, capacities, ledger)
+
+
+def capacity(group: Group, place: int, ledger: Ledger) -> int:
+    """Pods of the group that this node can take now."""
+    free = ledger.free[place]
+    if free < group.gpus or not ledger.is_open(place, group.service, group.exclusive):
+        return 0
+    if group.island and not _keeps_islands(group, place, ledger):
+        return 0
+    return 1 if group.apart else free // group.gpus
+
+
+def _keeps_islands(group: Group, place: int, ledger: Ledger) -> bool:
+    node = ledger.nodes[place]
+    island = node.island or node.gpus
+    if group.island > island:
+        return False
+    untouched = node.gpus // island - (node.gpus - ledger.free[place]) if island < node.gpus else 1
+    per_island = island // group.island if island < node.gpus else ledger.free[place] // group.island
+    return untouched * per_island >= group.gpus // group.island
+
+
+def _tightest(capacities: dict[int, int], pods: int, ledger: Ledger) -> int | None:
+    """The fullest node that holds all the pods."""
+    holding = [place for place, slots in capacities.items() if slots >= pods]
+    return min(holding, key=lambda place: (ledger.free[place], place), default=None)
+
+
+def _tightest_for_one(group: Group, places: Sequence[int], ledger: Ledger) -> int | None:
+    """The same for the usual group of one pod, in one pass that asks further only where enough is free."""
+    best, least, free = None, sys.maxsize, ledger.free
+    for place in places:
+        if group.gpus <= free[place] < least and capacity(group, place, ledger):
+            best, least = place, free[place]
+    return best
+
+
+def _in_domain(
+    group: Group, capacities: dict[int, int], level: int, ledger: Ledger, anchors: Sequence[int]
+) -> list[int] | None:
+    """The group in one domain of this level, None when no domain holds it."""
+    domains: dict[str, dict[int, int]] = {}
+    for place, slots in capacities.items():
+        names = ledger.nodes[place].domains
+        if len(names) > level and names[level]:
+            domains.setdefault(names[level], {})[place] = slots
+    wanted = _domains_of(anchors, level, ledger)
+    holding = [
+        (sum(ledger.free[place] for place in members), name)
+        for name, members in domains.items()
+        if sum(members.values()) >= group.pods and (not wanted or wanted == {name})
+    ]
+    return _fewest_nodes(group.pods, domains[min(holding)[1]], ledger) if holding else None
+
+
+def _domains_of(anchors: Iterable[int], level: int, ledger: Ledger) -> set[str]:
+    names = (ledger.nodes[place].domains for place in anchors)
+    return {domains[level] if len(domains) > level else "" for domains in names}
+
+
+def _fewest_nodes(pods: int, capacities: dict[int, int], ledger: Ledger) -> list[int]:
+    """A node for each pod; the capacities hold them all."""
+    left, chosen = dict(capacities), list[int]()
+    while len(chosen) < pods:
+        missing = pods - len(chosen)
+        tightest = _tightest(left, missing, ledger)
+        place = tightest if tightest is not None else min(left, key=lambda it: (-left[it], ledger.free[it], it))
+        chosen += [place] * min(missing, left.pop(place))
+    return chosen

@@ -1,0 +1,192 @@
+"""The edge against an API server that is played: fencing, conflicts, relisting."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, Callable, Coroutine
+from typing import Any, cast
+
+import pytest
+
+from app.agent.edge import reflector as reflectors
+from app.agent.edge.api import CONFLICT, GONE, OPEN, UNREACHABLE, Api, ApiError
+from app.agent.edge.backoff import MOST_SECONDS, pause
+from app.agent.edge.log import fields
+from app.agent.edge.reflector import Reflector
+from app.agent.edge.resources import GPU_NODES
+from app.agent.edge.writer import AT_ONCE, Result, Writer
+from app.agent.facts import GPUNode, parse_gpu_node
+from app.agent.observe import plan_nodes
+from app.agent.patch import Patch, Target
+from app.agent.store import Store
+from tests.agent.build import Json, gpu_node, world
+
+
+def run(work: Coroutine[Any, Any, None]) -> None:
+    asyncio.run(asyncio.wait_for(work, 10))
+
+
+def node_patches(count: int) -> list[Patch]:
+    return plan_nodes(world(gpu_nodes=[gpu_node(f"n{index:02}") for index in range(count)]))
+
+
+class Server:
+    """Answers patches after a moment; `answer` may raise."""
+
+    def __init__(self, answer: Callable[[str], None] = lambda _: None) -> None:
+        self.paths: list[str] = []
+        self.under_way = 0
+        self.most = 0
+        self._answer = answer
+
+    async def patch(self, path: str, body: Any, content_type: str) -> Json:
+        self.under_way += 1
+        self.most = max(self.most, self.under_way)
+        await asyncio.sleep(0.01)
+        self.under_way -= 1
+        self._answer(path)
+        self.paths.append(path)
+        return gpu_node(path.split("/")[-2], body["status"])
+
+    def writer(self, held: Callable[[], bool] = lambda: True) -> Writer:
+        store = Store(parse_gpu_node)
+        return Writer(cast("Api", self), held, {Target.GPU_NODE: store})
+
+
+def test_the_lease_is_asked_before_every_single_write() -> None:
+    server = Server()
+
+    async def work() -> None:
+        results = await server.writer(held=lambda: len(server.paths) < 3).write(node_patches(30))
+        assert results.count(Result.FENCED) == 30 - len(server.paths)
+
+    run(work())
+    assert 3 <= len(server.paths) < 3 + AT_ONCE
+    assert server.most <= AT_ONCE
+
+
+def test_a_writer_that_closes_waits_for_what_was_sent_and_drops_the_rest() -> None:
+    server = Server()
+
+    async def work() -> None:
+        writer = server.writer()
+        writing = asyncio.create_task(writer.write(node_patches(30)))
+        await asyncio.sleep(0.005)
+        writing.cancel()
+        await writer.close()
+        assert server.under_way == 0
+        assert len(server.paths) == AT_ONCE
+        await asyncio.sleep(0.05)
+        assert len(server.paths) == AT_ONCE
+
+    run(work())
+
+
+@pytest.mark.parametrize(
+    ("code", "result"), [(CONFLICT, Result.CONFLICT), (500, Result.FAILED), (UNREACHABLE, Result.FAILED)]
+)
+def test_a_write_that_is_refused_is_a_result_and_no_exception(code: int, result: Result) -> None:
+    def refuse(_: str) -> None:
+        raise ApiError(code, "Refused", "")
+
+    async def work() -> None:
+        assert await Server(refuse).writer().write(node_patches(1)) == [result]
+
+    run(work())
+
+
+class Scripted:
+    """Lists and watches as told, one script entry a call."""
+
+    def __init__(self, pages: list[Json | ApiError], watches: list[list[Json | ApiError]]) -> None:
+        self.pages, self.watches = pages, watches
+        self.versions: list[str] = []
+        self.done = asyncio.Event()
+
+    async def get(self, path: str, query: Json, accept: str) -> Json:
+        page = self.pages.pop(0)
+        if isinstance(page, ApiError):
+            raise page
+        return page
+
+    async def watch(self, path: str, query: Json, accept: str) -> AsyncGenerator[Json, None]:
+        self.versions.append(query["resourceVersion"])
+        if not self.watches:
+            self.done.set()
+            await asyncio.Event().wait()
+        for event in self.watches.pop(0):
+            if isinstance(event, ApiError):
+                raise event
+            yield event
+
+
+def page(*names: str, version: str, more: str = "") -> Json:
+    return {"items": [gpu_node(name) for name in names], "metadata": {"resourceVersion": version, "continue": more}}
+
+
+def told(kind: str, name: str, version: int) -> Json:
+    item = gpu_node(name)
+    item["metadata"]["resourceVersion"] = str(version)
+    return {"type": kind, "object": item}
+
+
+def reflect(script: Callable[[], Scripted], monkeypatch: pytest.MonkeyPatch) -> tuple[Scripted, Reflector[GPUNode]]:
+    monkeypatch.setattr(reflectors, "pause", lambda failures: 0.0)
+    kept: list[Any] = []
+
+    async def work() -> None:
+        server = script()
+        reflector = Reflector(cast("Api", server), GPU_NODES, Store(parse_gpu_node), lambda: None)
+        task = asyncio.create_task(reflector.run())
+        await server.done.wait()
+        task.cancel()
+        kept.extend((server, reflector))
+
+    run(work())
+    return kept[0], kept[1]
+
+
+def names(reflector: Reflector[GPUNode]) -> set[str]:
+    return {name for _, name in reflector.store.facts}
+
+
+def test_pages_are_put_together_and_the_watch_goes_on_where_it_ended(monkeypatch: pytest.MonkeyPatch) -> None:
+    bookmark = {"type": "BOOKMARK", "object": {"metadata": {"resourceVersion": "30"}}}
+    server, reflector = reflect(
+        lambda: Scripted(
+            [page("a", version="10", more="next"), page("b", version="10")],
+            [[{"type": OPEN}, told("ADDED", "c", 20), told("DELETED", "a", 21), bookmark], []],
+        ),
+        monkeypatch,
+    )
+    assert names(reflector) == {"b", "c"}
+    assert server.versions == ["10", "30", "30"]
+
+
+def test_a_version_that_is_gone_is_listed_anew_and_nothing_else_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    gone = ApiError(GONE, "Expired", "too old")
+    server, reflector = reflect(
+        lambda: Scripted(
+            [ApiError(UNREACHABLE, "no answer", ""), page("a", version="10"), page("b", version="50")],
+            [[{"type": OPEN}, ApiError(UNREACHABLE, "cut", "")], [{"type": OPEN}, gone]],
+        ),
+        monkeypatch,
+    )
+    assert names(reflector) == {"b"}
+    assert server.versions == ["10", "10", "50"]
+
+
+def test_a_reflector_is_current_only_while_its_watch_is_open(monkeypatch: pytest.MonkeyPatch) -> None:
+    cut: list[Json | ApiError] = [{"type": OPEN}, ApiError(UNREACHABLE, "cut", "")]
+    _, reflector = reflect(lambda: Scripted([page(version="10")], [cut]), monkeypatch)
+    assert not reflector.current
+
+
+def test_pauses_grow_to_a_limit_and_differ() -> None:
+    assert 0.25 <= pause(0) <= 0.5
+    assert MOST_SECONDS / 2 <= pause(100) <= MOST_SECONDS
+    assert len({pause(5) for _ in range(10)}) > 1
+
+
+def test_log_fields_are_quoted_when_they_must_be() -> None:
+    assert fields(a=1, b="two words", c='say "x"') == 'a=1 b="two words" c="say \\"x\\""'

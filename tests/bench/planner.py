@@ -1,0 +1,151 @@
+"""`python -m tests.bench.planner`: how fast a pool decides, and how its cost grows.
+
+Placements are of services that come to an empty pool of 8-GPU nodes, mixed in size, sharing and number of pods; a *pool
+sync* is the whole hook on a request as Metacontroller sends it: parse, decide, answer, in one process. Figures are of
+this machine only.
+"""
+
+from __future__ import annotations
+
+import argparse
+import random
+import resource
+import sys
+import time
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+import orjson
+
+from app.gpupool import sync
+from app.hook import SyncRequest
+from app.settings import Settings
+from app.topology.allocator import allocate
+from app.topology.nodes import Node, Wish
+from app.topology.request import Held, Need
+from tests.bench.__main__ import machine
+
+API = "inference.ai/v1alpha1"
+NOW = datetime(2026, 1, 1, tzinfo=UTC)
+SIZES = (100, 1000)
+PATIENCE = 600.0
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(prog="python -m tests.bench.planner", description=__doc__)
+    parser.add_argument("--sizes", type=int, nargs="+", default=[*SIZES, 10000], help="nodes, and as many requests")
+    arguments = parser.parse_args(argv)
+    print(f"machine: {machine()}")
+    for size in arguments.sizes:
+        first, again = time_allocation(size)
+        print(
+            f"{size:6} nodes and requests: {size / first:8.0f} placements/s/core, "
+            f"deciding again {again / size * 1e6:5.0f} us a request"
+        )
+    for size in [it for it in arguments.sizes if it <= max(SIZES)]:
+        seconds, megabytes = time_sync(size)
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+        print(f"{size:6} nodes and requests: pool sync {seconds:6.3f} s of {megabytes:5.1f} MB, peak {peak:4.0f} MiB")
+    return 0
+
+
+def time_allocation(size: int) -> tuple[float, float]:
+    """CPU seconds to place all requests, and to decide again when all is held."""
+    nodes, needs = build_nodes(size), build_needs(size)
+    begun = time.process_time()
+    decisions = allocate(nodes, needs, {}, PATIENCE)
+    placed = time.process_time()
+    held = {
+        need.service: Held(need.digest, it.product, it.slots, need.gpus, created=need.created)
+        for need in needs
+        if (it := decisions[need.service]).slots
+    }
+    held_at = time.process_time()
+    allocate(nodes, needs, held, PATIENCE)
+    return placed - begun, time.process_time() - held_at
+
+
+def time_sync(size: int) -> tuple[float, float]:
+    """CPU seconds of the hook on a first request, and the megabytes of it."""
+    body = orjson.dumps(build_request(size))
+    begun = time.process_time()
+    response = sync(SyncRequest.model_validate(orjson.loads(body)), Settings(), NOW)
+    orjson.dumps({"status": response.status, "children": response.children})
+    return time.process_time() - begun, len(body) / 1e6
+
+
+def build_nodes(size: int) -> list[Node]:
+    """Racks of eight nodes, blocks of eight racks."""
+    return [
+        Node(
+            f"n{it:05}",
+            "amd.com/gpu",
+            "MI300X",
+            8,
+            island=8,
+            domains=("z", f"z/b{it // 64}", f"z/b{it // 64}/r{it // 8}"),
+        )
+        for it in range(size)
+    ]
+
+
+def build_needs(size: int) -> list[Need]:
+    chance, wish = random.Random(1), Wish("amd.com/gpu", ("MI300X",))
+    return [
+        Need(
+            f"team-{it % 10}/s{it:05}",
+            "d",
+            wish,
+            pods=chance.choice((1, 1, 1, 1, 2)),
+            gpus=chance.choice((1, 2, 4, 8)),
+            created=f"{it:05}",
+            exclusive=chance.random() < 0.1,
+        )
+        for it in range(size)
+    ]
+
+
+def build_request(size: int) -> dict[str, Any]:
+    """A pool sync as Metacontroller sends it, with GPUNodes and GPURequests of the usual size."""
+    chance = random.Random(1)
+    nodes = {f"n{it:05}": _node(f"n{it:05}", it) for it in range(size)}
+    requests = {f"team-{it % 10}/s{it:05}": _request(it, chance) for it in range(size)}
+    parent = {"metadata": {"name": "default", "uid": "pool", "generation": 1}, "spec": {}}
+    related = {f"GPUNode.{API}": nodes, f"GPURequest.{API}": requests, f"GPUPool.{API}": {"default": parent}}
+    return {"controller": {}, "parent": parent, "children": {f"GPUAllocation.{API}": {}}, "related": related}
+
+
+def _node(name: str, number: int) -> dict[str, Any]:
+    labels = {"kubernetes.io/hostname": name, "accelerator": "amd-gpu", "inference.ai/gpu-product": "MI300X"}
+    offer = {"name": "amd.com/gpu", "gpus": 8, "capacity": 8, "memoryBytes": 206141652992, "partition": "spx_nps1"}
+    spec = {"product": "MI300X", "gfx": "gfx942", "island": 8, "zone": "z", "rack": f"r{number // 8}"}
+    spec |= {"resources": [offer], "labels": labels}
+    return {"metadata": {"name": name}, "spec": spec, "status": {"observed": True, "used": 0}}
+
+
+def _request(number: int, chance: random.Random) -> dict[str, Any]:
+    shapes = [{"product": key, "tensor": 1, "pipeline": 1, "data": 1} for key in ("MI300X", "MI325X", "MI350X")]
+    spec = {
+        "pool": "default",
+        "digest": "0123456789abcdef",
+        "strategy": "dynamic",
+        "sharing": "shared",
+        "resource": "amd.com/gpu",
+        "nodes": 1,
+        "gpusPerNode": chance.choice((1, 2, 4, 8)),
+        "replicas": {"min": 1, "max": 1},
+        "shapes": shapes,
+        "excluded": [{"product": "MI210", "reason": "needs 152.3 GiB a GPU, MI210 has 63.9 GiB"}],
+        "nodeSelector": {"accelerator": "amd-gpu"},
+    }
+    metadata = {
+        "name": f"s{number:05}",
+        "namespace": f"team-{number % 10}",
+        "creationTimestamp": "2026-01-01T00:00:00Z",
+    }
+    return {"metadata": metadata, "spec": spec}
+
+
+if __name__ == "__main__":
+    sys.exit(main())

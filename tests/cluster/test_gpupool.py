@@ -1,0 +1,320 @@
+"""Services that ask one pool: nobody gets a GPU twice, who waits knows for what, and what runs is left alone."""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from sandbox.api import Object
+from sandbox.cluster import Cluster, wait_until
+from sandbox.nodes import build_node
+from sandbox.operator import DEFAULT_POOL, Operator
+from tests.cluster.world import API, World, condition, gpus, service
+
+with_real_lws = pytest.mark.skipif("LWS_MANAGER" not in os.environ, reason="only the real LWS manager makes pods")
+
+ZONE = "topology.kubernetes.io/zone"
+NODES = 5
+"""Of eight GPUs each."""
+
+
+@pytest.fixture(scope="module")
+def pooled(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Operator]:
+    """A cluster of its own: what others run there would be in the way."""
+    with (
+        Cluster.start(Path(tmp_path_factory.mktemp("pooled")), nodes=NODES) as cluster,
+        Operator.start(cluster, resync_seconds=5) as running,
+    ):
+        yield running
+
+
+@pytest.fixture
+def world(pooled: Operator, request: pytest.FixtureRequest) -> Iterator[World]:
+    world = World(pooled, f"pool-{abs(hash(request.node.name)) % 10**6}")
+    world.create_namespace(world.namespace)
+    yield world
+    world.remove_services()
+    wait_until(lambda: pool(world)["status"]["free"] == pool(world)["status"]["gpus"], "all GPUs are free", timeout=60)
+
+
+def pool(world: World, name: str = "default") -> Object:
+    found = world.cluster.get(API, "GPUPool", name)
+    assert found is not None
+    return found
+
+
+def allocations(world: World) -> dict[str, Object]:
+    return {it["metadata"]["name"]: it["spec"] for it in world.all_of(API, "GPUAllocation")}
+
+
+def phases(world: World) -> Counter[str]:
+    return Counter(it["phase"] for it in allocations(world).values())
+
+
+def granted(world: World) -> Counter[str]:
+    """GPUs by node that are promised for certain."""
+    certain = (it for it in allocations(world).values() if it["phase"] == "Bound")
+    return Counter(gpu["node"] for it in certain for gpu in it.get("gpus", []) if not gpu.get("proposed"))
+
+
+def wait_phase(world: World, name: str, phase: str) -> Object:
+    world.cluster.wait_for(
+        API, "GPUAllocation", name, world.namespace, lambda it: it["spec"]["phase"] == phase, describe=phase
+    )
+    return allocations(world)[name]
+
+
+@contextmanager
+def watching(world: World) -> Iterator[list[str]]:
+    """Look at the allocations all the time; the list gets every node that was promised more than it has."""
+    found: list[str] = []
+    done = threading.Event()
+
+    def look() -> None:
+        while not done.is_set():
+            found.extend(f"{node}: {count}" for node, count in granted(world).items() if count > 8)
+            time.sleep(0.02)
+
+    watcher = threading.Thread(target=look)
+    watcher.start()
+    try:
+        yield found
+    finally:
+        done.set()
+        watcher.join()
+
+
+def test_of_fifty_services_at_once_forty_get_the_forty_gpus_and_ten_wait(world: World) -> None:
+    with watching(world) as double:
+        for number in range(50):
+            world.apply(service(f"s{number:02}"))
+        wait_until(lambda: phases(world) == {"Bound": 40, "Pending": 10}, "forty are served", timeout=90)
+        wait_until(lambda: sum(granted(world).values()) == 40, "all forty are confirmed", timeout=60)
+    assert double == []
+    waiting = sorted(it["placeInLine"] for it in allocations(world).values() if it["phase"] == "Pending")
+    assert waiting == list(range(1, 11))
+    [first] = [name for name, it in allocations(world).items() if it.get("placeInLine") == 1]
+    found = world.wait_condition("GPUAllocated", "False", "place 1 in line", name=first)
+    assert condition(found, "GPUAllocated")["reason"] == "InsufficientGPU"
+    assert "have 0 free GPUs, fewer than 1" in condition(found, "Ready")["message"]
+    assert found["status"]["allocation"]["placeInLine"] == 1
+    status = pool(world)["status"]
+    assert (status["gpus"], status["free"], status["allocated"], status["pending"]) == (40, 0, 40, 10)
+    served = next(name for name, it in allocations(world).items() if it["phase"] == "Bound")
+    world.cluster.delete(API, "InferenceService", served, world.namespace)
+    wait_phase(world, first, "Bound")
+    world.wait_ready(first)
+
+
+def test_a_service_that_no_node_could_hold_is_blocked_and_told_why(world: World) -> None:
+    world.apply(service(resources={"totalGpus": 16}))
+    found = world.wait_condition("Ready", "False", "can never grant this")
+    assert found["status"]["phase"] == "Failed"
+    assert "A group needs 16 GPUs on one node" in condition(found, "Ready")["message"]
+    assert "5 of 5 nodes have 8 free GPUs, fewer than 16" in condition(found, "Ready")["message"]
+
+
+def test_a_model_that_fits_nowhere_is_blocked_with_the_numbers_and_what_would_do(world: World) -> None:
+    model = {"name": "meta-llama/Llama-3.1-405B-Instruct"}
+    world.apply(service(model=model, resources={"totalGpus": 1}))
+    found = world.wait_condition("Ready", "False", "it would fit on")
+    message = condition(found, "Ready")["message"]
+    assert "GiB a GPU" in message
+    assert condition(found, "GPUAllocated")["reason"] == "InsufficientGPU"
+    assert world.names(API, "GPURequest") == set()
+
+
+def test_a_known_model_gets_a_shape_a_product_and_a_length(world: World) -> None:
+    model = {"name": "meta-llama/Llama-3.1-70B-Instruct"}
+    world.apply(service(model=model, resources={"totalGpus": 2, "autoOptimize": True}))
+    status = world.wait_ready()["status"]["allocation"]
+    assert (status["product"], status["phase"], status["pool"]) == ("MI300X", "Bound", "default")
+    assert "for the KV cache" in status["memory"]
+    template = world.deployment()["spec"]["template"]["spec"]
+    [flag] = [it for it in template["containers"][0]["args"] if it.startswith("--max-model-len=")]
+    assert int(flag.partition("=")[2]) == status["maxModelLen"]
+    terms = template["affinity"]["nodeAffinity"]["requiredDuringSchedulingIgnoredDuringExecution"]["nodeSelectorTerms"]
+    assert {"key": "inference.ai/gpu-product", "operator": "In", "values": ["MI300X"]} in terms[0]["matchExpressions"]
+
+
+def test_exclusive_services_share_a_node_with_nobody(world: World) -> None:
+    world.apply(service("alone", resources={"totalGpus": 2, "sharing": "exclusive"}))
+    world.wait_ready("alone")
+    for number in range(4):
+        world.apply(service(f"full-{number}", resources={"totalGpus": 8}))
+        world.wait_ready(f"full-{number}")
+    world.apply(service("late", resources={"totalGpus": 2}))
+    late = wait_phase(world, "late", "Pending")
+    assert "1 of 5 nodes are held by a service for itself" in late["message"]
+    pods = [it for it in world.all_of("v1", "Pod") if it["metadata"]["name"].startswith("alone-")]
+    [host] = {it["spec"]["nodeName"] for it in pods}
+    assert {it["metadata"]["labels"]["inference.ai/service"] for it in placed_on(world, host)} == {"alone"}
+
+
+def placed_on(world: World, node: str) -> list[Object]:
+    return [it for it in world.all_of("v1", "Pod") if gpus(it) and it["spec"].get("nodeName") == node]
+
+
+def taint(world: World, node: str, taints: list[dict[str, str]]) -> None:
+    world.cluster.patch("v1", "Node", node, None, {"spec": {"taints": taints}})
+
+
+def test_a_taint_matters_to_those_who_wait_and_not_to_what_runs(world: World) -> None:
+    world.apply(service("runs", resources={"totalGpus": 8}))
+    world.wait_ready("runs")
+    [node] = granted(world)
+    others = [f"mi300x-{number}" for number in range(NODES)]
+    before = world.deployment("runs")["metadata"]["generation"]
+    try:
+        for name in others:
+            taint(world, name, [{"key": "maintenance", "effect": "NoSchedule"}])
+        wait_until(lambda: tainted(world) == NODES, "the pool knows of the taints")
+        world.apply(service("waits", resources={"totalGpus": 8}))
+        waiting = wait_phase(world, "waits", "Pending")
+        assert "has the taint maintenance:NoSchedule" in waiting["message"]
+        assert granted(world) == {node: 8}
+    finally:
+        for name in others:
+            taint(world, name, [])
+    wait_phase(world, "waits", "Bound")
+    world.wait_ready("waits")
+    assert world.deployment("runs")["metadata"]["generation"] == before
+
+
+def tainted(world: World) -> int:
+    return sum(bool(it["spec"].get("taints")) for it in world.cluster.list(API, "GPUNode"))
+
+
+def test_when_a_node_goes_its_gpus_are_given_up_and_other_services_stay(world: World) -> None:
+    for number in range(NODES):
+        world.apply(service(f"s{number}", resources={"totalGpus": 8}))
+    wait_until(lambda: phases(world) == {"Bound": NODES}, "all are placed")
+    for number in range(NODES):
+        world.wait_ready(f"s{number}")
+    lost = next(name for name, it in allocations(world).items() if it["gpus"][0]["node"] == "mi300x-4")
+    others = {name: it for name, it in allocations(world).items() if name != lost}
+    pods = {it["metadata"]["uid"] for it in world.all_of("v1", "Pod") if it["spec"].get("nodeName") != "mi300x-4"}
+    try:
+        world.cluster.delete("v1", "Node", "mi300x-4")
+        wait_phase(world, lost, "Pending")
+        assert {name: it for name, it in allocations(world).items() if name != lost} == others
+    finally:
+        world.cluster.create_nodes([build_node(4)])
+    wait_phase(world, lost, "Bound")
+    world.wait_ready(lost)
+    assert pods <= {it["metadata"]["uid"] for it in world.all_of("v1", "Pod")}
+
+
+def test_a_pool_that_comes_goes_and_comes_again_writes_no_workload(world: World) -> None:
+    world.apply(service("shared"))
+    world.apply(service("alone", resources={"totalGpus": 1, "sharing": "exclusive"}))
+    world.wait_ready("shared")
+    world.wait_ready("alone")
+    world.settled()
+    before = [world.deployment(name)["metadata"]["generation"] for name in ("shared", "alone")]
+    since = world.cluster.now()
+    world.cluster.delete(API, "GPUPool", "default")
+    wait_until(lambda: not allocations(world), "the pool's decisions are gone")
+    time.sleep(6)
+    world.cluster.apply(DEFAULT_POOL)
+    wait_until(lambda: phases(world) == {"Bound": 2}, "the pool decides again")
+    time.sleep(6)
+    writes = [
+        it for it in world.cluster.audit_writes(since) if it.resource.startswith(("deployments.", "leaderworkersets."))
+    ]
+    assert [it for it in writes if it.user == "metacontroller"] == []
+    assert [world.deployment(name)["metadata"]["generation"] for name in ("shared", "alone")] == before
+    assert world.wait_ready("alone")["status"]["allocation"]["phase"] == "Bound"
+
+
+def test_without_a_pool_of_the_name_a_service_goes_by_its_spec_and_says_so(world: World) -> None:
+    world.apply(service(resources={"totalGpus": 1, "pool": "nowhere"}))
+    found = world.wait_ready()
+    assert "there is no GPUPool nowhere: free GPUs were not checked" in condition(found, "Ready")["message"]
+
+
+def test_a_pool_serves_the_namespaces_it_selects(world: World) -> None:
+    nodes = {"matchLabels": {"accelerator": "none"}}
+    spec = {"nodeSelector": nodes, "namespaceSelector": {"matchLabels": {"team": "a"}}}
+    world.cluster.apply({"apiVersion": API, "kind": "GPUPool", "metadata": {"name": "team-a"}, "spec": spec})
+    try:
+        world.apply(service(resources={"totalGpus": 1, "pool": "team-a"}))
+        world.wait_condition("Ready", "False", f"GPUPool team-a does not serve namespace {world.namespace}")
+    finally:
+        world.cluster.delete(API, "GPUPool", "team-a")
+
+
+def test_the_older_of_two_pools_has_the_nodes_and_the_other_says_so(world: World) -> None:
+    world.cluster.apply({"apiVersion": API, "kind": "GPUPool", "metadata": {"name": "second"}, "spec": {}})
+    try:
+        found = world.cluster.wait_for(
+            API, "GPUPool", "second", None, lambda it: bool(condition(it, "NodesClaimed")), describe="NodesClaimed"
+        )
+        assert found["status"]["nodes"] == 0
+        assert "mi300x-0" in condition(found, "NodesClaimed")["message"]
+    finally:
+        world.cluster.delete(API, "GPUPool", "second")
+
+
+def test_partitions_are_served_under_their_own_resource_name(world: World) -> None:
+    """Two MI300X cut into eight each; the model is known, so its memory is planned for 24 GiB of a partition."""
+    cut = build_node(0, prefix="cut", gpus=2, partition="cpx_nps4", naming="mixed")
+    world.cluster.create_nodes([cut])
+    try:
+        resources = {"gpu": {"count": 2, "resource": "amd.com/cpx_nps4"}, "autoOptimize": True}
+        world.apply(service(model={"name": "Qwen/Qwen3-8B", "maxTokens": 8192}, resources=resources))
+        status = world.wait_ready()["status"]["allocation"]
+        assert (status["product"], status["assignedNodes"]) == ("MI300X-CPX-NPS4", ["cut-0"])
+        [container] = world.deployment()["spec"]["template"]["spec"]["containers"]
+        assert container["resources"]["limits"] == {"amd.com/cpx_nps4": "2"}
+        [pod] = [it for it in world.all_of("v1", "Pod") if it["metadata"]["name"].startswith("demo-")]
+        assert pod["spec"]["nodeName"] == "cut-0"
+    finally:
+        world.remove_services()
+        world.cluster.delete("v1", "Node", "cut-0")
+        world.cluster.wait_gone(API, "GPUNode", "cut-0", None)
+
+
+@pytest.fixture(scope="module")
+def racks(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
+    """Three racks of two nodes."""
+    with (
+        Cluster.start(Path(tmp_path_factory.mktemp("racks")), nodes=0) as cluster,
+        Operator.start(cluster, resync_seconds=5) as running,
+    ):
+        cluster.create_nodes(build_node(it, rack=f"r{it // 2}", labels={ZONE: "z"}) for it in range(6))
+        world = World(running, "racks")
+        world.create_namespace("racks")
+        yield world
+
+
+@with_real_lws
+def test_groups_land_whole_each_in_one_rack_and_scaling_changes_no_template(racks: World) -> None:
+    resources: dict[str, Any] = {"totalGpus": 16, "strategy": "topology-aware"}
+    racks.apply(service(resources=resources, distributed={"enabled": True, "size": 2}))
+    racks.wait_ready()
+    template = racks.group()["spec"]["leaderWorkerTemplate"]
+    assert template["leaderTemplate"]["spec"]["schedulingGates"] == [{"name": "inference.ai/placement"}]
+    for groups in (3, 2):
+        racks.patch("demo", {"spec": {"replicas": groups}})
+        racks.wait_condition("Healthy", "True", f"{groups} of {groups}")
+        assert racks.group()["spec"]["leaderWorkerTemplate"] == template
+        assert sorted(len(members) for members in racks_of_groups(racks).values()) == [1] * groups
+
+
+def racks_of_groups(world: World) -> dict[str, set[str]]:
+    """Racks by group, of pods as they run."""
+    found: dict[str, set[str]] = {}
+    for pod in world.all_of("v1", "Pod"):
+        if gpus(pod) and "deletionTimestamp" not in pod["metadata"]:
+            group = pod["metadata"]["labels"]["leaderworkerset.sigs.k8s.io/group-index"]
+            found.setdefault(group, set()).add(f"r{int(pod['spec']['nodeName'].rpartition('-')[2]) // 2}")
+    return found

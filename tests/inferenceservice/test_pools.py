@@ -1,0 +1,305 @@
+"""A service and its pool: what it asks, what it waits for, what it builds, and what it never builds anew."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from app.inferenceservice.grant import UNANSWERED_SECONDS
+from app.kube.manifest import Manifest
+from app.settings import Settings
+from tests.calls import EARLIER, NOW, Answer, manifest, stored
+from tests.inferenceservice.service import API, DISTRIBUTED, call, container, observed, pod, spec, workload
+
+REQUEST = f"GPURequest.{API}"
+KNOWN = {"model": {"name": "meta-llama/Llama-3.1-70B-Instruct"}}
+TWO = {"resources": {"totalGpus": 2, "autoOptimize": True}}
+EXCLUSIVE = {"resources": {"totalGpus": 1, "sharing": "exclusive"}}
+
+
+def asked(given: dict[str, Any] | None = None, **options: Any) -> Answer:
+    """A service whose controller manages GPURequests."""
+    return call(given, also_managed=[REQUEST], **options)
+
+
+def request_of(answer: Answer, created: str = EARLIER, **status: Any) -> Manifest:
+    """The GPURequest as the API server holds it, with what the agent says."""
+    found = stored(answer.child("GPURequest"), status)
+    found["metadata"]["creationTimestamp"] = created
+    return found
+
+
+def allocation(answer: Answer, phase: str = "Bound", **fields: Any) -> Manifest:
+    """The pool's answer to the request in another answer, on its first shape."""
+    asked_for = answer.child("GPURequest")["spec"]
+    base = {"pool": "default", "digest": asked_for["digest"], "phase": phase}
+    shape = {"shape": asked_for["shapes"][0]} if phase == "Bound" else {}
+    return manifest(API, "GPUAllocation", "demo", spec=base | shape | fields)
+
+
+def granted(given: dict[str, Any] | None = None, **fields: Any) -> Answer:
+    """After the pool has said yes."""
+    first = asked(given)
+    return asked(given, children=[request_of(first)], related=[allocation(first, **fields)])
+
+
+def running(answer: Answer, request: Manifest | None = None) -> list[Manifest]:
+    return [it for it in observed(answer) if it["kind"] != "GPURequest"] + [request or request_of(answer)]
+
+
+def kinds(children: Iterable[Manifest]) -> set[str]:
+    return {it["kind"] for it in children}
+
+
+# what is asked
+
+
+def test_a_service_asks_its_pool_before_it_makes_pods() -> None:
+    answer = asked(spec(resources={"totalGpus": 4, "pool": "big", "priority": 5}))
+    assert "Deployment" not in answer.kinds()
+    wanted = answer.child("GPURequest")["spec"]
+    assert (wanted["pool"], wanted["priority"]) == ("big", 5)
+    assert (wanted["nodes"], wanted["gpusPerNode"], wanted["replicas"]) == (1, 4, {"min": 1, "max": 1})
+    assert answer.conditions()["GPUAllocated"] == ("False", "Pending")
+
+
+def test_a_known_model_asks_for_shapes_by_product_the_smallest_gpu_first() -> None:
+    shapes = asked(spec(**KNOWN, **TWO)).child("GPURequest")["spec"]["shapes"]
+    products = [it["product"] for it in shapes]
+    assert products.index("MI300X") < products.index("MI325X") < products.index("MI355X")
+    assert "MI210" not in products
+    assert all(it["tensor"] * it["pipeline"] * it["data"] == 2 for it in shapes)
+
+
+def test_a_product_that_cannot_hold_the_model_is_named_with_numbers() -> None:
+    excluded = asked(spec(**KNOWN, **TWO)).child("GPURequest")["spec"]["excluded"]
+    [reason] = [it["reason"] for it in excluded if it["product"] == "MI210"]
+    assert "GiB a GPU, MI210 has" in reason
+
+
+def test_an_architecture_that_the_image_lacks_is_excluded() -> None:
+    only = Settings(gpu_architectures=("gfx942",))
+    wanted = asked(spec(**KNOWN, **TWO), settings=only).child("GPURequest")["spec"]
+    assert "MI355X" not in [it["product"] for it in wanted["shapes"]]
+    assert any("gfx950" in it["reason"] for it in wanted["excluded"] if it["product"] == "MI355X")
+
+
+def test_a_model_that_nobody_knows_asks_for_one_shape_on_any_product() -> None:
+    [shape] = asked().child("GPURequest")["spec"]["shapes"]
+    assert "product" not in shape
+
+
+def test_a_partition_is_asked_for_by_its_resource_name() -> None:
+    resources = {"gpu": {"count": 8, "resource": "amd.com/cpx_nps4"}, "autoOptimize": True}
+    model = {"model": {"name": "Qwen/Qwen3-8B"}}
+    wanted = asked(spec(**model, resources=resources)).child("GPURequest")["spec"]
+    assert wanted["resource"] == "amd.com/cpx_nps4"
+    assert {it["product"] for it in wanted["shapes"]} >= {"MI300X-CPX-NPS4"}
+
+
+def test_groups_beyond_the_guarantee_are_those_of_the_autoscaler() -> None:
+    scaling = {"enabled": True, "minReplicas": 2, "maxReplicas": 5}
+    given = spec(resources={"totalGpus": 1, "cpuRequest": "1"}, autoscaling=scaling)
+    assert asked(given).child("GPURequest")["spec"]["replicas"] == {"min": 2, "max": 5}
+
+
+def test_a_model_that_fits_nowhere_asks_nobody_and_says_what_would_do() -> None:
+    given = spec(model={"name": "meta-llama/Llama-3.1-405B-Instruct"})
+    answer = asked(given)
+    assert "GPURequest" not in answer.kinds()
+    assert answer.conditions()["Ready"] == ("False", "InsufficientGPU")
+    assert "it would fit on" in answer.condition("Ready")["message"]
+    assert answer.status["phase"] == "Failed"
+
+
+def test_replicas_priority_and_pool_make_no_other_need() -> None:
+    base = asked(spec(resources={"totalGpus": 1}))
+    other = asked(spec(resources={"totalGpus": 1, "pool": "b", "priority": 9}, replicas=7))
+    assert base.child("GPURequest")["spec"]["digest"] == other.child("GPURequest")["spec"]["digest"]
+
+
+# what it waits for
+
+
+@pytest.mark.parametrize(
+    ("phase", "fields", "words", "outcome"),
+    [
+        pytest.param("Proposed", {}, "is assigning GPUs", "Pending", id="one more look"),
+        pytest.param(
+            "Pending", {"placeInLine": 2, "message": "3 of 8 nodes ..."}, "(place 2 in line): 3 of 8 nodes",
+            "Pending", id="in line",
+        ),
+        pytest.param("Impossible", {"message": "no node"}, "can never grant this: no node", "Failed", id="never"),
+    ],
+)  # fmt: skip
+def test_what_the_pool_says_reaches_the_service(phase: str, fields: dict[str, Any], words: str, outcome: str) -> None:
+    answer = granted(phase=phase, **fields)
+    assert "Deployment" not in answer.kinds()
+    assert words in answer.condition("Ready")["message"]
+    assert answer.status["phase"] == outcome
+
+
+def test_an_answer_to_an_earlier_request_is_no_answer() -> None:
+    answer = granted(digest="another")
+    assert "Deployment" not in answer.kinds()
+
+
+def test_no_pool_of_that_name_is_the_agents_word_and_the_service_goes_by_its_spec() -> None:
+    answer = asked(children=[request_of(asked(), poolExists=False)])
+    assert "Deployment" in answer.kinds()
+    assert "there is no GPUPool default" in answer.condition("Ready")["message"]
+
+
+def test_where_nobody_answers_for_long_the_service_goes_by_its_spec() -> None:
+    request = request_of(asked(), created="2026-01-01T12:00:00Z")
+    soon = asked(children=[request], now=NOW + timedelta(seconds=UNANSWERED_SECONDS - 1))
+    late = asked(children=[request], now=NOW + timedelta(seconds=UNANSWERED_SECONDS))
+    assert "Deployment" not in soon.kinds()
+    assert "nobody answered for pool default" in late.condition("Ready")["message"]
+
+
+def test_a_pool_that_is_known_to_exist_is_waited_for() -> None:
+    answer = asked(children=[request_of(asked(), poolExists=True)], now=NOW + timedelta(days=1))
+    assert "Deployment" not in answer.kinds()
+
+
+def test_an_empty_pool_knows_nothing_and_stands_in_nobodys_way() -> None:
+    answer = granted(phase="Unknown")
+    assert "Deployment" in answer.kinds()
+    assert "pool default has no nodes" in answer.condition("Ready")["message"]
+
+
+# what is built
+
+
+def test_pods_go_to_the_product_that_was_granted_with_the_length_that_was_chosen() -> None:
+    answer = granted(spec(**KNOWN, **TWO))
+    product = answer.status["allocation"]["product"]
+    affinity = pod(answer)["affinity"]["nodeAffinity"]["requiredDuringSchedulingIgnoredDuringExecution"]
+    first = affinity["nodeSelectorTerms"][0]["matchExpressions"]
+    assert {"key": "inference.ai/gpu-product", "operator": "In", "values": [product]} in first
+    chosen = answer.status["allocation"]["maxModelLen"]
+    assert f"--max-model-len={chosen}" in container(answer)["args"]
+    assert "for the KV cache" in answer.status["allocation"]["memory"]
+
+
+def test_a_length_of_the_users_own_is_not_replaced() -> None:
+    answer = granted(spec(model=KNOWN["model"] | {"maxTokens": 4096}, **TWO))
+    assert "--max-model-len=4096" in container(answer)["args"]
+
+
+@pytest.mark.parametrize(
+    ("parts", "gated"),
+    [
+        pytest.param({}, False, id="shared and dynamic"),
+        pytest.param(EXCLUSIVE, True, id="exclusive"),
+        pytest.param({"resources": {"totalGpus": 1, "strategy": "topology-aware"}}, True, id="topology-aware"),
+    ],
+)
+def test_only_pods_whose_place_must_be_exact_are_gated(parts: dict[str, Any], gated: bool) -> None:
+    gates = pod(granted(spec(**parts))).get("schedulingGates", [])
+    assert gates == ([{"name": "inference.ai/placement"}] if gated else [])
+
+
+def test_nobody_gates_pods_where_no_pool_would_lift_the_gate() -> None:
+    request = request_of(asked(spec(**EXCLUSIVE)), poolExists=False)
+    assert "schedulingGates" not in pod(asked(spec(**EXCLUSIVE), children=[request]))
+
+
+def test_exclusive_pods_keep_every_other_service_off_and_not_their_own() -> None:
+    [term] = pod(granted(spec(**EXCLUSIVE)))["affinity"]["podAntiAffinity"][
+        "requiredDuringSchedulingIgnoredDuringExecution"
+    ]
+    assert term["topologyKey"] == "kubernetes.io/hostname"
+    anybody, not_us = term["labelSelector"]["matchExpressions"]
+    assert (anybody["key"], anybody["operator"]) == ("inference.ai/service", "Exists")
+    assert (not_us["operator"], not_us["values"]) == ("NotIn", ["ns.demo"])
+    named = {"key": "kubernetes.io/metadata.name", "operator": "Exists"}
+    assert term["namespaceSelector"] == {"matchExpressions": [named]}, "without one it would be of this namespace only"
+
+
+def test_static_groups_have_one_pod_on_each_node() -> None:
+    resources = {"totalGpus": 2, "strategy": "static"}
+    answer = granted(spec(**DISTRIBUTED | {"resources": resources}))
+    for template in ("leaderTemplate", "workerTemplate"):
+        [term] = pod(answer, template)["affinity"]["podAntiAffinity"]["requiredDuringSchedulingIgnoredDuringExecution"]
+        assert term["matchLabelKeys"] == ["leaderworkerset.sigs.k8s.io/group-key"]
+
+
+# decided once
+
+
+@pytest.mark.parametrize(
+    "related",
+    [
+        pytest.param([], id="the pool is gone"),
+        pytest.param("Pending", id="the pool changed its mind"),
+        pytest.param("Impossible", id="the nodes are gone"),
+    ],
+)
+def test_what_runs_goes_on_whatever_becomes_of_the_pool(related: Any) -> None:
+    first = granted(spec(**EXCLUSIVE))
+    answers = [allocation(first, phase=related)] if isinstance(related, str) else related
+    later = asked(spec(**EXCLUSIVE), children=running(first), related=answers)
+    assert workload(later) == workload(first)
+    assert later.conditions()["Ready"] == ("True", "InferenceReady")
+
+
+def test_late_facts_change_neither_the_workload_nor_what_is_asked() -> None:
+    """The cache reads the model's facts from its weights after the service was built without them."""
+    first = granted(spec(**TWO))
+    other = Settings(gpu_architectures=("gfx950",), node_selector={"pool": "other"})
+    later = asked(spec(**TWO), children=running(first), related=[allocation(first)], settings=other)
+    assert workload(later) == workload(first)
+    assert later.child("GPURequest") == first.child("GPURequest")
+    assert later.conditions()["UpdateAvailable"] == ("True", "NewerDecision")
+
+
+def test_scaling_changes_the_groups_that_are_asked_for_and_nothing_else() -> None:
+    first = granted()
+    later = asked(spec(replicas=3), children=running(first), related=[allocation(first)])
+    before, after = first.child("GPURequest")["spec"], later.child("GPURequest")["spec"]
+    assert after == before | {"replicas": {"min": 3, "max": 3}}
+
+
+def test_an_edit_asks_anew_and_what_runs_stays_until_it_is_granted() -> None:
+    first = granted()
+    edited = spec(resources={"totalGpus": 4})
+    waiting = asked(edited, children=running(first), related=[allocation(first)])
+    assert workload(waiting) == workload(first)
+    assert waiting.child("GPURequest")["spec"]["gpusPerNode"] == 4
+    assert waiting.status["phase"] == "Degraded"
+    later = asked(edited, children=running(first, request_of(waiting)), related=[allocation(waiting)])
+    assert container(later)["resources"]["limits"] == {"amd.com/gpu": "4"}
+
+
+def test_while_an_edit_waits_the_pool_says_so_beside_what_stands() -> None:
+    first = granted()
+    edited = spec(resources={"totalGpus": 8})
+    waiting = asked(edited, children=running(first), related=[allocation(first)])
+    digest = waiting.child("GPURequest")["spec"]["digest"]
+    following = {"digest": digest, "phase": "Pending", "message": "0 nodes have 8", "placeInLine": 1}
+    standing = allocation(first, next=following)
+    later = asked(edited, children=running(first, request_of(waiting)), related=[standing])
+    assert "(place 1 in line): 0 nodes have 8" in later.condition("Ready")["message"]
+    assert workload(later) == workload(first)
+
+
+# what the agent tells
+
+
+def test_why_pods_are_not_ready_and_how_long_they_loaded_reach_the_service() -> None:
+    first = granted()
+    failure = {"pod": "demo-leader-1", "reason": "OutOfMemory", "message": "The kernel ended it", "error": "Resource"}
+    broken = asked(
+        children=[it for it in observed(first, ready=0) if it["kind"] != "GPURequest"]
+        + [request_of(first, failures=[failure])],
+        related=[allocation(first)],
+    )
+    assert "The kernel ended it" in broken.condition("Ready")["message"]
+    assert broken.status["phase"] == "Failed"
+    loaded = asked(children=running(first, request_of(first, loadSeconds=45)), related=[allocation(first)])
+    assert loaded.status["modelStatus"]["loadTime"] == "45s"

@@ -1,0 +1,295 @@
+"""Who gets which GPUs: the specification's cases, the order of the ledger, and what is said."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from app.topology.allocator import allocate
+from app.topology.nodes import GONE_SECONDS, Node, Taint, Toleration, Wish
+from app.topology.request import BoundPod, Decision, Held, Need, Outcome
+
+PATIENCE = 600.0
+WISH = Wish("amd.com/gpu", ())
+
+
+def node(name: str, gpus: int = 8, **fields: Any) -> Node:
+    return Node(name, "amd.com/gpu", fields.pop("product", "MI300X"), gpus, **fields)
+
+
+def need(name: str = "a", gpus: int = 1, pods: int = 1, **fields: Any) -> Need:
+    return Need(f"ns/{name}", "d", fields.pop("wish", WISH), pods, gpus, created=fields.pop("created", name), **fields)
+
+
+def held_from(decision: Decision, gpus: int, digest: str = "d", created: str = "1") -> Held:
+    return Held(digest, decision.product, decision.slots, gpus, decision.proposed, created)
+
+
+def decide(nodes: list[Node], *needs: Need, held: dict[str, Held] | None = None) -> dict[str, Decision]:
+    return {key.partition("/")[2]: it for key, it in allocate(nodes, needs, held or {}, PATIENCE).items()}
+
+
+def hosts(decision: Decision) -> list[str]:
+    return list(decision.slots.values())
+
+
+# the specification's cases
+
+
+def test_two_exclusive_gpus_go_to_a_node_that_is_all_free() -> None:
+    found = decide([node("n1", 4), node("n2", 4)], need(gpus=2, exclusive=True))["a"]
+    assert (found.outcome, hosts(found)) == (Outcome.PROPOSED, ["n1"])
+
+
+def test_two_shared_gpus_go_to_the_fullest_node_that_has_them() -> None:
+    found = decide([node("n1", 4, foreign=1), node("n2", 4, foreign=2)], need(gpus=2))["a"]
+    assert hosts(found) == ["n2"]
+
+
+def test_eight_exclusive_gpus_on_nodes_of_four_are_impossible() -> None:
+    found = decide([node("n1", 4)], need(gpus=8, exclusive=True))["a"]
+    assert found.outcome is Outcome.IMPOSSIBLE
+    assert "needs 8 GPUs on one node" in found.message
+    assert "have 4 of 4 GPUs free" in found.message or "have 4 free GPUs, fewer than 8" in found.message
+
+
+# two looks
+
+
+def test_what_is_chosen_is_proposed_and_confirmed_at_the_next_look() -> None:
+    nodes = [node("n1"), node("n2")]
+    first = decide(nodes, need(gpus=4))["a"]
+    second = decide(nodes, need(gpus=4), held={"ns/a": held_from(first, 4)})["a"]
+    third = decide(nodes, need(gpus=4), held={"ns/a": held_from(second, 4)})["a"]
+    assert (first.outcome, second.outcome) == (Outcome.PROPOSED, Outcome.BOUND)
+    assert first.slots == second.slots
+    assert third.slots == second.slots
+    assert (second.is_kept, third.is_kept) == (False, True)
+
+
+def test_of_two_decisions_about_the_same_gpus_the_older_one_stands() -> None:
+    old = Held("d", "MI300X", {(0, 0): "n1"}, 8, frozenset({(0, 0)}), created="1")
+    new = replace(old, created="2")
+    nodes, needs = [node("n1"), node("n2")], (need("a", 8), need("b", 8))
+    found = decide(nodes, *needs, held={"ns/a": new, "ns/b": old})
+    assert (hosts(found["b"]), hosts(found["a"])) == (["n1"], ["n2"])
+    assert {it.outcome for it in found.values()} == {Outcome.PROPOSED}, "what was promised twice is not certain yet"
+    later = decide(nodes, *needs, held={f"ns/{name}": held_from(it, 8) for name, it in found.items()})
+    assert {it.outcome for it in later.values()} == {Outcome.BOUND}
+
+
+def test_a_confirmed_decision_stands_against_an_older_proposal() -> None:
+    confirmed = Held("d", "MI300X", {(0, 0): "n1"}, 8, created="2")
+    proposal = Held("d", "MI300X", {(0, 0): "n1"}, 8, frozenset({(0, 0)}), created="1")
+    found = decide([node("n1")], need("a", 8), need("b", 8), held={"ns/a": confirmed, "ns/b": proposal})
+    assert (found["a"].outcome, found["b"].outcome) == (Outcome.BOUND, Outcome.PENDING)
+
+
+# what runs
+
+
+def test_what_runs_counts_where_it_runs_whatever_was_decided() -> None:
+    elsewhere = Held("d", "MI300X", {(0, 0): "n1"}, 8, created="1")
+    running = need("a", 8, bound=(BoundPod(0, 0, "n2", 8),))
+    found = decide([node("n1"), node("n2")], running, need("b", 8), held={"ns/a": elsewhere})
+    assert hosts(found["a"]) == ["n2"]
+    assert hosts(found["b"]) == ["n1"]
+
+
+def test_a_pod_outside_the_pool_is_reported_and_not_moved() -> None:
+    found = decide([node("n1")], need("a", 8, bound=(BoundPod(0, 0, "other", 8),)))["a"]
+    assert (found.outcome, hosts(found)) == (Outcome.BOUND, ["other"])
+    assert found.breaches == ("pod 0 of group 0 runs on other, which is not in this pool",)
+
+
+def test_an_edit_may_use_the_gpus_of_what_it_replaces() -> None:
+    """The only node is full of the service's own pods, which go before the new ones come."""
+    before = Held("before", "MI300X", {(0, 0): "n1"}, 4, created="1")
+    edited = need("a", 8, bound=(BoundPod(0, 0, "n1", 4),))
+    found = decide([node("n1")], edited, held={"ns/a": before})["a"]
+    assert (found.outcome, hosts(found)) == (Outcome.PROPOSED, ["n1"])
+
+
+def test_while_an_edit_waits_the_gpus_of_what_it_replaces_stay_taken() -> None:
+    before = Held("before", "MI300X", {(0, 0): "n1"}, 4, created="1")
+    found = decide([node("n1")], need("a", 16), need("b", 8), held={"ns/a": before})
+    assert found["b"].outcome is Outcome.PENDING
+
+
+def test_of_a_group_only_the_pod_whose_node_is_gone_is_placed_anew() -> None:
+    old = Held("d", "MI300X", {(0, 0): "n1", (0, 1): "n2", (1, 0): "n3", (1, 1): "n3"}, 4, created="1")
+    nodes = [node("n1"), node("n2", not_ready_seconds=GONE_SECONDS), node("n3"), node("n4")]
+    found = decide(nodes, need("a", 4, pods=2, least=2, most=2), held={"ns/a": old})["a"]
+    assert found.slots == {(0, 0): "n1", (0, 1): "n1", (1, 0): "n3", (1, 1): "n3"}
+    assert found.proposed == {(0, 1)}
+    assert found.outcome is Outcome.PROPOSED
+
+
+def test_a_node_that_is_not_ready_for_a_moment_keeps_what_it_has_and_gets_nothing_new() -> None:
+    old = Held("d", "MI300X", {(0, 0): "n1"}, 4, created="1")
+    found = decide([node("n1", not_ready_seconds=GONE_SECONDS - 1)], need("a", 4), need("b", 4), held={"ns/a": old})
+    assert (found["a"].outcome, hosts(found["a"])) == (Outcome.BOUND, ["n1"])
+    assert found["b"].outcome is Outcome.PENDING
+    assert "is not ready" in found["b"].message
+
+
+# order
+
+
+def test_priority_goes_before_age_and_age_before_name() -> None:
+    needs = [need("a", 8, created="3"), need("b", 8, created="1"), need("c", 8, created="2", priority=1)]
+    found = decide([node("n1"), node("n2")], *needs)
+    assert found["c"].slots
+    assert found["b"].slots
+    assert (found["a"].outcome, found["a"].place_in_line) == (Outcome.PENDING, 1)
+
+
+def test_a_smaller_service_goes_ahead_of_one_that_does_not_fit_yet() -> None:
+    found = decide([node("n1", foreign=4)], need("a", 8), need("b", 4))
+    assert found["a"].outcome is Outcome.PENDING
+    assert hosts(found["b"]) == ["n1"]
+
+
+def test_who_has_waited_long_gets_nodes_held_back() -> None:
+    found = decide([node("n1", foreign=4), node("n2", foreign=6)], need("a", 8, waited=PATIENCE), need("b", 4))
+    assert found["b"].outcome is Outcome.PENDING
+    assert "held back for a service that has waited longer" in found["b"].message
+
+
+def test_groups_beyond_the_guarantee_come_after_everybodys_guarantee() -> None:
+    found = decide([node("n1")], need("a", 4, least=1, most=2, wanted=2), need("b", 4))
+    assert (found["a"].groups, found["b"].groups) == (1, 1)
+    assert found["a"].outcome is Outcome.PROPOSED
+
+
+def test_a_promise_beyond_the_guarantee_gives_way_to_a_guarantee() -> None:
+    both = Held("d", "MI300X", {(0, 0): "n1", (1, 0): "n1"}, 4, created="1")
+    found = decide([node("n1")], need("a", 4, least=1, most=2, wanted=2), need("b", 4), held={"ns/a": both})
+    assert found["a"].slots == {(0, 0): "n1"}
+    assert hosts(found["b"]) == ["n1"]
+
+
+# exclusive
+
+
+def test_nobody_joins_a_node_that_is_held_exclusively() -> None:
+    found = decide([node("n1")], need("a", 2, exclusive=True), need("b", 2))
+    assert found["b"].outcome is Outcome.PENDING
+    assert "held by a service for itself" in found["b"].message
+
+
+def test_exclusive_is_of_the_whole_host_under_every_resource_name() -> None:
+    nodes = [node("n1"), replace(node("n1"), resource="amd.com/cpx_nps4")]
+    other = need("b", 1, wish=Wish("amd.com/cpx_nps4", ()))
+    found = decide(nodes, need("a", 2, exclusive=True), other)
+    assert (found["a"].outcome, found["b"].outcome) == (Outcome.PROPOSED, Outcome.PENDING)
+
+
+# where
+
+
+def test_a_group_stays_in_the_smallest_domain_that_holds_it() -> None:
+    nodes = [
+        node("n1", domains=("z", "z/r1"), foreign=4),
+        node("n2", domains=("z", "z/r1"), foreign=0),
+        node("n3", domains=("z", "z/r2")),
+        node("n4", domains=("z", "z/r2")),
+    ]
+    assert hosts(decide(nodes, need(gpus=8, pods=2))["a"]) == ["n3", "n4"]
+    assert hosts(decide(nodes, need(gpus=4, pods=3))["a"]) == ["n2", "n2", "n1"]
+    assert set(hosts(decide(nodes, need(gpus=8, pods=3))["a"])) == {"n2", "n3", "n4"}
+
+
+def test_tensor_parallelism_gets_whole_islands_wherever_the_used_gpus_are() -> None:
+    pairs = {"MI250X": 2}
+    used = node("n1", product="MI250X", island=2, foreign=3)
+    found = decide([used], need(gpus=4, islands=pairs))["a"]
+    assert found.outcome is Outcome.PENDING
+    assert hosts(decide([used], need(gpus=2, islands=pairs))["a"]) == ["n1"]
+
+
+def test_pods_that_must_be_apart_are() -> None:
+    nodes = [node("n1"), node("n2")]
+    assert set(hosts(decide(nodes, need(gpus=1, pods=2, apart=True))["a"])) == {"n1", "n2"}
+
+
+def test_the_first_product_that_holds_all_groups_is_taken_for_all() -> None:
+    nodes = [node("n1", product="MI210"), node("n2", product="MI300X"), node("n3", product="MI300X")]
+    wish = Wish("amd.com/gpu", ("MI210", "MI300X"))
+    found = decide(nodes, need(gpus=8, least=2, most=2, wish=wish))["a"]
+    assert found.product == "MI300X"
+    assert hosts(found) == ["n2", "n3"]
+
+
+def test_a_product_that_nobody_knows_serves_a_model_that_nobody_knows() -> None:
+    assert hosts(decide([node("n1", product="")], need())["a"]) == ["n1"]
+    planned = need(wish=Wish("amd.com/gpu", ("MI300X",)))
+    assert decide([node("n1", product="")], planned)["a"].outcome is Outcome.IMPOSSIBLE
+
+
+# which nodes
+
+
+@pytest.mark.parametrize(
+    ("fields", "wish", "words", "outcome"),
+    [
+        pytest.param(
+            {"taints": (Taint("down", "", "NoSchedule"),)}, WISH, "has the taint down:NoSchedule", Outcome.PENDING,
+            id="a taint passes",
+        ),
+        pytest.param(
+            {}, replace(WISH, labels=(("pool", "x"),)), "has no label pool=x", Outcome.IMPOSSIBLE, id="a label does not"
+        ),
+        pytest.param(
+            {"product": "MI210"}, Wish("amd.com/gpu", ("MI300X",), (("MI210", "needs 90 GiB a GPU"),)),
+            "MI210: needs 90 GiB a GPU", Outcome.IMPOSSIBLE, id="a product that is too small",
+        ),
+        pytest.param({}, Wish("amd.com/cpx_nps4", ()), "offers amd.com/gpu", Outcome.IMPOSSIBLE, id="another resource"),
+    ],
+)  # fmt: skip
+def test_a_node_that_cannot_be_used_is_counted_with_its_reason(
+    fields: dict[str, Any], wish: Wish, words: str, outcome: Outcome
+) -> None:
+    found = decide([node("n1", **fields)], need(wish=wish))["a"]
+    assert found.outcome is outcome
+    assert words in found.message
+    assert sum(count for _, count in found.excluded) == 1
+
+
+def test_a_tolerated_taint_keeps_nobody_off() -> None:
+    tainted = node("n1", taints=(Taint("amd.com/gpu", "", "NoSchedule"),))
+    tolerant = need(wish=replace(WISH, tolerations=(Toleration("amd.com/gpu"),)))
+    assert hosts(decide([tainted], tolerant)["a"]) == ["n1"]
+
+
+def test_a_pool_without_nodes_knows_nothing() -> None:
+    assert decide([], need())["a"].outcome is Outcome.UNKNOWN
+
+
+def test_unknown_foreign_use_is_flagged_and_changes_no_outcome() -> None:
+    found = decide([node("n1", foreign=None)], need(gpus=8))["a"]
+    assert (found.outcome, found.foreign_unknown) == (Outcome.PROPOSED, True)
+
+
+def test_other_tenants_are_not_named() -> None:
+    theirs = Need("theirs/secret", "d", WISH, 1, 6, created="0")
+    found = allocate([node("n1")], [theirs, need("b", 2, created="1"), need("c", 4, created="2")], {}, PATIENCE)
+    message = found["ns/c"].message
+    assert "b holds 2 GPUs" in message
+    assert "services of other namespaces hold 6 GPUs" in message
+    assert "secret" not in message
+
+
+def test_a_pod_that_the_scheduler_put_elsewhere_is_counted_there_and_told_so_at_the_next_look() -> None:
+    """Whoever was promised that place gives it up first, so that no two answers ever name the same GPUs for certain."""
+    mine = Held("d", "MI300X", {(0, 0): "n1"}, 8, created="1")
+    theirs = Held("d", "MI300X", {(0, 0): "n2"}, 8, created="2")
+    needs = need("a", 8, bound=(BoundPod(0, 0, "n2", 8),)), need("b", 8)
+    first = decide([node("n1"), node("n2")], *needs, held={"ns/a": mine, "ns/b": theirs})
+    assert (hosts(first["a"]), first["a"].proposed, first["a"].outcome) == (["n2"], frozenset({(0, 0)}), Outcome.BOUND)
+    assert hosts(first["b"]) == ["n1"]
+    held = {f"ns/{name}": held_from(it, 8) for name, it in first.items()}
+    second = decide([node("n1"), node("n2")], *needs, held=held)
+    assert second["a"].proposed == second["b"].proposed == frozenset()
