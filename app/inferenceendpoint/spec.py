@@ -7,10 +7,12 @@ from typing import Annotated, ClassVar
 
 from pydantic import Field
 
-from app.crd import Duration, Model, ObjectName, Rule
+from app.crd import Duration, Model, Rule
 from app.ingress import IngressSpec
 
 PortNumber = Annotated[int, Field(ge=1, le=65535)]
+# It stands in a label selector, whose values have 63 characters at most.
+ServiceName = Annotated[str, Field(min_length=1, max_length=63, pattern=r"^[a-z]([-a-z0-9]*[a-z0-9])?$")]
 PortName = Annotated[str, Field(min_length=1, max_length=63, pattern=r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$")]
 DEFAULT_PORT = 8000
 
@@ -92,7 +94,7 @@ class RoutingSpec(Model):
 class InferenceEndpointSpec(Model):
     """How an InferenceService is reached."""
 
-    service: ObjectName = Field(description="InferenceService of this namespace.")
+    service: ServiceName = Field(description="InferenceService of this namespace.")
     expose: ExposeSpec = Field(ExposeSpec(), description="The Service in front of the model.")
     ingress: IngressSpec = Field(IngressSpec(), description="Ingress to the first HTTP port.")
     routing: RoutingSpec = Field(RoutingSpec(), description="How requests are spread over groups.")

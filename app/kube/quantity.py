@@ -18,7 +18,7 @@ _DECIMAL = {"k": 10**3, "M": 10**6, "G": 10**9, "T": 10**12, "P": 10**15, "E": 1
 
 def parse_quantity(text: str) -> Decimal:
     """The number a quantity stands for (bytes, cores, pieces); ValueError says what is accepted."""
-    if not _WHOLE.match(text):
+    if not _WHOLE.fullmatch(text):
         raise ValueError(f"{text!r} is not a quantity: write for example 16Gi, 500m or 4")
     for suffix, factor in (_BINARY | _DECIMAL).items():
         if text.endswith(suffix):

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import re
+from decimal import Decimal
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.kube.quantity import canonical_quantity, format_bytes, parse_quantity
+from app.kube.quantity import QUANTITY_PATTERN, canonical_quantity, format_bytes, parse_quantity
 
 
 @pytest.mark.parametrize(
@@ -34,7 +37,7 @@ def test_the_stored_spelling(written: str, stored: str) -> None:
     assert canonical_quantity(written) == stored
 
 
-@pytest.mark.parametrize("text", ["", "Gi", "16GB", "-1", "1e3x", "16 Gi", "1,5Gi"])
+@pytest.mark.parametrize("text", ["", "Gi", "16GB", "-1", "1e3x", "16 Gi", "1,5Gi", "16Gi\n"])
 def test_what_is_no_quantity_says_what_is(text: str) -> None:
     with pytest.raises(ValueError, match="write for example 16Gi"):
         parse_quantity(text)
@@ -45,6 +48,25 @@ def test_the_stored_spelling_is_the_same_number_and_final(number: int, suffix: s
     text = f"{number}{suffix}"
     stored = canonical_quantity(text)
     assert parse_quantity(stored) == parse_quantity(text)
+    assert canonical_quantity(stored) == stored
+
+
+fractions = st.decimals(0, 10**6, places=3, allow_nan=False, allow_infinity=False)
+
+
+@given(fractions, st.sampled_from(["", "k", "M", "G", "Ki", "Mi", "Gi", "Ti"]))
+def test_fractions_are_stored_whole_and_lose_less_than_a_thousandth(number: Decimal, suffix: str) -> None:
+    text = f"{number}{suffix}"
+    stored = canonical_quantity(text)
+    assert "." not in stored
+    assert parse_quantity(text) <= parse_quantity(stored) < parse_quantity(text) + Decimal("0.001")
+    assert canonical_quantity(stored) == stored
+
+
+@given(st.from_regex(re.compile(QUANTITY_PATTERN, re.ASCII), fullmatch=True).filter(lambda text: len(text) < 20))
+def test_what_the_schema_admits_is_read(text: str) -> None:
+    stored = canonical_quantity(text)
+    assert re.fullmatch(QUANTITY_PATTERN, stored)
     assert canonical_quantity(stored) == stored
 
 

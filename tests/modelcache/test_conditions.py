@@ -179,8 +179,9 @@ def test_a_strange_progress_is_never_out_of_bounds(said: str) -> None:
     assert 0 <= call(children=[claim(), running(job(), said)]).status["downloadProgress"] <= 100
 
 
-def test_a_strange_size_is_left_out() -> None:
-    assert "sizeOnDisk" not in call(children=[claim(), complete(job(), size="large")]).status
+@pytest.mark.parametrize("said", ["large", "-1", "47Gi\n"])
+def test_a_strange_size_is_left_out(said: str) -> None:
+    assert "sizeOnDisk" not in call(children=[claim(), complete(job(), size=said)]).status
 
 
 def test_a_claim_whose_name_is_taken_is_said_and_no_job_is_sent() -> None:

@@ -183,9 +183,10 @@ def test_stale_sight_never_promises_a_gpu_twice_for_certain(
     written: dict[str, Held] = {}
     history: list[dict[str, Held]] = [{}]
     capacity = {node.host: node.gpus for node in nodes}
-    seen = 0
+    seen = shown = 0
     for step in range(8):
-        present = needs[: data.draw(st.integers(min(step, len(needs)), len(needs)))]
+        shown = data.draw(st.integers(max(shown, min(step, len(needs))), len(needs)))
+        present = needs[:shown]
         seen = data.draw(st.integers(max(seen, len(history) - 4), len(history) - 1))
         sight = {key: it for key, it in history[seen].items() if any(need.service == key for need in present)}
         decisions = allocate(nodes, present, sight, PATIENCE)

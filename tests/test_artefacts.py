@@ -1,0 +1,230 @@
+"""Files that could drift from the code: each test fails with the command to run or the line to edit."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from fastapi.testclient import TestClient
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+
+from app.__main__ import main
+from app.http import build_app
+from app.kinds import HOOKS, KINDS
+from app.kube.conditions import Reason
+from app.kube.duration import parse_duration
+from app.settings import Settings
+from tests.calls import CHILD_KINDS
+from tests.golden.replay import ANSWERS, case_name, load
+from tests.security import violations
+
+PROJECT = Path(__file__).parents[1]
+CONTROLLERS = sorted(
+    path for path in (PROJECT / "metacontroller").glob("*.yaml") if "\nkind: CompositeController\n" in path.read_text()
+)
+LWS_PATCH = PROJECT / "metacontroller/lws/leaderworkersets.yaml"
+BASE = PROJECT / "deploy/base"
+
+every_controller = pytest.mark.parametrize("path", CONTROLLERS, ids=lambda path: path.stem)
+
+
+def read(path: Path) -> Any:
+    return yaml.safe_load(path.read_text())
+
+
+def child_resources(path: Path) -> list[dict[str, Any]]:
+    """What a controller manages, with what the component lws/ adds to it."""
+    added = [operation["value"] for operation in read(LWS_PATCH)] if path.stem == "inferenceservice" else []
+    spec = read(path)["spec"]
+    return [*spec.get("childResources", ()), *spec.get("attachments", ()), *added]
+
+
+def plural(kind: str) -> str:
+    return f"{kind.lower()}es" if kind.endswith("s") else f"{kind.lower()}s"
+
+
+def webhooks(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
+    yield from read(path)["spec"]["hooks"].items()
+
+
+def test_crds_are_those_of_the_specs(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["crds", str(PROJECT / "crds"), "--check"]) == 0, capsys.readouterr().err
+
+
+def test_every_controller_is_installed() -> None:
+    listed = read(PROJECT / "metacontroller/kustomization.yaml")["resources"]
+    files = {path.name for path in (PROJECT / "metacontroller").glob("*.yaml")} - {"kustomization.yaml"}
+    assert set(listed) == files, "edit metacontroller/kustomization.yaml"
+
+
+@pytest.mark.parametrize("path", ANSWERS, ids=case_name)
+def test_every_kind_that_is_answered_is_a_child_resource(path: Path) -> None:
+    controller = PROJECT / "metacontroller" / f"{path.parent.parent.name}.yaml"
+    listed = {(it["apiVersion"], it["resource"]) for it in child_resources(controller)}
+    answer = load(path)
+    for child in answer["children"] if "children" in answer else answer["attachments"]:
+        wanted = child["apiVersion"], plural(child["kind"])
+        assert wanted in listed, f"add {wanted} to spec.childResources of {controller.name}, with an updateStrategy"
+
+
+@pytest.mark.parametrize("kind", CHILD_KINDS)
+def test_the_tests_call_hooks_with_child_resources_of_the_controllers(kind: str) -> None:
+    listed = {(it["apiVersion"], it["resource"]) for it in child_resources(PROJECT / f"metacontroller/{kind}.yaml")}
+    known = {(api, plural(name)) for name, _, api in (it.partition(".") for it in CHILD_KINDS[kind])}
+    assert known <= listed, f"CHILD_KINDS in tests/calls.py names what metacontroller/{kind}.yaml does not"
+
+
+@every_controller
+def test_every_child_resource_says_how_it_is_updated(path: Path) -> None:
+    """Without a method Metacontroller never updates; Recreate and the rolling ones loop or never fire."""
+    for child in child_resources(path):
+        expected = "OnDelete" if child["resource"] == "jobs" else "InPlace"
+        said = child.get("updateStrategy", {}).get("method")
+        assert said == expected, f"{path.name}: {child['resource']} needs updateStrategy.method {expected}"
+
+
+@every_controller
+def test_a_controller_selects_its_children_by_a_label_of_their_own(path: Path) -> None:
+    spec = read(path)["spec"]
+    assert spec["generateSelector"] is True
+    parent = spec["parentResource"]
+    assert (parent["apiVersion"], parent["resource"]) == ("inference.ai/v1alpha1", HOOKS[path.stem].kind.plural)
+
+
+@every_controller
+def test_hooks_wait_longer_than_an_answer_takes(path: Path) -> None:
+    for name, hook in webhooks(path):
+        timeout = parse_duration(hook["webhook"].get("timeout", "0s"))
+        assert 10 <= timeout <= 60, f"{path.name}: set hooks.{name}.webhook.timeout"
+
+
+@every_controller
+def test_hooks_lead_to_routes_of_the_service(path: Path) -> None:
+    client = TestClient(build_app(Settings()))
+    documents = [it for it in yaml.safe_load_all((BASE / "hooks.yaml").read_text()) if it["kind"] == "Service"]
+    for name, hook in webhooks(path):
+        webhook = hook["webhook"]
+        assert webhook["path"] == f"/{name}/{path.stem}"
+        assert client.post(webhook["path"], content=b"{}").status_code == 400, f"no route {webhook['path']}"
+        [service] = documents
+        assert webhook["service"]["name"] == service["metadata"]["name"]
+        assert webhook["service"]["namespace"] == service["metadata"]["namespace"]
+        assert webhook["service"]["port"] in [port["port"] for port in service["spec"]["ports"]]
+
+
+@every_controller
+def test_a_kind_that_looks_at_others_has_its_customize_hook(path: Path) -> None:
+    assert ("customize" in dict(webhooks(path))) is (path.stem != "modelcache")
+
+
+def settings_lines() -> dict[str, str]:
+    lines = [line for line in (BASE / "settings.env").read_text().splitlines() if line and not line.startswith("#")]
+    return {name: value for name, _, value in (line.partition("=") for line in lines)}
+
+
+def test_the_deployed_settings_name_every_setting() -> None:
+    names = {f"INFERENCE_{name.upper()}" for name in Settings.model_fields}
+    assert settings_lines().keys() == names, "edit deploy/base/settings.env: one line a field of app/settings.py"
+
+
+def test_the_deployed_settings_can_be_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in settings_lines().items():
+        monkeypatch.setenv(name, value)
+    settings = Settings()
+    assert settings.node_selector == {"accelerator": "amd-gpu"}
+    assert settings.storage_class == "fast-ssd"
+    assert settings.sharing == "shared"
+    assert settings.cache_size == "100Gi"
+    assert settings.supplemental_groups == (44, 109)
+    for name in ("tolerations", "gpu_architectures", "zone_label", "block_label", "rack_label"):
+        assert getattr(settings, name) == Settings.model_fields[name].default
+
+
+def images_in_use() -> set[str]:
+    [deployment] = [it for it in yaml.safe_load_all((BASE / "hooks.yaml").read_text()) if it["kind"] == "Deployment"]
+    containers = deployment["spec"]["template"]["spec"]["containers"]
+    settings = [value for name, value in settings_lines().items() if name.endswith("_IMAGE")]
+    return {image.partition(":")[0] for image in (*(it["image"] for it in containers), *settings)}
+
+
+def test_every_image_has_one_entry_that_users_edit() -> None:
+    entries = read(BASE / "kustomization.yaml")["images"]
+    assert sorted(it["name"] for it in entries) == sorted(images_in_use()), "edit images: in deploy/base"
+    assert all(re.fullmatch(r"v\d+\.\d+\.\d+", it["newTag"]) for it in entries)
+
+
+def test_images_in_the_settings_can_be_reached_by_kustomize() -> None:
+    paths = {it["path"] for it in read(BASE / "image-fields.yaml")["images"]}
+    wanted = {f"data/{name}" for name in settings_lines() if name.endswith("_IMAGE")}
+    assert paths == wanted, "edit deploy/base/image-fields.yaml"
+
+
+@pytest.mark.parametrize("folder", ["app", "crds", "deploy", "images", "metacontroller", "sandbox"])
+def test_nothing_takes_whatever_is_latest(folder: str) -> None:
+    files = [
+        it for it in (PROJECT / folder).rglob("*") if it.suffix in (".py", ".yaml", ".env") or it.name == "Dockerfile"
+    ]
+    assert files
+    latest = [str(it.relative_to(PROJECT)) for it in files if re.search(r":latest\b", it.read_text())]
+    assert latest == [], "pin a version"
+
+
+def test_metacontroller_and_lws_are_pinned() -> None:
+    metacontroller = read(PROJECT / "deploy/metacontroller/kustomization.yaml")
+    assert metacontroller["resources"][0].endswith("?ref=v4.17.2")
+    assert [it["newTag"] for it in metacontroller["images"]] == ["v4.17.2"]
+    assert "/v0.10.0/" in read(PROJECT / "deploy/lws/kustomization.yaml")["resources"][0]
+
+
+def test_the_operators_pod_meets_the_restricted_standard_of_its_namespace() -> None:
+    [deployment] = [it for it in yaml.safe_load_all((BASE / "hooks.yaml").read_text()) if it["kind"] == "Deployment"]
+    assert violations(deployment["spec"]["template"]["spec"]) == []
+    labels = read(BASE / "namespace.yaml")["metadata"]["labels"]
+    assert labels["pod-security.kubernetes.io/enforce"] == "restricted"
+
+
+def test_people_may_work_with_every_kind_that_they_write() -> None:
+    known = {kind.plural for kind in KINDS}
+    for role in yaml.safe_load_all((BASE / "rbac.yaml").read_text()):
+        granted = {resource for rule in role["rules"] for resource in rule["resources"] if "/" not in resource}
+        written = {"inferenceservices", "modelcaches", "inferenceendpoints"}
+        assert written <= granted <= known, f"edit {role['metadata']['name']} in deploy/base/rbac.yaml"
+
+
+def test_every_reason_is_used() -> None:
+    code = "\n".join(path.read_text() for path in (PROJECT / "app").rglob("*.py"))
+    unused = [reason.name for reason in Reason if f"Reason.{reason.name}" not in code]
+    assert unused == [], "remove it from app/kube/conditions.py, or use it"
+
+
+def test_every_requirement_is_pinned_to_a_version_that_fits() -> None:
+    project = tomllib.loads((PROJECT / "pyproject.toml").read_text())
+    wanted = [
+        *project["project"]["dependencies"],
+        *project["dependency-groups"]["dev"],
+        *project["build-system"]["requires"],
+    ]
+    lines = [Requirement(line) for line in (PROJECT / "constraints.txt").read_text().split()]
+    pinned = {canonicalize_name(it.name): it.specifier for it in lines}
+    for text in wanted:
+        requirement = Requirement(text)
+        found = pinned.get(canonicalize_name(requirement.name))
+        assert found is not None, f"add {requirement.name}==<version> to constraints.txt"
+        version = str(found).removeprefix("==")
+        assert requirement.specifier.contains(version, prereleases=True), f"constraints.txt: {version} is not {text}"
+
+
+@pytest.mark.parametrize(
+    "target",
+    ["deps", "test", "test-unit", "test-integration", "test-e2e", "lint", "deploy-local", "demo", "bench", "help"],
+)
+def test_make_has_the_target_and_says_what_it_does(target: str) -> None:
+    text = (PROJECT / "Makefile").read_text()
+    assert re.search(rf"^{target}:.* ## \S", text, re.MULTILINE), f"add {target}: ... ## what it does to the Makefile"
+    assert f".PHONY: {target}\n" in text

@@ -1,0 +1,72 @@
+"""Settings are read from the environment, and a wrong one is named before anything is served."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from pydantic import ValidationError
+
+from app.settings import Settings, Toleration
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "value"),
+    [
+        pytest.param("LEADER_IMAGE", "r/leader:v2", "r/leader:v2", id="an image"),
+        pytest.param("IMAGE_PULL_POLICY", "Always", "Always", id="a pull policy"),
+        pytest.param("NODE_SELECTOR", "a=b, c=d=e", {"a": "b", "c": "d=e"}, id="labels"),
+        pytest.param("NODE_SELECTOR", "", {}, id="no labels"),
+        pytest.param("NODE_SELECTOR", "pool=", {"pool": ""}, id="an empty label"),
+        pytest.param("SUPPLEMENTAL_GROUPS", "44, 993", (44, 993), id="groups"),
+        pytest.param("SUPPLEMENTAL_GROUPS", "", (), id="no groups"),
+        pytest.param("TOLERATIONS", "[]", (), id="no tolerations"),
+        pytest.param(
+            "TOLERATIONS",
+            '[{"key": "gpu", "operator": "Equal", "value": "amd", "effect": "NoSchedule"}]',
+            (Toleration(key="gpu", operator="Equal", value="amd", effect="NoSchedule"),),
+            id="tolerations",
+        ),
+        pytest.param("CACHE_SIZE", "1024Gi", "1Ti", id="a quantity in its stored form"),
+        pytest.param("DRAIN", "1m30s", "1m30s", id="a duration"),
+        pytest.param("SHARING", "exclusive", "exclusive", id="sharing"),
+    ],
+)
+def test_a_variable_is_read(monkeypatch: pytest.MonkeyPatch, name: str, text: str, value: Any) -> None:
+    monkeypatch.setenv(f"INFERENCE_{name}", text)
+    assert getattr(Settings(), name.lower()) == value
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        pytest.param("IMAGE_PULL_POLICY", "Sometimes", id="an unknown policy"),
+        pytest.param("NODE_SELECTOR", "accelerator", id="a label without value"),
+        pytest.param("SUPPLEMENTAL_GROUPS", "render", id="a group by name"),
+        pytest.param("TOLERATIONS", '[{"key": "a", "operater": "Exists"}]', id="a toleration with a slip"),
+        pytest.param("CACHE_SIZE", "100 GB", id="no quantity"),
+        pytest.param("START_BUDGET", "half an hour", id="no duration"),
+        pytest.param("SHARING", "sometimes", id="unknown sharing"),
+    ],
+)
+def test_a_wrong_variable_is_named(monkeypatch: pytest.MonkeyPatch, name: str, text: str) -> None:
+    monkeypatch.setenv(f"INFERENCE_{name}", text)
+    with pytest.raises(ValidationError, match=name.lower()):
+        Settings()
+
+
+def test_the_defaults_are_those_of_the_specifications_chart(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in Settings.model_fields:
+        monkeypatch.delenv(f"INFERENCE_{name.upper()}", raising=False)
+    settings = Settings()
+    assert (settings.gpu_resource, settings.sharing, settings.cache_size) == ("amd.com/gpu", "shared", "100Gi")
+    assert settings.tolerations == (Toleration(key="amd.com/gpu"),)
+
+
+def test_settings_cannot_be_changed_while_serving() -> None:
+    with pytest.raises(ValidationError, match="frozen"):
+        Settings().sharing = "exclusive"  # type: ignore[misc]
+
+
+def test_every_setting_says_what_it_is() -> None:
+    assert [name for name, field in Settings.model_fields.items() if not field.description] == []
