@@ -7,12 +7,14 @@ every sync. Source: the canonical form of k8s.io/apimachinery/pkg/api/resource.
 from __future__ import annotations
 
 import re
-from decimal import Decimal
+from decimal import Context, Decimal, localcontext
 
 QUANTITY_PATTERN = r"^[0-9]+(\.[0-9]+)?(m|k|M|G|T|P|E|Ki|Mi|Gi|Ti|Pi|Ei)?$"
 
 _WHOLE = re.compile(QUANTITY_PATTERN)
 _BINARY = {"Ki": 1024, "Mi": 1024**2, "Gi": 1024**3, "Ti": 1024**4, "Pi": 1024**5, "Ei": 1024**6}
+_EXACT = Context(prec=400)
+"""Enough digits for any text: the usual 28 are fewer than an absurdly large quantity in bytes has."""
 _DECIMAL = {"k": 10**3, "M": 10**6, "G": 10**9, "T": 10**12, "P": 10**15, "E": 10**18}
 
 
@@ -22,12 +24,17 @@ def parse_quantity(text: str) -> Decimal:
         raise ValueError(f"{text!r} is not a quantity: write for example 16Gi, 500m or 4")
     for suffix, factor in (_BINARY | _DECIMAL).items():
         if text.endswith(suffix):
-            return Decimal(text.removesuffix(suffix)) * factor
-    return Decimal(text[:-1]) / 1000 if text.endswith("m") else Decimal(text)
+            return _EXACT.multiply(Decimal(text.removesuffix(suffix)), factor)
+    return _EXACT.multiply(Decimal(text[:-1]), Decimal("0.001")) if text.endswith("m") else Decimal(text)
 
 
 def canonical_quantity(text: str) -> str:
     """The one spelling the API server keeps: no fraction, the largest suffix that leaves a whole number."""
+    with localcontext(_EXACT):
+        return _canonical(text)
+
+
+def _canonical(text: str) -> str:
     value = parse_quantity(text)
     if value != int(value):
         return f"{int((value * 1000).to_integral_value('ROUND_CEILING'))}m"
