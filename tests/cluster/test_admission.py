@@ -9,6 +9,7 @@ import pytest
 
 from sandbox.api import Object
 from tests.cluster.world import API, World, condition, example, service
+from tests.specification import STATUSES
 
 GPUS: dict[str, Any] = {"totalGpus": 4}
 
@@ -175,46 +176,9 @@ def test_an_unknown_argument_warns_and_is_passed_on(world: World) -> None:
 @pytest.mark.parametrize("name", ["llama2-7b-service", "llama2-cache", "llama2-endpoint"])
 def test_the_specifications_statuses_fit_verbatim(world: World, name: str) -> None:
     """A status that the schema does not know would be dropped without a word."""
-    said = STATUSES[name]
     item = copy.deepcopy(example(name))
+    said = STATUSES[item["kind"]]
     item["metadata"] |= {"namespace": world.namespace}
     stored = world.cluster.apply(item)[0]
     written = world.cluster.patch(API, stored["kind"], name, world.namespace, {"status": said}, subresource="status")
     assert {key: written["status"][key] for key in said} == said
-
-
-STATUSES: dict[str, Any] = {
-    "llama2-7b-service": {
-        "conditions": [
-            {
-                "type": "Ready",
-                "status": "True",
-                "lastTransitionTime": "2025-01-01T00:00:00Z",
-                "reason": "InferenceReady",
-                "message": "Inference service is ready and accepting requests",
-            }
-        ],
-        "replicas": 2,
-        "readyReplicas": 2,
-        "endpoints": {
-            "internal": "http://llama2-7b-service.inference-system.svc:8000",
-            "external": "https://llama2.example.com",
-        },
-        "resourceUsage": {"gpuUtilization": 75, "memoryUsage": "12Gi"},
-        "modelStatus": {"loaded": True, "loadTime": "45s", "version": "v1.0.0"},
-    },
-    "llama2-cache": {
-        "phase": "Ready",
-        "downloadProgress": 100,
-        "sizeOnDisk": "47Gi",
-        "lastUpdated": "2025-01-01T00:00:00Z",
-        "conditions": [{"type": "Downloaded", "status": "True", "message": "Model successfully downloaded and cached"}],
-    },
-    "llama2-endpoint": {
-        "endpoints": [
-            {"name": "http-api", "url": "http://llama2.example.com:8000", "status": "Ready"},
-            {"name": "grpc-api", "url": "grpc://llama2.example.com:8001", "status": "Ready"},
-        ],
-        "conditions": [{"type": "Available", "status": "True", "message": "Endpoint is accessible and healthy"}],
-    },
-}
