@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping
 from datetime import datetime
-from typing import Any
 
 from app.crd import API_VERSION
 from app.gpupool.observed import Observed, waiting_since
@@ -23,8 +22,9 @@ from app.gpus.allocation import (
 from app.gpus.request import Shape
 from app.kube.conditions import format_time
 from app.kube.lenient import count_at, mapping_at, mappings_at, text_at
-from app.kube.manifest import Manifest, last_applied
+from app.kube.manifest import Manifest, emit, last_applied
 from app.kube.names import OPERATOR, SERVICE_LABEL
+from app.topology.explain import some
 from app.topology.request import Decision, Outcome
 
 _WAITING = (Outcome.PENDING, Outcome.IMPOSSIBLE)
@@ -44,7 +44,7 @@ def _build(pool: str, key: str, decision: Decision | None, observed: Observed, n
     held = observed.held.get(key)
     if before and held and held.digest != text_at(request, "spec", "digest") and decision.outcome in _WAITING:
         applied = last_applied(before)
-        following = _json(_next(request, decision, before, now))
+        following = emit(_next(request, decision, before, now))
         return applied | {"spec": {**mapping_at(applied, "spec"), "next": following}}
     return _allocation(key, _decided(pool, request, decision, before, observed, now))
 
@@ -61,13 +61,8 @@ def _allocation(key: str, spec: GPUAllocationSpec) -> Manifest:
         "apiVersion": API_VERSION,
         "kind": "GPUAllocation",
         "metadata": {"name": name, "namespace": namespace, "labels": labels},
-        "spec": _json(spec),
+        "spec": emit(spec),
     }
-
-
-def _json(model: GPUAllocationSpec | NextDecision) -> dict[str, Any]:
-    content = model.model_dump(mode="json", by_alias=True, exclude_none=True)
-    return {key: value for key, value in content.items() if value not in ([], {}, "")}
 
 
 def _refused(pool: str, key: str, request: Manifest) -> GPUAllocationSpec:
@@ -152,4 +147,4 @@ def _summary(decision: Decision) -> str:
         return decision.outcome.value.lower()
     pods = Counter(decision.slots.values())
     names = [host if count == 1 else f"{host} x{count}" for host, count in sorted(pods.items())]
-    return ", ".join(names[:4]) + (f" and {len(names) - 4} more" if len(names) > 4 else "")
+    return some(names, 4)

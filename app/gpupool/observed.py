@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -126,7 +126,7 @@ def _is_welcome(key: str, spec: GPUPoolSpec, namespaces: Mapping[str, Manifest])
     return found is not None and selector.matches(mapping_at(found, "metadata", "labels"))
 
 
-def _offers(node: Manifest, asking: Any, alive: bool, now: datetime) -> Iterator[Node]:
+def _offers(node: Manifest, asking: Set[str], alive: bool, now: datetime) -> Iterator[Node]:
     spec = mapping_at(node, "spec")
     since = parse_time(text_at(spec, "notReadySince"))
     foreign = _foreign(node, asking) if alive and value_at(node, "status", "observed") is True else None
@@ -164,7 +164,7 @@ def _domains(*names: str) -> tuple[str, ...]:
     return tuple("/".join(names[: level + 1]) if name else "" for level, name in enumerate(names))
 
 
-def _foreign(node: Manifest, asking: Any) -> dict[str, int]:
+def _foreign(node: Manifest, asking: Set[str]) -> dict[str, int]:
     """GPUs by resource name that pods of no service of this pool hold."""
     held: dict[str, int] = {}
     for use in mappings_at(node, "status", "others"):
@@ -198,7 +198,7 @@ def _need(key: str, request: Manifest, allocation: Manifest | None, now: datetim
     )
 
 
-def _wish(spec: Mapping[str, Any], shapes: Any) -> Wish:
+def _wish(spec: Mapping[str, Any], shapes: Sequence[Mapping[str, Any]]) -> Wish:
     return Wish(
         resource=text_at(spec, "resource"),
         products=tuple(product for it in shapes if (product := text_at(it, "product"))),

@@ -9,6 +9,7 @@ from typing import Any
 from app.gpupool.observed import STALE_SECONDS, Observed
 from app.gpupool.spec import GPUPoolStatus, ProductStatus, WaitingService
 from app.kube.conditions import Condition, Reason, Status, with_times
+from app.topology.explain import some
 from app.topology.nodes import UNKNOWN, Node
 from app.topology.request import Decision, Need, Outcome
 
@@ -126,6 +127,5 @@ def _agent(observed: Observed) -> Condition:
 def _claimed(observed: Observed) -> list[Condition]:
     if not observed.claimed:
         return []
-    shown = ", ".join(observed.claimed[:5]) + (f" and {len(observed.claimed) - 5} more" if observed.claimed[5:] else "")
-    message = f"Nodes that an older pool has: {shown}. Narrow one of the node selectors."
+    message = f"Nodes that an older pool has: {some(observed.claimed, 5)}. Narrow one of the node selectors."
     return [Condition("NodesClaimed", Status.TRUE, Reason.CONFIGURATION_ERROR, message)]

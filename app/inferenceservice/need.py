@@ -7,17 +7,15 @@ they never make a pool decide anew.
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
-import orjson
-
 from app.gpus.request import ExcludedProduct, GPURequestSpec, ReplicaRange, Shape, Toleration
 from app.inferenceservice.engine_needs import engine_needs
 from app.inferenceservice.spec import InferenceServiceSpec, Sharing
+from app.kube.names import digest
 from app.settings import Settings
 from app.topology.accelerators import ACCELERATORS, Accelerator, partitioned
 from app.topology.fit import Excluded, Fits, ProductFit, fit_products
@@ -109,8 +107,16 @@ def _unfit(
     head = f"{spec.model.name} fits no known AMD GPU as asked; {largest.accelerator.key}: {largest.reason}"
     if model is None:
         return head
-    found = find_suggestion(model, spec.demand, engine_needs(spec), _candidates(spec.partition), architectures)
+    found = _suggestion(model, spec.demand, engine_needs(spec), spec.partition, architectures)
     return f"{head}; {found}" if found else head
+
+
+@lru_cache(maxsize=256)
+def _suggestion(
+    model: ModelFacts, demand: Demand, needs: Needs, partition: str | None, architectures: tuple[str, ...] | None
+) -> str:
+    """What would do, or ""; a search over many demands, remembered because a blocked service is synced again."""
+    return str(find_suggestion(model, demand, needs, _candidates(partition), architectures) or "")
 
 
 def _request(
@@ -163,4 +169,4 @@ _NOT_DECIDING = {"digest", "pool", "priority", "replicas", "excluded"}
 
 def _digest(request: GPURequestSpec) -> str:
     part: dict[str, Any] = request.model_dump(mode="json", by_alias=True, exclude_defaults=True, exclude=_NOT_DECIDING)
-    return hashlib.sha256(orjson.dumps(part, option=orjson.OPT_SORT_KEYS)).hexdigest()[:16]
+    return digest(part)

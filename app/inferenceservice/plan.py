@@ -8,10 +8,7 @@ built, then wait for what is not there yet, then build.
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import dataclass
-
-import orjson
 
 from app.inferenceservice.checks import BLOCKERS, PREREQUISITES, first_finding, gpus_missing
 from app.inferenceservice.contract import MODEL_STORE, LaunchMode
@@ -22,7 +19,7 @@ from app.inferenceservice.observed import WorkloadKind, WorkloadState
 from app.inferenceservice.spec import InferenceServiceSpec, Sharing
 from app.kube.conditions import ErrorClass, Finding
 from app.kube.manifest import annotation
-from app.kube.names import DIGEST_ANNOTATION, REPLAN_ANNOTATION, REQUEST_ANNOTATION
+from app.kube.names import DIGEST_ANNOTATION, REPLAN_ANNOTATION, REQUEST_ANNOTATION, digest
 from app.topology.parallelism import Shape
 from app.vllm.command import CommandLine
 
@@ -86,13 +83,13 @@ Plan = Serve | Wait | Blocked
 def plan_service(facts: Facts) -> Plan:
     """The plan of one sync."""
     current = facts.observed.workload(facts.kind)
-    digest = spec_digest(facts.spec)
-    kept = current is not None and _still_wanted(current, digest, facts.identity)
+    wanted = spec_digest(facts.spec)
+    kept = current is not None and _still_wanted(current, wanted, facts.identity)
     standing = annotation(current.applied, REQUEST_ANNOTATION) if current and kept else ""
     blocked = first_finding(BLOCKERS, facts)
     missing = blocked or first_finding(PREREQUISITES, facts)
     problem = missing or gpus_missing(facts, standing)
-    decision = None if problem else build_decision(facts, digest, standing)
+    decision = None if problem else build_decision(facts, wanted, standing)
     warnings = _warnings(facts, decision)
     if current and kept:
         obstacle = problem.message if problem else ""
@@ -127,13 +124,13 @@ def spec_digest(spec: InferenceServiceSpec) -> str:
         include={"model", "vllm", "resources", "distributed", "storage"},
         exclude={"resources": _NOT_OF_PODS},
     )
-    return hashlib.sha256(orjson.dumps(part, option=orjson.OPT_SORT_KEYS)).hexdigest()[:16]
+    return digest(part)
 
 
-def _still_wanted(current: WorkloadState, digest: str, identity: Identity) -> bool:
+def _still_wanted(current: WorkloadState, wanted: str, identity: Identity) -> bool:
     """Same spec, and no replan asked for that was not taken yet. Removing the annotation is no request."""
     taken = annotation(current.applied, REPLAN_ANNOTATION)
-    return annotation(current.applied, DIGEST_ANNOTATION) == digest and identity.replan in ("", taken)
+    return annotation(current.applied, DIGEST_ANNOTATION) == wanted and identity.replan in ("", taken)
 
 
 def plan_replicas(
@@ -151,7 +148,7 @@ def plan_replicas(
     return before.asked if before else 1
 
 
-def build_decision(facts: Facts, digest: str, standing: str = "") -> Decision:
+def build_decision(facts: Facts, wanted: str, standing: str = "") -> Decision:
     """Today's decision; call it only when no check objects."""
     grant = find_grant(facts, standing)
     assert isinstance(grant, Grant)
@@ -164,6 +161,6 @@ def build_decision(facts: Facts, digest: str, standing: str = "") -> Decision:
         claim=cache.claim if cache else "",
         path=f"{MODEL_STORE}/{cache.path}" if cache else "",
         sharing=facts.spec.sharing or Sharing(facts.settings.sharing),
-        digest=digest,
+        digest=wanted,
         request=facts.need.digest if facts.need else "",
     )

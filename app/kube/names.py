@@ -5,6 +5,8 @@ from __future__ import annotations
 import hashlib
 import re
 
+import orjson
+
 OPERATOR = "inference-operator"
 
 SERVICE_LABEL = "inference.ai/service"
@@ -54,6 +56,11 @@ def label_value(text: str) -> str:
 def short_hash(text: str) -> str:
     """Eight hexadecimal digits of a text, for names: stable across versions and processes."""
     return hashlib.sha256(text.encode()).hexdigest()[:8]
+
+
+def digest(value: object) -> str:
+    """Sixteen hexadecimal digits of a JSON value, whatever the order of its keys: tells whether it has changed."""
+    return hashlib.sha256(orjson.dumps(value, option=orjson.OPT_SORT_KEYS)).hexdigest()[:16]
 
 
 def standard_labels(component: str, instance: str, model: str) -> dict[str, str]:

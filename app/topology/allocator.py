@@ -21,6 +21,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 
 from app.topology.explain import Explainer
 from app.topology.ledger import Ledger
@@ -72,7 +73,6 @@ class _Allocation:
         in_line = sorted(needs, key=lambda need: (-need.priority, need.created, need.service))
         self.drafts = [_Draft(need, held.get(need.service)) for need in in_line]
         self._promised = self._count_promised(held)
-        self._empty = Ledger([replace(node, foreign=0) for node in nodes])
         self._possible: dict[object, bool] = {}
         self._alive = {(node.host, node.resource) for node in nodes if not node.is_gone}
 
@@ -334,6 +334,11 @@ class _Allocation:
         running = {(pod.group, pod.worker) for pod in draft.need.bound if draft.is_known}
         pending = {slot for slot in proposed - running if slot[0] < draft.need.least}
         return Outcome.PROPOSED if pending else Outcome.BOUND
+
+    @cached_property
+    def _empty(self) -> Ledger:
+        """The pool if nobody were there; needed only when somebody waits."""
+        return Ledger([replace(node, foreign=0) for node in self.nodes])
 
     def _is_possible(self, need: Need) -> bool:
         """Whether the pool could hold one group if nobody else were there and every node were well."""

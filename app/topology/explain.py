@@ -7,7 +7,7 @@ services that wish the same they are the same, and are found once.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 
 from app.topology.ledger import Ledger
 from app.topology.nodes import Eligibility
@@ -44,7 +44,7 @@ class Explainer:
             case Outcome.PENDING:
                 return f"{_wants(need)}. {self._holders(need)}: {self._listed(need, ())}."
         hosts = sorted(set(slots.values()))
-        placed = f"{_pods(len(slots))} of {_gpus(need.gpus)} on {_some(hosts)}{self._not_kept_off(need, slots)}"
+        placed = f"{_pods(len(slots))} of {_gpus(need.gpus)} on {some(hosts)}{self._not_kept_off(need, slots)}"
         if groups >= need.least:
             return f"{placed}."
         missing = f"{groups} of {need.least} groups have their GPUs"
@@ -129,6 +129,7 @@ def _pods(count: int) -> str:
     return "1 pod" if count == 1 else f"{count} pods"
 
 
-def _some(names: list[str]) -> str:
-    shown = ", ".join(names[:SHOWN])
-    return shown if len(names) <= SHOWN else f"{shown} and {len(names) - SHOWN} more"
+def some(names: Sequence[str], shown: int = SHOWN) -> str:
+    """The first names; the rest are counted."""
+    rest = len(names) - shown
+    return ", ".join(names[:shown]) + (f" and {rest} more" if rest > 0 else "")

@@ -2,8 +2,8 @@
 decisions where no pod runs yet.
 
 Exclusive use is of a whole host: nobody else's GPUs are on it, and nobody else may take any; the service's own pods may
-share it. Bookings are counted as
-they come, also where they break this rule (what runs is never moved), so a free count may be negative.
+share it. Bookings are counted as they come, also where they break this rule (what runs is never moved), so a free count
+may be negative.
 """
 
 from __future__ import annotations
