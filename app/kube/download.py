@@ -66,8 +66,8 @@ class DownloadReport:
     revision: str = ""
     """What the source says the content is: a commit, an ETag; "" where it says nothing."""
     path: str = ""
-    """Folder below VOLUME where readers find the model; "" until it is finished. It is PATH, or a sibling of it when the
-    source's content changed: what a running server reads is never touched."""
+    """Folder below VOLUME where readers find the model; "" until it is finished. It is PATH, or `PATH@<content>` when
+    the source's content changed: what a running server reads is never touched."""
     size_on_disk: int = 0
     """Of the finished folder; 0 until then."""
     verified_files: int = 0
