@@ -12,13 +12,12 @@ from app.downloader.classify import CONFIGURATION, TRANSIENT, status_fault
 from app.downloader.fault import Fault, redact
 from app.downloader.listing import Checksum, Listing, RemoteFile, build_listing, digest
 from app.downloader.names import safe_name
-from app.downloader.part import Part
+from app.downloader.part import CHUNK, Part
 from app.downloader.sources import given
 from app.downloader.sources.transport import transport_fault
 
 ARCHIVES = (".tar", ".tar.gz", ".tgz", ".zip")
 OTHER_ARCHIVES = (".tar.bz2", ".tar.xz", ".tar.zst", ".7z", ".rar")
-CHUNK = 4 << 20
 _HEADERS = {"Accept-Encoding": "identity", "User-Agent": "inference-operator-downloader"}
 
 

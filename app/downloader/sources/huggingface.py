@@ -32,11 +32,13 @@ from huggingface_hub.utils import build_hf_headers  # type: ignore[attr-defined]
 from app.downloader.classify import CONFIGURATION, row_of, status_fault
 from app.downloader.fault import Fault
 from app.downloader.listing import Checksum, Listing, RemoteFile, build_listing
-from app.downloader.part import Part
+from app.downloader.part import CHUNK, Part
 from app.downloader.patterns import Patterns, wanted
 from app.downloader.sources import given
 from app.downloader.sources.transport import transport_fault
 
+constants.DOWNLOAD_CHUNK_SIZE = CHUNK
+"""The library's 10 MB would be lost at each cut, and held by each of our threads."""
 TIMEOUT = 30.0
 """Seconds for an answer about the repository."""
 

@@ -32,10 +32,9 @@ from app.downloader.classify import (
 )
 from app.downloader.fault import Fault
 from app.downloader.listing import Checksum, Listing, RemoteFile, build_listing, digest
-from app.downloader.part import Part
+from app.downloader.part import CHUNK, Part
 from app.downloader.sources import given
 
-CHUNK = 1 << 20
 _CODES = {
     "NoSuchBucket": ("BucketNotFound", "there is no such bucket: check its name, region and endpoint"),
     "NoSuchKey": ("NotFound", "there is nothing under this key: check it"),
