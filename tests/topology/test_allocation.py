@@ -390,7 +390,7 @@ def test_what_fits_once_ill_gpus_are_well_waits() -> None:
 def test_services_that_come_together_are_packed_together_and_nobody_ahead_loses() -> None:
     """One by one, a would open the node of 4 and b alone the last one of 8, and c would find nothing."""
     nodes = [node("n1", 8), node("n2", 4)]
-    found = decide(nodes, need("a", 2), need("b", 4, exclusive=True), need("c", 2))
+    found = decide(nodes, need("a", 2), need("b", 4, exclusive=True), need("c", 4))
     assert [hosts(found[name]) for name in "abc"] == [["n1"], ["n2"], ["n1"]]
 
 
