@@ -58,8 +58,8 @@ def measure(cluster: Cluster, arguments: argparse.Namespace) -> None:
     with Agent.start(cluster) as agent:
         wait(lambda: counted(cluster) == arguments.nodes, agent)
         first = time.monotonic() - begun
-        used = f"{cpu_seconds(agent.pid):.1f} s of CPU, {resident_mib(agent.pid):.0f} MiB"
-        print(f"first picture: {first:.1f} s, {used}, {writes(cluster, since)}")
+        so_far = f"{cpu_seconds(agent.pid):.1f} s of CPU, {resident_mib(agent.pid):.0f} MiB"
+        print(f"first picture: {first:.1f} s, {so_far}, {writes(cluster, since)}")
         since, before = cluster.now(), cpu_seconds(agent.pid)
         churn(cluster, arguments)
         used = cpu_seconds(agent.pid) - before
