@@ -33,7 +33,7 @@ test: deps ## Run all tests; the first run builds a control plane
 	$(RUN) -m pytest $(ARGS)
 
 .PHONY: test-unit
-test-unit: deps ## Run the tests that need no control plane, in seconds
+test-unit: deps ## Run the tests that need no control plane
 	$(RUN) -m pytest -m 'not cluster' $(ARGS)
 
 .PHONY: test-integration
