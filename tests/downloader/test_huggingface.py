@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -25,9 +26,9 @@ LARGE = 2_000_000
 """Values of a weight that takes some dozen chunks."""
 
 
-def hosted(hub: Hosted, weights: int = 100_000, **changes: object) -> dict[str, bytes]:
+def hosted(hub: Hosted, weights: int = 100_000, **changes: Any) -> dict[str, bytes]:
     files = model(weights)
-    hub[0].repositories[REPOSITORY] = Repository(files, **changes)  # type: ignore[arg-type]
+    hub[0].repositories[REPOSITORY] = Repository(files, **changes)
     return files
 
 
@@ -98,7 +99,7 @@ def test_what_only_a_person_can_mend_is_said_at_once(
     hub: Hosted,
     volume: Path,
     monkeypatch: pytest.MonkeyPatch,
-    changes: dict[str, object],
+    changes: dict[str, Any],
     token: str,
     asked: dict[str, object],
     reason: str,

@@ -68,6 +68,9 @@ class HTTPSource:
         except (httpx2.HTTPError, httpx2.InvalidURL, OSError) as error:
             raise transport_fault(error, file.name) from error
 
+    def close(self) -> None:
+        self._client.close()
+
     def _download(self, file: RemoteFile, part: Part) -> None:
         begin = part.size
         headers = {"Range": f"bytes={begin}-"} if begin else {}

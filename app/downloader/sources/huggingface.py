@@ -15,7 +15,7 @@ os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
 os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
 
 import httpx2
-from huggingface_hub import HfApi, constants, hf_hub_download, hf_hub_url
+from huggingface_hub import HfApi, close_session, constants, hf_hub_download, hf_hub_url
 from huggingface_hub.errors import (
     DisabledRepoError,
     GatedRepoError,
@@ -85,6 +85,9 @@ class HuggingFaceSource:
                 self._download(file, part)
         except (HfHubHTTPError, httpx2.HTTPError, OSError) as error:
             raise self._fault(error, file.name) from error
+
+    def close(self) -> None:
+        close_session()
 
     def _download(self, file: RemoteFile, part: Part) -> None:
         # Compressed answers could not be resumed by position.
