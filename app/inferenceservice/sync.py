@@ -8,7 +8,7 @@ from pydantic import ValidationError
 
 from app.crd import API_VERSION
 from app.hold import hold, release
-from app.hook import CustomizeResponse, Parent, RelatedRule, SyncRequest, SyncResponse
+from app.hook import CustomizeResponse, Parent, RelatedRule, SyncRequest, SyncResponse, sooner
 from app.inferenceservice.children import build_children
 from app.inferenceservice.facts import Facts, Identity, find_model_facts
 from app.inferenceservice.need import plan_need
@@ -41,7 +41,7 @@ def sync(request: SyncRequest, settings: Settings, now: datetime) -> SyncRespons
     status, conditions = build_status(plan, facts, unmanaged_finding(wanted, request.manages), conflict)
     status["conditions"] = with_times(conditions, request.parent.conditions, now)
     retry = plan.finding.retry_seconds if isinstance(plan, Wait | Blocked) else 0.0
-    return SyncResponse(status=status, children=children, resync_after_seconds=_sooner(retry, conflict_retry))
+    return SyncResponse(status=status, children=children, resync_after_seconds=sooner(retry, conflict_retry))
 
 
 def customize(parent: Parent) -> CustomizeResponse:
@@ -64,8 +64,3 @@ def _identity(parent: Parent) -> Identity:
 def _held_phase(parent: Parent) -> str:
     """What ran before goes on."""
     return "Degraded" if count_at(parent.status, "readyReplicas") else "Failed"
-
-
-def _sooner(*seconds: float) -> float:
-    """The earliest of the retries asked for; 0 = none."""
-    return min((second for second in seconds if second), default=0.0)
