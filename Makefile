@@ -34,7 +34,7 @@ test: deps ## Run all tests; the first run builds a control plane
 	$(RUN) -m pytest -m 'not vllm' $(ARGS)
 
 .PHONY: test-unit
-test-unit: deps ## Run the tests that need no control plane, in seconds
+test-unit: deps ## Run the tests that need no control plane
 	$(RUN) -m pytest -m 'not cluster and not groups and not images and not vllm' $(ARGS)
 
 .PHONY: test-integration
