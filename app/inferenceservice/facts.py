@@ -5,9 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 
-from app.inferenceservice.need import Need
-from app.inferenceservice.observed import Observed, WorkloadKind
+from app.hook import Parent, SyncRequest
+from app.inferenceservice.need import Need, plan_need
+from app.inferenceservice.observed import Observed, WorkloadKind, parse_observed
 from app.inferenceservice.spec import InferenceServiceSpec
+from app.kube.names import REPLAN_ANNOTATION
 from app.settings import Settings
 from app.topology.models import ModelFacts, find_model, parse_facts
 
@@ -40,6 +42,20 @@ class Facts:
     def kind(self) -> WorkloadKind:
         distributed = self.spec.distributed.enabled
         return WorkloadKind.LEADER_WORKER_SET if distributed else WorkloadKind.DEPLOYMENT
+
+
+def gather_facts(
+    request: SyncRequest, spec: InferenceServiceSpec, settings: Settings, now: datetime, told: ModelFacts | None = None
+) -> Facts:
+    """The facts of one sync; `told` is what somebody beside the cluster says of the model, and it goes first."""
+    observed = parse_observed(request, spec.storage.model_cache, makes_cache=spec.model.source is not None)
+    need = plan_need(spec, told or find_model_facts(spec, observed), settings)
+    return Facts(_identity(request.parent), spec, observed, settings, need, now)
+
+
+def _identity(parent: Parent) -> Identity:
+    labels = tuple(sorted(parent.labels.items()))
+    return Identity(parent.name, parent.namespace, labels, parent.annotations.get(REPLAN_ANNOTATION, ""))
 
 
 def find_model_facts(spec: InferenceServiceSpec, observed: Observed) -> ModelFacts | None:
