@@ -37,6 +37,8 @@ class Facts:
     """What the pool is asked for; None when the spec's sizes contradict each other."""
     now: datetime
     """Read once at the edge; used only to see that nobody answers."""
+    model: ModelFacts | None = None
+    """What is known of the model."""
 
     @property
     def kind(self) -> WorkloadKind:
@@ -49,8 +51,9 @@ def gather_facts(
 ) -> Facts:
     """The facts of one sync; `told` is what somebody beside the cluster says of the model, and it goes first."""
     observed = parse_observed(request, spec.storage.model_cache, makes_cache=spec.model.source is not None)
-    need = plan_need(spec, told or find_model_facts(spec, observed), settings)
-    return Facts(_identity(request.parent), spec, observed, settings, need, now)
+    model = told or find_model_facts(spec, observed)
+    need = plan_need(spec, model, settings)
+    return Facts(_identity(request.parent), spec, observed, settings, need, now, model)
 
 
 def _identity(parent: Parent) -> Identity:
