@@ -40,7 +40,7 @@ def answer_question(question: Mapping[str, object], settings: Settings, now: dat
     if not isinstance(nodes or [], list):
         raise InputError("nodes is no list of Nodes")
     asked = named(service)
-    told = read_model(asked, question.get("modelConfig"), question.get("weightsBytes"))
+    told = read_model(question.get("modelConfig"), question.get("weightsBytes"))
     nodes = nodes if isinstance(nodes, list) else []
     return build_answer(decide(offline_case(asked, nodes, told, settings), settings, now))
 

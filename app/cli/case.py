@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from app.cli.errors import InputError
-from app.cli.model import Told
+from app.cli.model import NOTHING_TOLD, Told
 from app.crd import API_VERSION
 from app.gpunode.sync import sync as decorate
 from app.hook import DecorateRequest, Objects, Parent
@@ -16,7 +16,6 @@ from app.inferenceservice.source import parse_source
 from app.kube.lenient import mapping_at, text_at
 from app.kube.manifest import Manifest
 from app.settings import Settings
-from app.topology.models import ModelFacts
 
 CACHE_KIND = f"ModelCache.{API_VERSION}"
 DEFAULT_NAMESPACE = "default"
@@ -43,7 +42,7 @@ class Case:
     gpu_nodes: Mapping[str, Manifest]
     nodes: frozenset[str]
     """Names of all nodes, those without GPUs too."""
-    told: ModelFacts | None = None
+    told: Told = NOTHING_TOLD
     """What the user says of the model."""
     children: Objects = field(default_factory=dict)
     """Those of the service, by kind; a kind that is missing is not managed."""
@@ -93,8 +92,7 @@ def offline_case(
         pool=new_pool(text_at(service, "spec", "resources", "pool") or "default"),
         gpu_nodes=read_nodes(nodes, settings),
         nodes=names,
-        told=told.facts,
-        notes=(told.note,) if told.note else (),
+        told=told,
         children=children,
         caches=caches,
     )

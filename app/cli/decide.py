@@ -84,7 +84,10 @@ def _facts(case: Case, spec: InferenceServiceSpec, settings: Settings, now: date
     related = {CACHE_KIND: dict(case.caches), GPU_ALLOCATION: _only(case.allocations, case.key)}
     children = {kind: dict(objects) for kind, objects in case.children.items()}
     request = SyncRequest(parent=case.parent, children=children, related=related)
-    return gather_facts(request, spec, settings, now, case.told)
+    facts = gather_facts(request, spec, settings, now, case.told.facts)
+    if facts.model is None or case.told.weight_bytes is None:
+        return facts
+    return gather_facts(request, spec, settings, now, replace(facts.model, weight_bytes=case.told.weight_bytes))
 
 
 def _only(objects: Mapping[str, Manifest], key: str) -> dict[str, Manifest]:

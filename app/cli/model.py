@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 from app.cli.errors import InputError
-from app.kube.lenient import text_at
 from app.topology.config import Unreadable, parse_config
-from app.topology.models import ModelFacts, find_model
+from app.topology.models import ModelFacts
 
 
 @dataclass(frozen=True)
@@ -17,27 +16,21 @@ class Told:
     """The facts, or why there are none."""
 
     facts: ModelFacts | None = None
+    weight_bytes: int | None = None
+    """Size of the weights, where it is to be added to facts that others tell."""
     note: str = ""
 
 
-def read_model(service: Mapping[str, Any], config: Any, weight_bytes: Any) -> Told:
-    """A config.json goes before the catalogue. One that cannot be read is passed over, and that is said; so is a size
-    without facts it could belong to."""
+NOTHING_TOLD = Told()
+
+
+def read_model(config: Any, weight_bytes: Any) -> Told:
+    """A config.json goes before everything else. One that cannot be read is passed over, and that is said."""
     if weight_bytes is not None and (type(weight_bytes) is not int or weight_bytes < 1):
         raise InputError(f"the size of the weights must be a whole number of bytes, at least 1, not {weight_bytes!r}")
     if config is not None and not isinstance(config, Mapping):
         raise InputError("the model's config is no JSON object")
-    if config is None:
-        return _listed(service, weight_bytes)
-    facts = parse_config(config, weight_bytes)
-    return Told(note=f"config.json was passed over: {facts.reason}") if isinstance(facts, Unreadable) else Told(facts)
-
-
-def _listed(service: Mapping[str, Any], weight_bytes: int | None) -> Told:
-    """The catalogue's facts are found by the service itself, unless a size is to be added to them."""
-    if weight_bytes is None:
-        return Told()
-    listed = find_model(text_at(service, "spec", "model", "name"))
-    if listed is None:
-        return Told(note="the size of the weights alone tells too little of a model: give its config.json, too")
-    return Told(replace(listed, weight_bytes=weight_bytes))
+    facts = None if config is None else parse_config(config, weight_bytes)
+    if isinstance(facts, Unreadable):
+        return Told(weight_bytes=weight_bytes, note=f"config.json was passed over: {facts.reason}")
+    return Told(facts, None if facts else weight_bytes)

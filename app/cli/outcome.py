@@ -57,7 +57,7 @@ def _reasons(verdict: Verdict) -> Iterator[str]:
         yield fit.reason
         yield from fit.notes
     yield need.note if need else ""
-    yield from verdict.case.notes
+    yield from (verdict.case.told.note, *verdict.case.notes)
     if isinstance(verdict.plan, Serve):
         yield from verdict.plan.warnings
 

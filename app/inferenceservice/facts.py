@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from app.hook import Parent, SyncRequest
+from app.inferenceservice.checkpoint import as_served
 from app.inferenceservice.need import Need, plan_need
 from app.inferenceservice.observed import Observed, WorkloadKind, parse_observed
 from app.inferenceservice.spec import InferenceServiceSpec
@@ -70,4 +71,4 @@ def find_model_facts(spec: InferenceServiceSpec, observed: Observed) -> ModelFac
     read = parse_facts(cache.facts) if cache and cache.facts else None
     names = [cache.model] if cache else []
     known = (find_model(name) for name in (*names, spec.model.name))
-    return read or next((facts for facts in known if facts), None)
+    return read or next((as_served(facts, spec) for facts in known if facts), None)
