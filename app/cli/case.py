@@ -51,6 +51,8 @@ class Case:
     allocations: Mapping[str, Manifest] = field(default_factory=dict)
     pools: Mapping[str, Manifest] = field(default_factory=dict)
     namespaces: Mapping[str, Manifest] = field(default_factory=dict)
+    pool_exists: bool = True
+    """False: the kube-scheduler finds the nodes, and `pool` only shows what a pool would decide."""
     notes: tuple[str, ...] = ()
     """What was assumed or could not be read."""
 

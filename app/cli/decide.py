@@ -81,7 +81,8 @@ def read_spec(case: Case) -> InferenceServiceSpec:
 
 
 def _facts(case: Case, spec: InferenceServiceSpec, settings: Settings, now: datetime) -> Facts:
-    related = {CACHE_KIND: dict(case.caches), GPU_ALLOCATION: _only(case.allocations, case.key)}
+    allocations = _only(case.allocations, case.key) if case.pool_exists else {}
+    related = {CACHE_KIND: dict(case.caches), GPU_ALLOCATION: allocations}
     children = {kind: dict(objects) for kind, objects in case.children.items()}
     request = SyncRequest(parent=case.parent, children=children, related=related)
     facts = gather_facts(request, spec, settings, now, case.told.facts)
@@ -108,7 +109,7 @@ def _request(facts: Facts, plan: Plan, case: Case, now: datetime) -> Manifest | 
     created = {"creationTimestamp": format_time(now), "uid": "planned"}
     metadata = created | dict(mapping_at(observed, "metadata")) | dict(mapping_at(built, "metadata"))
     metadata["annotations"] = {}  # as below
-    status = {"poolExists": True} | dict(mapping_at(observed, "status"))
+    status = dict(mapping_at(observed, "status")) | {"poolExists": case.pool_exists}
     return {**built, "metadata": metadata, "status": status}
 
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -42,6 +43,20 @@ def read_text(path: str) -> str:
         raise InputError(f"{path} cannot be read: {error.strerror or error}") from None
     except UnicodeDecodeError:
         raise InputError(f"{_shown(path)} is no text") from None
+
+
+@contextmanager
+def open_lines(path: str) -> Iterator[Iterable[bytes]]:
+    """The lines of a file, one by one."""
+    if path == STDIN:
+        yield sys.stdin.buffer
+        return
+    try:
+        file = Path(path).open("rb")  # noqa: SIM115 - what follows must not be taken for a fault of the file
+    except OSError as error:
+        raise InputError(f"{path} cannot be read: {error.strerror or error}") from None
+    with file:
+        yield file
 
 
 def of_kind(documents: list[Manifest], kind: str) -> list[Manifest]:

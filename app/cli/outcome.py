@@ -8,7 +8,7 @@ from enum import StrEnum
 from app.cli.decide import Verdict
 from app.cli.shown import shown_shape
 from app.gpus.allocation import Phase
-from app.inferenceservice.plan import Blocked, Serve
+from app.inferenceservice.plan import Blocked, Serve, Wait
 from app.kube.lenient import count_at, mapping_at, text_at
 
 
@@ -49,6 +49,8 @@ def _reasons(verdict: Verdict) -> Iterator[str]:
     if isinstance(verdict.first, Blocked):
         yield verdict.first.finding.message
     else:
+        if isinstance(verdict.first, Wait) and not verdict.first.asks:
+            yield verdict.first.finding.message
         yield text_at(_said(verdict), "message")
     if find_outcome(verdict) is Outcome.IMPOSSIBLE:
         yield from _unfit_products(verdict)
