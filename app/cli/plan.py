@@ -33,8 +33,11 @@ class Options:
 class Source(Protocol):
     """Where the world of a service comes from."""
 
-    namespace: str
-    settings: Settings
+    @property
+    def namespace(self) -> str: ...
+
+    @property
+    def settings(self) -> Settings: ...
 
     def case(self, service: Manifest, told: Told, cache: Manifest | None) -> Case: ...
 
