@@ -7,11 +7,14 @@ import os
 import subprocess
 import sysconfig
 from collections.abc import Iterable, Mapping
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import yaml
 
+from app.cli.batch import answer_lines
+from app.settings import Settings
 from sandbox.nodes import build_node
 
 SCRIPT = Path(sysconfig.get_path("scripts")) / "kubectl-inference"
@@ -55,9 +58,11 @@ def question(asked: Json, on: list[Json] | None = None, **more: Any) -> Json:
 
 
 def one(asked: Json, on: list[Json] | None = None, **more: Any) -> Json:
-    """The answer to one question."""
-    [answer] = batch([question(asked, on, **more)])
-    return answer
+    """The answer to one question, without a process of its own."""
+    [answer] = answer_lines([json.dumps(question(asked, on, **more)).encode()], Settings(), datetime.now(UTC))
+    assert "error" not in answer, answer
+    found: Json = json.loads(json.dumps(answer))
+    return found
 
 
 def written(folder: Path, name: str, *documents: Json) -> Path:

@@ -37,7 +37,7 @@ class Plugin:
             "HOME": str(self.folder),
             **self.world.operator.hooks.settings,
         }
-        command = [kubectl, "inference", "plan", "-f", file, "-n", self.world.namespace, *options]
+        command = [str(kubectl), "inference", "plan", "-f", str(file), "-n", self.world.namespace, *options]
         return subprocess.run(command, env=env, capture_output=True, text=True, timeout=60, check=False)
 
     def answer(self, item: Object) -> dict[str, Any]:
