@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime
 
@@ -16,6 +17,8 @@ from app.cli.decide import decide
 from app.cli.errors import InputError
 from app.cli.model import read_model
 from app.settings import Settings
+
+log = logging.getLogger("app.cli")
 
 
 def answer_lines(lines: Iterable[bytes], settings: Settings, now: datetime) -> Iterator[Json]:
@@ -30,6 +33,9 @@ def _answer(line: bytes, settings: Settings, now: datetime) -> Json:
         return answer_question(_parsed(line), settings, now)
     except InputError as error:
         return {"error": str(error)}
+    except Exception as error:  # a bug; the other lines are not to suffer from it
+        log.exception("a line of the batch met a bug")
+        return {"error": f"the program has a bug that this line shows: {error!r}"}
 
 
 def answer_question(question: Mapping[str, object], settings: Settings, now: datetime) -> Json:

@@ -74,6 +74,7 @@ def named(service: Mapping[str, Any], namespace: str = DEFAULT_NAMESPACE) -> Man
     if not isinstance(service.get("spec"), Mapping):
         raise InputError("the InferenceService has no spec")
     metadata = mapping_at(service, "metadata")
+    _check_texts("the InferenceService's", metadata)
     own = {"name": text_at(metadata, "name") or "service", "namespace": text_at(metadata, "namespace") or namespace}
     return {**service, "metadata": {**metadata, **own}}
 
@@ -136,4 +137,13 @@ def _node_name(index: int, node: Any) -> str:
     name = text_at(node, "metadata", "name")
     if not name:
         raise InputError(f"nodes[{index}] is no Node: it has no metadata.name")
+    _check_texts(f"node {name}'s", mapping_at(node, "metadata"))
     return name
+
+
+def _check_texts(whose: str, metadata: Mapping[str, Any]) -> None:
+    """What an API server would never keep."""
+    for key in ("labels", "annotations"):
+        found = metadata.get(key) or {}
+        if not isinstance(found, Mapping) or not all(isinstance(it, str) for it in found.values()):
+            raise InputError(f"{whose} metadata.{key} must be names with texts")

@@ -10,6 +10,7 @@ from app.cli.shown import shown_shape
 from app.gpus.allocation import Phase
 from app.inferenceservice.plan import Blocked, Serve, Wait
 from app.kube.lenient import count_at, mapping_at, text_at
+from app.topology.explain import some
 
 
 class Outcome(StrEnum):
@@ -25,8 +26,10 @@ class Outcome(StrEnum):
 
 def find_outcome(verdict: Verdict) -> Outcome:
     """Unknown is neither fit nor impossible; what stands against it whatever is free comes first."""
-    if isinstance(verdict.first, Blocked) or _phase(verdict) == Phase.IMPOSSIBLE:
+    if isinstance(verdict.first, Blocked):
         return Outcome.IMPOSSIBLE
+    if _phase(verdict) == Phase.IMPOSSIBLE:
+        return Outcome.UNKNOWN if _nameless(verdict) else Outcome.IMPOSSIBLE
     if _phase(verdict) == Phase.UNKNOWN:
         return Outcome.UNKNOWN
     if _phase(verdict) == Phase.PENDING or place_in_line(verdict):
@@ -59,6 +62,13 @@ def _reasons(verdict: Verdict) -> Iterator[str]:
         yield fit.reason
         yield from fit.notes
     yield need.note if need else ""
+    if not verdict.pool_nodes and fit:
+        yield f"without nodes, sizes and memory are those on {fit.accelerator.key}, the smallest that holds it"
+    if nameless := _nameless(verdict):
+        yield (
+            f"nobody can tell what GPUs {some(nameless)} has, so nothing can be said of the memory there; the operator "
+            f"will not use it for this model until its label {verdict.facts.settings.declared_product_label} names one"
+        )
     yield from (verdict.case.told.note, *verdict.case.notes)
     if isinstance(verdict.plan, Serve):
         yield from verdict.plan.warnings
@@ -70,6 +80,18 @@ def _unfit_products(verdict: Verdict) -> Iterator[str]:
     for excluded in verdict.facts.need.excluded if verdict.facts.need else ():
         if excluded.accelerator.key in products:
             yield f"{excluded.accelerator.key}: {excluded.reason}"
+
+
+def _nameless(verdict: Verdict) -> list[str]:
+    """Nodes of which only the product is missing that the model needs."""
+    need = verdict.facts.need
+    if need is None or not need.fits:
+        return []
+    return [
+        node.host
+        for node in verdict.pool_nodes
+        if not node.product and node.resource == need.request.resource and node.at_best >= need.request.gpus_per_node
+    ]
 
 
 def _phase(verdict: Verdict) -> str:

@@ -103,6 +103,13 @@ def test_few_labels_are_enough_where_they_tell_the_product() -> None:
     assert one(service("org/unknown"), [few_labels("e")])["outcome"] == "unknown"
 
 
+def test_a_node_of_an_unknown_product_is_not_called_too_small() -> None:
+    answer = one(service(SEVENTY), [few_labels("nameless")])
+    assert (answer["outcome"], answer["nodes"]) == ("unknown", [])
+    assert any("until its label inference.ai/gpu-declared-product names one" in it for it in answer["reasons"])
+    assert one(service(SEVENTY, 16), [few_labels("nameless")])["outcome"] == "impossible"
+
+
 def test_an_edit_of_both_spellings_is_read_alike() -> None:
     first = one(service(SEVENTY, 4, resources={"sharing": "exclusive"}), nodes())
     second = service(SEVENTY)
