@@ -11,7 +11,8 @@ from app.cli.model import NOTHING_TOLD, Told
 from app.crd import API_VERSION
 from app.gpunode.sync import sync as decorate
 from app.hook import DecorateRequest, Objects, Parent
-from app.inferenceservice.names import cache_child_name
+from app.inferenceservice.names import cache_child_name, keys_name
+from app.inferenceservice.observed import JOB
 from app.inferenceservice.source import parse_source
 from app.kube.lenient import mapping_at, text_at
 from app.kube.manifest import Manifest
@@ -24,8 +25,13 @@ CHILD_KINDS = (
     "LeaderWorkerSet.leaderworkerset.x-k8s.io/v1",
     "Service.v1",
     "Ingress.networking.k8s.io/v1",
+    "NetworkPolicy.networking.k8s.io/v1",
     "HorizontalPodAutoscaler.autoscaling/v2",
     "PodDisruptionBudget.policy/v1",
+    JOB,
+    "ServiceAccount.v1",
+    "Role.rbac.authorization.k8s.io/v1",
+    "RoleBinding.rbac.authorization.k8s.io/v1",
     CACHE_KIND,
     f"GPURequest.{API_VERSION}",
 )
@@ -82,11 +88,12 @@ def named(service: Mapping[str, Any], namespace: str = DEFAULT_NAMESPACE) -> Man
 def offline_case(
     service: Manifest, nodes: Sequence[Any], told: Told, settings: Settings, cache: Manifest | None = None
 ) -> Case:
-    """A service nobody has applied yet, on nodes that nobody uses as far as is known; its weights are there."""
+    """A service nobody has applied yet, on nodes that nobody uses as far as is known; what it waits for beside GPUs,
+    weights and ssh keys, is there."""
     names = frozenset(_node_name(index, node) for index, node in enumerate(nodes))
     if len(names) < len(nodes):
         raise InputError("two of the nodes have the same name")
-    children: dict[str, dict[str, Manifest]] = {kind: {} for kind in CHILD_KINDS}
+    children: dict[str, dict[str, Manifest]] = {kind: {} for kind in CHILD_KINDS} | {JOB: done_keys(service)}
     caches = ready_caches(service, cache)
     if text_at(service, "spec", "model", "source"):
         children[CACHE_KIND] = caches
@@ -131,6 +138,15 @@ def ready_caches(service: Manifest, given: Manifest | None) -> dict[str, Manifes
     status |= {"phase": "Ready", "conditions": [{"type": "Ready", "status": "True"}]}
     metadata = {**mapping_at(base, "metadata"), "name": name, "namespace": namespace}
     return {f"{namespace}/{name}": {**base, "metadata": metadata, "status": status}}
+
+
+def done_keys(service: Manifest) -> dict[str, Manifest]:
+    """The Job that makes the ssh keys of a service that mpirun starts, complete."""
+    metadata = mapping_at(service, "metadata")
+    own = {"name": keys_name(metadata["name"]), "namespace": metadata["namespace"]}
+    status = {"conditions": [{"type": "Complete", "status": "True"}]}
+    job = {"apiVersion": "batch/v1", "kind": "Job", "metadata": own, "status": status}
+    return {f"{own['namespace']}/{own['name']}": job}
 
 
 def _node_name(index: int, node: Any) -> str:

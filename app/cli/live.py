@@ -6,12 +6,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 
-from app.cli.case import CACHE_KIND, Case, new_pool, read_nodes, ready_caches
+from app.cli.case import CACHE_KIND, Case, done_keys, new_pool, read_nodes, ready_caches
 from app.cli.cluster import Cluster, ForbiddenError
 from app.cli.model import Told
 from app.cli.owned import OWN, find_children, managed_kinds
 from app.cli.settings import from_environment, from_variables
 from app.inferenceservice.names import cache_child_name
+from app.inferenceservice.observed import JOB
 from app.kube.lenient import mapping_at, mappings_at, text_at, value_at
 from app.kube.manifest import Manifest
 from app.settings import Settings
@@ -94,7 +95,7 @@ class Live:
             pool_exists=exists,
             notes=tuple(it for it in (*notes, self._settings[1], unseen, "" if exists else missing) if it),
         )
-        return self._with_caches(case, cache)
+        return self._with_caches(_with_keys(case), cache)
 
     def _asked(self, service: Manifest) -> tuple[Manifest, list[str]]:
         """As the API server would keep it; where only administrators may ask that, as it is written."""
@@ -131,6 +132,15 @@ class Live:
 def connect(kubeconfig: str | None, context: str | None, namespace: str | None) -> Live:
     cluster = Cluster(kubeconfig, context)
     return Live(cluster, namespace or cluster.namespace)
+
+
+def _with_keys(case: Case) -> Case:
+    """The ssh keys that mpirun needs are made by the operator itself."""
+    enabled = value_at(case.service, "spec", "distributed", "mpi", "enabled") is True
+    if not enabled or case.children.get(JOB) or JOB not in case.children:
+        return case
+    made = {**case.children, JOB: done_keys(case.service)}
+    return replace(case, children=made, notes=(*case.notes, "planned as if its ssh keys were made"))
 
 
 def _assuming(case: Case) -> Case:

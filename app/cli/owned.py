@@ -8,7 +8,7 @@ from typing import NamedTuple
 from app.cli.case import CHILD_KINDS
 from app.cli.cluster import Cluster, ForbiddenError
 from app.crd import API_VERSION
-from app.inferenceservice.names import cache_child_name, deployment_name
+from app.inferenceservice.names import cache_child_name, deployment_name, keys_name
 from app.kube.lenient import mapping_at, mappings_at, text_at
 from app.kube.manifest import Manifest
 
@@ -29,6 +29,11 @@ PLACES: Mapping[str, Place] = {
     "LeaderWorkerSet": Place("leaderworkersets"),
     "Service": Place("services"),
     "Ingress": Place("ingresses"),
+    "NetworkPolicy": Place("networkpolicies"),
+    "Job": Place("jobs", keys_name("")),
+    "ServiceAccount": Place("serviceaccounts", keys_name("")),
+    "Role": Place("roles", keys_name("")),
+    "RoleBinding": Place("rolebindings", keys_name("")),
     "HorizontalPodAutoscaler": Place("horizontalpodautoscalers"),
     "PodDisruptionBudget": Place("poddisruptionbudgets"),
     "ModelCache": Place("modelcaches", cache_child_name("")),

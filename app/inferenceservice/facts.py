@@ -24,6 +24,7 @@ class Identity:
     labels: tuple[tuple[str, str], ...] = ()
     replan: str = ""
     """Value of the annotation by which the user asks for today's decision."""
+    uid: str = ""
 
 
 @dataclass(frozen=True)
@@ -59,7 +60,8 @@ def gather_facts(
 
 def _identity(parent: Parent) -> Identity:
     labels = tuple(sorted(parent.labels.items()))
-    return Identity(parent.name, parent.namespace, labels, parent.annotations.get(REPLAN_ANNOTATION, ""))
+    replan, uid = parent.annotations.get(REPLAN_ANNOTATION, ""), str(parent.metadata.get("uid", ""))
+    return Identity(parent.name, parent.namespace, labels, replan, uid)
 
 
 def find_model_facts(spec: InferenceServiceSpec, observed: Observed) -> ModelFacts | None:

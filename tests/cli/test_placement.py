@@ -121,3 +121,10 @@ def test_weights_that_are_yet_to_be_fetched_are_planned_as_if_they_were_there() 
     asked = service({"name": "anything", "source": "huggingface://Qwen/Qwen3-8B"})
     assert one(asked)["outcome"] == "fit"
     assert one(service("anything", storage={"modelCache": "weights"}))["outcome"] == "unknown"
+
+
+def test_ssh_keys_that_are_yet_to_be_made_are_no_obstacle() -> None:
+    asked = service("deepseek-ai/DeepSeek-R1", 16, distributed={"enabled": True, "size": 2, "mpi": {"enabled": True}})
+    answer = one(asked, nodes(2))
+    assert answer["outcome"] == "fit", answer
+    assert not any("ssh" in reason for reason in answer["reasons"])
