@@ -59,6 +59,8 @@ class Case:
     namespaces: Mapping[str, Manifest] = field(default_factory=dict)
     pool_exists: bool = True
     """False: the kube-scheduler finds the nodes, and `pool` only shows what a pool would decide."""
+    rules_checked: bool = False
+    """Whether an API server has looked at the service."""
     notes: tuple[str, ...] = ()
     """What was assumed or could not be read."""
 

@@ -75,7 +75,7 @@ class Live:
 
     def case(self, service: Manifest, told: Told, cache: Manifest | None) -> Case:
         """The service of the file in place of the one that is there, if one is."""
-        asked, notes = self._asked(service)
+        asked, unchecked = self._asked(service)
         name = text_at(asked, "spec", "resources", "pool") or "default"
         pool, (gpu_nodes, nodes, unseen) = self._pools.get(name), self._inventory
         requests, allocations = self._asking
@@ -93,12 +93,13 @@ class Live:
             pools=self._pools,
             namespaces=self._namespaces(pool),
             pool_exists=exists,
-            notes=tuple(it for it in (*notes, self._settings[1], unseen, "" if exists else missing) if it),
+            rules_checked=not unchecked,
+            notes=tuple(it for it in (unchecked, self._settings[1], unseen, "" if exists else missing) if it),
         )
         return self._with_caches(_with_keys(case), cache)
 
-    def _asked(self, service: Manifest) -> tuple[Manifest, list[str]]:
-        """As the API server would keep it; where only administrators may ask that, as it is written."""
+    def _asked(self, service: Manifest) -> tuple[Manifest, str]:
+        """As the API server would keep it, with ""; where the user may not ask that, as it is written, and a note."""
         metadata = mapping_at(service, "metadata")
         path = f"{OWN}/namespaces/{metadata['namespace']}/inferenceservices"
         there = self.cluster.find(f"{path}/{metadata['name']}")
@@ -107,8 +108,8 @@ class Live:
         try:
             kept = self.cluster.check(method, target, merged)
         except ForbiddenError:
-            return merged, ["you may not apply it: the API server did not check its rules"]
-        return {**merged, "spec": kept.get("spec", merged["spec"])}, []
+            return merged, "you may not apply it, so the API server did not check its rules"
+        return {**merged, "spec": kept.get("spec", merged["spec"])}, ""
 
     def _namespaces(self, pool: Manifest | None) -> dict[str, Manifest]:
         selective = pool is not None and bool(mapping_at(pool, "spec", "namespaceSelector"))

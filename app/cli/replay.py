@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -38,12 +38,16 @@ def print_replays(files: Iterable[str], kind: str | None, output: str, diff: boo
         if diff:
             lines = list(find_differences(request, answer))
             changed |= bool(lines)
-            print(f"{file}: {len(lines)} differences" if lines else f"{file}: nothing would change", *lines, sep="\n")
+            print(f"{file}: {_count(lines)}", *lines, sep="\n")
         elif output == "json":
             print(json.dumps(answer, indent=2))
         else:
             print(yaml.safe_dump(answer, sort_keys=False, explicit_start=True, allow_unicode=True), end="")
     return SOMETHING_CHANGES if changed else 0
+
+
+def _count(lines: Sequence[str]) -> str:
+    return f"{len(lines)} difference{'s' * (len(lines) != 1)}" if lines else "nothing would change"
 
 
 def replay(file: str, request: Any, kind: str | None, settings: Settings) -> dict[str, Any]:

@@ -71,7 +71,8 @@ def _unchecked(verdict: Verdict) -> list[str]:
     need = verdict.facts.need
     notes = [need.note if need else "", verdict.case.told.note, *verdict.case.notes]
     foreign = [FOREIGN_USE] if foreign_use_unknown(verdict) else []
-    return [note for note in (*notes, *foreign, CROSS_FIELD_RULES) if note]
+    rules = [] if verdict.case.rules_checked else [CROSS_FIELD_RULES]
+    return [note for note in (*notes, *foreign, *rules) if note]
 
 
 def _effect(effect: Effect | None) -> Json | None:

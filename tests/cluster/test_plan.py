@@ -67,6 +67,7 @@ def test_a_running_service_and_its_edits_are_told_apart_without_a_write(world: W
         "changes": [],
     }
     assert sum(same["excluded"].values()) + len(same["nodes"]) == 4
+    assert not any("CEL" in note for note in same["unchecked"])
 
     longer = plugin.answer(service(model={"name": "Qwen/Qwen3-8B", "maxTokens": 16384}))
     assert longer["outcome"] == "fit"
