@@ -9,7 +9,7 @@ Everything that is decided here is decided by the code that the operator runs.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
 
@@ -28,9 +28,11 @@ from app.inferenceservice.plan import Plan, Serve, Wait, plan_service
 from app.inferenceservice.request import build_request
 from app.inferenceservice.spec import InferenceServiceSpec
 from app.kube.conditions import ErrorClass, Finding, Reason, format_time
-from app.kube.lenient import mapping_at, text_at
+from app.kube.duration import parse_duration
+from app.kube.lenient import count_at, mapping_at, mappings_at, text_at
 from app.kube.manifest import Manifest
 from app.settings import Settings
+from app.topology.allocator import allocate
 from app.topology.nodes import Node
 
 LOOKS = 2
@@ -49,6 +51,8 @@ class Verdict:
     """Once the pool has answered."""
     allocation: Manifest
     """The pool's answer; empty when the spec's sizes make no shape, so that nothing can be asked."""
+    excluded: tuple[tuple[str, int], ...]
+    """Why the pool's nodes were not taken, with numbers; of a decision that stands, as it was said then."""
     pool_nodes: tuple[Node, ...]
     """GPUs of the pool's nodes, by resource name."""
     claimed: frozenset[str]
@@ -69,7 +73,8 @@ def decide(case: Case, settings: Settings, now: datetime) -> Verdict:
     facts = _facts(case, spec, settings, now)
     final = plan_service(facts)
     children = tuple(build_children(final, facts))
-    return Verdict(case, facts, plan, final, allocation, view.nodes, frozenset(view.claimed), children)
+    excluded = tuple(_excluded(case, allocation, now))
+    return Verdict(case, facts, plan, final, allocation, excluded, view.nodes, frozenset(view.claimed), children)
 
 
 def read_spec(case: Case) -> InferenceServiceSpec:
@@ -123,6 +128,18 @@ def _ask(case: Case, request: Manifest, settings: Settings, now: datetime) -> tu
         answered = sync_pool(_pool_request(case, case.allocations), settings, now).children
         case = replace(case, allocations={_key(it): _kept_metadata(it, case.allocations, now) for it in answered})
     return case, case.allocations.get(case.key, {})
+
+
+def _excluded(case: Case, allocation: Manifest, now: datetime) -> Iterator[tuple[str, int]]:
+    """Of a changed request that waits, the allocation tells no numbers: it is still about the earlier one."""
+    if mapping_at(allocation, "spec", "next"):
+        spec = _read_pool(case)
+        view = pool_view.observe(_pool_request(case, case.allocations), spec, now)
+        decisions = allocate(view.nodes, view.needs, view.held, parse_duration(spec.reserve_after))
+        yield from decisions[case.key].excluded
+        return
+    for entry in mappings_at(allocation, "spec", "excluded"):
+        yield text_at(entry, "reason"), count_at(entry, "nodes")
 
 
 def _kept_metadata(allocation: Manifest, before: Mapping[str, Manifest], now: datetime) -> Manifest:

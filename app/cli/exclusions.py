@@ -8,8 +8,9 @@ from __future__ import annotations
 from collections import Counter
 
 from app.cli.decide import Verdict
+from app.gpus.allocation import Phase
 from app.inferenceservice.plan import Blocked
-from app.kube.lenient import count_at, mapping_at, mappings_at, text_at, value_at
+from app.kube.lenient import mapping_at, mappings_at, text_at, value_at
 from app.topology.nodes import Node
 
 NO_GPUS = "has no AMD GPUs"
@@ -17,6 +18,12 @@ NOTHING_OFFERED = "offers no GPUs at present"
 OTHER_POOL = "is not in the pool"
 CLAIMED = "is in an older pool"
 NOT_ASKED = "was not looked at, because the service is refused"
+LATER = "was not counted when it was decided, and the decision stands"
+
+
+def is_refused(verdict: Verdict) -> bool:
+    """Whatever is free."""
+    return isinstance(verdict.first, Blocked) or verdict.allocation.get("spec", {}).get("phase") == Phase.IMPOSSIBLE
 
 
 def taken_nodes(verdict: Verdict) -> dict[str, int]:
@@ -37,17 +44,13 @@ def excluded_nodes(verdict: Verdict) -> dict[str, int]:
     for reason, count in _told(verdict).items():
         counts[reason] += min(count, left)
         left -= min(count, left)
-    counts[NOT_ASKED] += left
+    counts[NOT_ASKED if is_refused(verdict) else LATER] += left
     return {reason: count for reason, count in sorted(counts.items(), key=lambda it: (-it[1], it[0])) if count}
 
 
 def _told(verdict: Verdict) -> Counter[str]:
     """What the pool said, less the other names of nodes that offer the one that is asked for."""
-    told: Counter[str] = Counter()
-    if _is_of_earlier_request(verdict):
-        return told
-    for entry in mappings_at(verdict.allocation, "spec", "excluded"):
-        told[text_at(entry, "reason")] += count_at(entry, "nodes")
+    told = Counter(dict(verdict.excluded))
     for reason in _second_names(verdict):
         told[reason] -= 1
     return +told
