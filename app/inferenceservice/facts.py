@@ -26,6 +26,11 @@ class Identity:
     """Value of the annotation by which the user asks for today's decision."""
     uid: str = ""
 
+    @property
+    def key(self) -> str:
+        """Unique in the cluster."""
+        return f"{self.namespace}/{self.name}"
+
 
 @dataclass(frozen=True)
 class Facts:

@@ -8,7 +8,7 @@ from pydantic import ValidationError
 
 from app.crd import API_VERSION
 from app.hold import hold, release
-from app.hook import CustomizeResponse, Parent, RelatedRule, SyncRequest, SyncResponse
+from app.hook import CustomizeResponse, Parent, RelatedRule, SyncRequest, SyncResponse, sooner
 from app.inferenceservice.children import build_children
 from app.inferenceservice.facts import gather_facts
 from app.inferenceservice.plan import Blocked, Wait, plan_service
@@ -36,7 +36,7 @@ def sync(request: SyncRequest, settings: Settings, now: datetime) -> SyncRespons
     status, conditions = build_status(plan, facts, unmanaged_finding(wanted, request.manages), conflict)
     status["conditions"] = with_times(conditions, request.parent.conditions, now)
     retry = plan.finding.retry_seconds if isinstance(plan, Wait | Blocked) else 0.0
-    return SyncResponse(status=status, children=children, resync_after_seconds=_sooner(retry, conflict_retry))
+    return SyncResponse(status=status, children=children, resync_after_seconds=sooner(retry, conflict_retry))
 
 
 def customize(parent: Parent) -> CustomizeResponse:
@@ -53,8 +53,3 @@ def customize(parent: Parent) -> CustomizeResponse:
 def _held_phase(parent: Parent) -> str:
     """What ran before goes on."""
     return "Degraded" if count_at(parent.status, "readyReplicas") else "Failed"
-
-
-def _sooner(*seconds: float) -> float:
-    """The earliest of the retries asked for; 0 = none."""
-    return min((second for second in seconds if second), default=0.0)
