@@ -115,15 +115,16 @@ class _Allocation:
         need, held = draft.need, draft.held
         if held is None:
             return
-        if not draft.is_known:
+        if held.digest != draft.need.digest:
             self._keep_former(draft, held, groups)
             return
         draft.product = held.product if draft.product is None else draft.product
         wanted = (slot for slot in sorted(held.slots) if slot[0] in groups and slot[1] < need.pods)
-        for slot in wanted:
-            place = self.ledger.find(held.slots[slot], need.wish.resource)
-            if slot not in draft.slots and place is not None and self._is_still_there(draft, place):
-                self._filler.book(draft, slot, place)
+        with self._filler.lending(draft):
+            for slot in wanted:
+                place = self.ledger.find(held.slots[slot], need.wish.resource)
+                if slot not in draft.slots and place is not None and self._is_still_there(draft, place):
+                    self._filler.book(draft, slot, place)
 
     def _keep_beyond(self, draft: Draft) -> None:
         """Beyond the guarantee whole groups only; those of an earlier request wait until all guarantees are placed."""
@@ -234,7 +235,7 @@ class _Allocation:
     def _is_certain(self, draft: Draft, slot: Slot, host: str) -> bool:
         """Seen before at this place, and either certain then or contradicted by nobody."""
         held = draft.held
-        if held is None or not draft.is_known:
+        if held is None or held.digest != draft.need.digest:
             return slot not in draft.proposed and not self._is_contested(draft, host)
         if held.slots.get(slot) != host:
             return False

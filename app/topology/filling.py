@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 
 from app.topology.draft import Draft
@@ -23,13 +24,19 @@ class Filler:
     def place(self, draft: Draft, groups: range) -> None:
         if not any(draft.missing(group) for group in groups):
             return
-        self._lend(draft, self._still_former(draft))
-        self._fill(draft, groups)
-        if self.drop_torn(draft, groups):
+        with self.lending(draft):
             self._fill(draft, groups)
-        if draft.need.apart and len(groups) > 1 and any(draft.missing(group) for group in groups):
-            self._even_out(draft, groups)
-        self._lend(draft, {place: -gpus for place, gpus in self._still_former(draft).items()})
+            if self.drop_torn(draft, groups):
+                self._fill(draft, groups)
+            if draft.need.apart and len(groups) > 1 and any(draft.missing(group) for group in groups):
+                self._even_out(draft, groups)
+
+    @contextmanager
+    def lending(self, draft: Draft) -> Iterator[None]:
+        """While it lasts, what the earlier request of this service holds counts as free."""
+        self._lend(self._still_former(draft), 1)
+        yield
+        self._lend(self._still_former(draft), -1)
 
     def _fill(self, draft: Draft, groups: range, even: bool = False) -> None:
         """Every group that finds a place, on the product that is chosen already or on the best one."""
@@ -57,14 +64,14 @@ class Filler:
                 return
         draft.product = None
 
-    def _lend(self, draft: Draft, gpus: Mapping[int, int]) -> None:
+    def _lend(self, gpus: Mapping[int, int], sign: int) -> None:
         for place, count in gpus.items():
-            self.ledger.free[place] += count
+            self.ledger.free[place] += sign * count
 
     def _still_former(self, draft: Draft) -> dict[int, int]:
         """What the earlier request holds beside what the new decision uses of it."""
         need, used = draft.need, dict[int, int]()
-        for slot in draft.proposed:
+        for slot in draft.slots.keys() - draft.running:
             place = self.ledger.find(draft.slots[slot], need.wish.resource)
             if place is not None:
                 used[place] = used.get(place, 0) + need.gpus

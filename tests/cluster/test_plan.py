@@ -15,7 +15,8 @@ import yaml
 
 from sandbox.api import Object
 from sandbox.binaries import KUBECTL, ensure_binaries
-from tests.cluster.world import World, service
+from sandbox.cluster import wait_until
+from tests.cluster.world import World, gpus, service
 
 SCRIPTS = Path(sysconfig.get_path("scripts"))
 
@@ -87,6 +88,22 @@ def test_a_running_service_and_its_edits_are_told_apart_without_a_write(world: W
     )
     after = world.get("apps/v1", "Deployment", "demo-leader"), world.get(item["apiVersion"], item["kind"], "demo")
     assert [it["spec"] for it in after if it] == [it["spec"] for it in before if it]
+
+
+def test_a_running_service_can_be_made_smaller_as_it_was_planned(world: World, plugin: Plugin) -> None:
+    """Its pods go only once the pool is certain, and the pool is certain while they still run."""
+    world.apply(service(resources={"totalGpus": 2}))
+    world.wait_ready()
+    smaller = service(resources={"totalGpus": 1})
+    planned = plugin.answer(smaller)
+    assert (planned["running"]["restarts"], sum(node["gpus"] for node in planned["nodes"])) == (True, 1)
+    world.apply(smaller)
+    wait_until(lambda: gpus_of(world) == 1, "one GPU", timeout=60)
+    world.wait_ready()
+
+
+def gpus_of(world: World) -> int:
+    return gpus(world.deployment()["spec"]["template"])
 
 
 def test_rules_across_fields_are_those_of_the_api_server(plugin: Plugin) -> None:

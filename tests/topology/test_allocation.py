@@ -117,6 +117,28 @@ def test_an_edit_may_use_the_gpus_of_what_it_replaces() -> None:
     assert (found.outcome, hosts(found)) == (Outcome.PROPOSED, ["n1"])
 
 
+@pytest.mark.parametrize(("gpus", "pods"), [(4, 1), (16, 1), (4, 2)], ids=["smaller", "larger", "split"])
+def test_an_edit_of_the_size_is_confirmed_while_the_pods_of_before_still_run(gpus: int, pods: int) -> None:
+    """They go only once the new decision is certain; until then it stays where it was proposed."""
+    nodes = [node("n1", 16), node("n2", 16)]
+    edited = need("a", gpus, pods=pods, bound=(BoundPod(0, 0, "n1", 8),))
+    first = decide(nodes, edited, held={"ns/a": held_at({(0, 0): "n1"}, 8, digest="before")})["a"]
+    assert first.outcome is Outcome.PROPOSED
+    held = {"ns/a": held_from(first, gpus)}
+    second = decide(nodes, edited, need("b", 1), held=held)
+    assert (second["a"].outcome, second["a"].slots) == (Outcome.BOUND, first.slots)
+    held = {f"ns/{name}": held_from(second[name], count) for name, count in (("a", gpus), ("b", 1))}
+    third = decide(nodes, edited, need("b", 1), need("c", 32), held=held)
+    assert (third["a"].outcome, third["a"].slots) == (Outcome.BOUND, first.slots)
+
+
+def test_while_the_pods_of_before_still_run_nobody_else_gets_their_gpus() -> None:
+    edited = need("a", 4, bound=(BoundPod(0, 0, "n1", 8),))
+    held = {"ns/a": held_at({(0, 0): "n1"}, 4)}
+    found = decide([node("n1")], edited, need("b", 4), held=held)
+    assert (found["a"].outcome, found["b"].outcome) == (Outcome.BOUND, Outcome.PENDING)
+
+
 def test_while_an_edit_waits_the_gpus_of_what_it_replaces_stay_taken() -> None:
     before = held_at({(0, 0): "n1"}, 4, digest="before", created="1")
     found = decide([node("n1")], need("a", 16), need("b", 8), held={"ns/a": before})
