@@ -21,6 +21,8 @@ from pathlib import Path
 from sandbox.process import tail
 
 TOOLS_MODULE = Path(__file__).parent / "tools"
+COREDNS_MODULE = TOOLS_MODULE / "coredns"
+"""A module of its own: CoreDNS wants other versions of what it shares with Kubernetes."""
 Report = Callable[[str], None]
 
 
@@ -31,6 +33,12 @@ class Tool:
     name: str
     package: str
     estimate: str
+    module: Path = TOOLS_MODULE
+    """The folder of the go.mod that pins it."""
+
+    @property
+    def directory(self) -> Path:
+        return cache_directory(self.module)
 
 
 TOOLS = (
@@ -42,6 +50,12 @@ TOOLS = (
 )
 KUBECTL = Tool("kubectl", "k8s.io/kubernetes/cmd/kubectl", "1 minute")
 """What users hold in their hands; only tests need it."""
+NODE_TOOLS = (
+    Tool("kubelet", "k8s.io/kubernetes/cmd/kubelet", "2.5 minutes"),
+    Tool("kube-proxy", "k8s.io/kubernetes/cmd/kube-proxy", "20 seconds"),
+    Tool("coredns", "github.com/coredns/coredns", "3 minutes", COREDNS_MODULE),
+)
+"""What a real node runs beside its container runtime."""
 Binaries = dict[str, Path]
 
 
@@ -49,11 +63,14 @@ class BinariesMissingError(RuntimeError):
     """Programs are missing and cannot be built; the message says what to do."""
 
 
-def cache_directory() -> Path:
-    """The cache folder of exactly the versions that tools/go.mod pins."""
-    root = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    pinned = hashlib.sha256((TOOLS_MODULE / "go.mod").read_bytes()).hexdigest()[:16]
-    return root / "inference-operator" / "sandbox" / pinned
+def cache_root() -> Path:
+    """The folder of everything the sandbox keeps from run to run."""
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "inference-operator" / "sandbox"
+
+
+def cache_directory(module: Path = TOOLS_MODULE) -> Path:
+    """The cache folder of exactly the versions that the module's go.mod pins."""
+    return cache_root() / hashlib.sha256((module / "go.mod").read_bytes()).hexdigest()[:16]
 
 
 def _first_executable(paths: list[Path]) -> Path | None:
@@ -63,8 +80,8 @@ def _first_executable(paths: list[Path]) -> Path | None:
 def find_binaries(tools: Sequence[Tool] = TOOLS) -> Binaries:
     """The programs that are there already; absent names are missing."""
     assets = os.environ.get("KUBEBUILDER_ASSETS")
-    folders = [*([Path(assets)] if assets else []), cache_directory()]
-    found = {tool.name: _first_executable([folder / tool.name for folder in folders]) for tool in tools}
+    given = [Path(assets)] if assets else []
+    found = {tool.name: _first_executable([folder / tool.name for folder in (*given, tool.directory)]) for tool in tools}
     return {name: path for name, path in found.items() if path}
 
 
@@ -72,7 +89,7 @@ def ensure_binaries(report: Report = print, tools: Sequence[Tool] = TOOLS) -> Bi
     """All programs, after building those that are missing. `report` receives a line per build."""
     if missing := _missing(tools):
         _require_go(missing)
-        with _locked(cache_directory(), report):
+        with _locked(cache_root(), report):
             missing = _missing(tools)  # another run may have built them while we waited
             for number, tool in enumerate(missing, start=1):
                 _build(tool, f"{number} of {len(missing)}", report)
@@ -108,14 +125,15 @@ def _locked(directory: Path, report: Report) -> Iterator[None]:
 
 def _build(tool: Tool, position: str, report: Report) -> None:
     """Build into a temporary name and rename, so that an interrupted build leaves nothing that looks complete."""
-    directory = cache_directory()
+    directory = tool.directory
+    directory.mkdir(parents=True, exist_ok=True)
     log, partial = directory / f"{tool.name}.log", directory / f".{tool.name}.{os.getpid()}"
     argv = ["go", "build", "-trimpath", "-buildvcs=false", "-ldflags", "-s -w", "-o", str(partial), tool.package]
     title = f"building {tool.name} ({position}), about {tool.estimate} on two cores, first time only"
     begun = time.monotonic()
     with log.open("wb") as output:
         build = subprocess.Popen(
-            argv, cwd=TOOLS_MODULE, stdout=output, stderr=output, env={**os.environ, "CGO_ENABLED": "0"}
+            argv, cwd=tool.module, stdout=output, stderr=output, env={**os.environ, "CGO_ENABLED": "0"}
         )
         try:
             _show_progress(build, title, begun)
