@@ -117,7 +117,10 @@ class Cluster:
         manager.wait_until(lambda: self.get("v1", "ServiceAccount", "default", "default") is not None, timeout=60)
 
     def _install_lws(self, stack: ExitStack) -> list[Path]:
-        """The real manager when $LWS_MANAGER names it; else a CRD and a stage that plays its status."""
+        """The real manager when $LWS_MANAGER names it; else a CRD and a stage that plays its status.
+
+        On a cluster without fakes nobody plays it: sandbox.node.groups makes the pods there.
+        """
         real = lws_module.find_manager()
         if real is None:
             self.apply(lws_module.CRDS)

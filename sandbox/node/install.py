@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -21,6 +22,7 @@ NAMESPACE = "inference-system"
 SERVICE = "inference-operator"
 DEPLOYMENTS = ("inference-operator", "inference-agent")
 OVERLAY = PROJECT / "deploy" / "overlays" / "with-lws"
+IMAGE_FIELDS = PROJECT / "deploy" / "base" / "image-fields.yaml"
 POOL = PROJECT / "deploy" / "default-pool"
 SETTINGS = {
     "INFERENCE_STORAGE_CLASS": CLASS,
@@ -70,8 +72,8 @@ def write_overlay(folder: Path, images: Mapping[str, str]) -> Path:
     kustomization = {
         "apiVersion": "kustomize.config.k8s.io/v1beta1",
         "kind": "Kustomization",
-        "resources": [str(OVERLAY)],
-        "configurations": [str(PROJECT / "deploy" / "base" / "image-fields.yaml")],
+        "resources": [os.path.relpath(OVERLAY, folder.resolve())],
+        "configurations": [os.path.relpath(IMAGE_FIELDS, folder.resolve())],
         "images": chosen,
         "configMapGenerator": [
             {
