@@ -138,6 +138,7 @@ def _offers(node: Manifest, asking: Set[str], alive: bool, now: datetime) -> Ite
             resource=name,
             product=_product(text_at(spec, "product"), text_at(resource, "partition")),
             gpus=count_at(resource, "gpus"),
+            installed=count_at(resource, "capacity"),
             memory_bytes=count_at(resource, "memoryBytes") or None,
             island=count_at(spec, "island"),
             domains=domains,
@@ -245,4 +246,6 @@ def _held(allocation: Manifest) -> Held | None:
         proposed=frozenset(proposed),
         created=text_at(allocation, "metadata", "creationTimestamp"),
         uid=text_at(allocation, "metadata", "uid"),
+        resource=text_at(spec, "resource"),
+        exclusive=value_at(spec, "exclusive") is True,
     )

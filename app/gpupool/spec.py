@@ -88,6 +88,9 @@ class GPUPoolStatus(Model):
     gpus: int | None = Field(None, description="Allocatable GPUs.")
     free: int | None = Field(None, description="GPUs that nobody holds.")
     allocated: int | None = Field(None, description="GPUs allocated to services.")
+    largest: str | None = Field(
+        None, description="Most free GPUs of one node; with several products, of each: 8 MI300X, 4 MI210."
+    )
     fragmentation: int | None = Field(None, description="% of the free GPUs that are on partly used nodes.")
     products: list[ProductStatus] = Field([], description="GPUs by product.")
     pending: int | None = Field(None, description="Services that wait for GPUs.")
@@ -109,7 +112,7 @@ KIND = Kind(
         Column("GPUs", ".status.gpus", "Allocatable GPUs.", "integer"),
         Column("Free", ".status.free", "GPUs that nobody holds.", "integer"),
         Column("Allocated", ".status.allocated", "GPUs allocated to services.", "integer"),
-        Column("Largest", ".status.products[*].largestFree", "Most free GPUs of one node, by product."),
+        Column("Largest", ".status.largest", "Most free GPUs of one node, by product."),
         Column("Pending", ".status.pending", "Services that wait for GPUs.", "integer"),
         Column("Fragmentation", ".status.fragmentation", "% of free GPUs on partly used nodes.", "integer"),
         Column("Age", ".metadata.creationTimestamp", "Time since creation.", "date"),

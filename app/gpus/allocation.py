@@ -56,6 +56,8 @@ class GPUAllocationSpec(Model):
     pool: str = Field(description="GPUPool that decided.")
     digest: str = Field(description="Digest of the GPURequest that was decided about.")
     phase: Phase = Field(description="Proposed, Bound, Pending, Impossible or Unknown. Services act on Bound alone.")
+    resource: str | None = Field(None, description="Resource name of the GPUs.")
+    exclusive: bool | None = Field(None, description="True when no other service may use the nodes.")
     product: str | None = Field(None, description="Product of the GPUs; absent: nobody knows it.")
     shape: Shape | None = Field(None, description="How each group uses its GPUs.")
     gpus: list[GrantedGPU] = Field([], description="GPUs by group and worker.")
@@ -84,7 +86,7 @@ KIND = Kind(
     description="GPUAllocation is a pool's decision about one GPURequest. The operator writes it; do not edit it.",
     columns=(
         Column("Pool", ".spec.pool", "GPUPool that decided."),
-        Column("Phase", ".spec.phase", "Proposed, Bound, Pending or Impossible."),
+        Column("Phase", ".spec.phase", "Proposed, Bound, Pending, Impossible or Unknown."),
         Column("Product", ".spec.product", "AMD product."),
         Column("Groups", ".spec.groups", "Groups that have their GPUs.", "integer"),
         Column("Summary", ".spec.summary", "The decision in a few words."),

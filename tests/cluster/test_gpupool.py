@@ -153,7 +153,7 @@ def test_exclusive_services_share_a_node_with_nobody(world: World) -> None:
         world.wait_ready(f"full-{number}")
     world.apply(service("late", resources={"totalGpus": 2}))
     late = wait_phase(world, "late", "Pending")
-    assert "1 of 5 nodes are held by a service for itself" in late["message"]
+    assert "1 of 5 nodes is held by a service for itself" in late["message"]
     pods = [it for it in world.all_of("v1", "Pod") if it["metadata"]["name"].startswith("alone-")]
     [host] = {it["spec"]["nodeName"] for it in pods}
     assert {it["metadata"]["labels"]["inference.ai/service"] for it in placed_on(world, host)} == {"alone"}
