@@ -24,7 +24,6 @@ from kubernetes.client.models.v2_metric_spec import V2MetricSpec
 from kubernetes.client.models.v2_metric_target import V2MetricTarget
 from kubernetes.client.models.v2_resource_metric_source import V2ResourceMetricSource
 
-from app.inferenceservice.contract import HTTP_PORT
 from app.inferenceservice.facts import Facts, Identity
 from app.inferenceservice.names import deployment_name
 from app.inferenceservice.observed import WorkloadKind, WorkloadState
@@ -47,6 +46,7 @@ from app.kube.names import (
     REQUEST_ANNOTATION,
     standard_labels,
 )
+from app.kube.runtime import HTTP_PORT
 from app.settings import Settings
 
 ROLLOUT_MARGIN_SECONDS = 600

@@ -132,6 +132,11 @@ class MPISpec(Model):
 
     enabled: bool = Field(False, description="Start the group with mpirun over ssh instead of natively.")
     timeout: int = Field(300, ge=1, le=86400, description="Seconds until all nodes must have joined.")
+    ssh_key_secret: ObjectName | None = Field(
+        None,
+        description="Secret of this namespace with the group's private key under ssh-privatekey (type "
+        "kubernetes.io/ssh-auth, no passphrase); absent: a Job makes <name>-ssh-keys.",
+    )
 
 
 class DistributedSpec(Model):
