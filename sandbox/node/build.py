@@ -91,11 +91,13 @@ class Builder:
         command = [*self._buildah(), "inspect", "--type=image", reference]
         return subprocess.run(command, capture_output=True, check=False).returncode == 0
 
-    def export(self, references: Sequence[str], layout: Path) -> None:
-        """Write images into one OCI layout; blobs that are there already are left as they are."""
-        for reference in references:
-            command = ["push", "--quiet", "--disable-compression", reference, f"oci:{layout}:{reference}"]
-            self._run(command, f"export of {reference}")
+    def export(self, reference: str, folder: Path) -> None:
+        """Write an image as it is in the store: manifest.json, and files named by their digests, uncompressed."""
+        self._run(["push", "--quiet", reference, f"dir:{folder}"], f"export of {reference}")
+
+    def export_onto(self, reference: str, layout: Path) -> None:
+        """Add an image to an OCI layout. Layers whose files are there already are neither read nor written."""
+        self._run(["push", "--quiet", reference, f"oci:{layout}:{reference}"], f"export of {reference}")
 
     def _build(self, recipe: Recipe) -> None:
         arguments = [f"--build-arg={name}={value}" for name, value in recipe.arguments.items() if name.isupper()]

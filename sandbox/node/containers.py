@@ -61,14 +61,16 @@ class Containers:
             oci.write_pause_image(archive)
             self.ctr("images", "import", str(archive))
 
-    def ensure_images(self, builder: Builder, references: Sequence[str], report: Report) -> None:
-        """Import what is missing, by its layers: those that are there are neither exported nor imported again."""
+    def ensure_images(self, builder: Builder, bases: Sequence[str], others: Sequence[str], report: Report) -> None:
+        """Import what is missing. Of the others only the layers that are not their bases' are exported and imported."""
         present = self.images()
-        if missing := [reference for reference in references if reference not in present]:
-            begun = time.monotonic()
-            report(f"importing {len(missing)} images…")
-            self._import(builder, missing)
-            report(f"imported {len(missing)} images in {time.monotonic() - begun:.0f} s")
+        for reference in bases:
+            if reference not in present:
+                with _told(report, reference):
+                    self._import_whole(builder, reference)
+        if missing := [reference for reference in others if reference not in present]:
+            with _told(report, " ".join(missing)):
+                self._import_upon(builder, missing)
 
     def forget_images(self, keep: Sequence[str]) -> None:
         """Remove images of earlier versions. Layers that nobody uses go with them."""
@@ -78,15 +80,29 @@ class Containers:
     def images(self) -> set[str]:
         return set(self.ctr("images", "list", "--quiet").split())
 
-    def _import(self, builder: Builder, references: Sequence[str]) -> None:
-        layout = self._machine.cache / "layout"
-        shutil.rmtree(layout, ignore_errors=True)
-        try:
+    def _import_whole(self, builder: Builder, reference: str) -> None:
+        with self._scratch() as folder:
+            builder.export(reference, folder)
+            with self._importing() as tar:
+                oci.pack_folder(tar, folder, reference)
+
+    def _import_upon(self, builder: Builder, references: Sequence[str]) -> None:
+        with self._scratch() as layout:
             known = self._link_known_blobs(layout / "blobs" / "sha256")
-            builder.export(references, layout)
-            self._import_layout(layout, known)
+            for reference in references:
+                builder.export_onto(reference, layout)
+            with self._importing() as tar:
+                oci.pack_layout(tar, layout, known)
+
+    @contextmanager
+    def _scratch(self) -> Iterator[Path]:
+        """On the file system of the store, for hard links; gone afterwards, for it may hold gigabytes."""
+        folder = self._machine.cache / "export"
+        shutil.rmtree(folder, ignore_errors=True)
+        try:
+            yield folder
         finally:
-            shutil.rmtree(layout, ignore_errors=True)
+            shutil.rmtree(folder, ignore_errors=True)
 
     def _link_known_blobs(self, folder: Path) -> set[str]:
         """containerd names its blobs as a layout does, so a hard link tells buildah that one is there."""
@@ -97,15 +113,18 @@ class Containers:
             os.link(store / name, folder / name)
         return known
 
-    def _import_layout(self, layout: Path, known: set[str]) -> None:
-        """Stream the layout to containerd without the layers it has."""
+    @contextmanager
+    def _importing(self) -> Iterator[tarfile.TarFile]:
+        """A tar that containerd reads while it is written."""
         command = [*self._machine.enter, *self._ctr(), "images", "import", "-"]
         with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT) as ctr:
             assert ctr.stdin
+            assert ctr.stdout
             with contextlib.suppress(BrokenPipeError), tarfile.open(fileobj=ctr.stdin, mode="w|") as tar:
-                _pack(tar, layout, known)
-            ctr.stdin.close()
-            told = ctr.stdout.read().decode(errors="replace") if ctr.stdout else ""
+                yield tar
+            with contextlib.suppress(BrokenPipeError):
+                ctr.stdin.close()
+            told = ctr.stdout.read().decode(errors="replace")
         if ctr.returncode:
             raise NodeError(f"import of images failed: {told.strip()[-2000:]}")
 
@@ -119,8 +138,9 @@ class Containers:
         return False
 
 
-def _pack(tar: tarfile.TarFile, layout: Path, known: set[str]) -> None:
-    oci.write_files(tar, {"oci-layout": oci.LAYOUT, "index.json": oci.named_index(layout)})
-    for path in sorted((layout / "blobs" / "sha256").iterdir()):
-        if path.name not in known:
-            tar.add(path, arcname=f"blobs/sha256/{path.name}")
+@contextmanager
+def _told(report: Report, what: str) -> Iterator[None]:
+    begun = time.monotonic()
+    report(f"importing {what}…")
+    yield
+    report(f"imported in {time.monotonic() - begun:.0f} s")

@@ -7,7 +7,7 @@ import io
 import json
 import platform
 import tarfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Set
 from pathlib import Path
 
 from sandbox.api import Object
@@ -44,7 +44,36 @@ def write_pause_image(path: Path) -> None:
     index = {"schemaVersion": 2, "manifests": [{**entry, "annotations": {NAME: PAUSE_IMAGE}}]}
     with tarfile.open(path, "w") as tar:
         write_files(tar, {"oci-layout": LAYOUT, "index.json": json.dumps(index).encode()})
-        write_files(tar, {f"blobs/sha256/{digest}": blob for digest, blob in blobs.items()})
+        write_files(tar, {_blob(digest): blob for digest, blob in blobs.items()})
+
+
+def pack_folder(tar: tarfile.TarFile, folder: Path, reference: str) -> None:
+    """A folder with one image, files named by digest, as the tar of a layout."""
+    manifest = (folder / "manifest.json").read_bytes()
+    digest = hashlib.sha256(manifest).hexdigest()
+    entry = {
+        "mediaType": f"{_OCI}.manifest.v1+json",
+        "digest": f"sha256:{digest}",
+        "size": len(manifest),
+        "annotations": {NAME: reference},
+    }
+    index = {"schemaVersion": 2, "manifests": [entry]}
+    write_files(tar, {"oci-layout": LAYOUT, "index.json": json.dumps(index).encode(), _blob(digest): manifest})
+    for path in sorted(folder.iterdir()):
+        if path.name not in ("manifest.json", "version"):
+            tar.add(path, arcname=_blob(path.name))
+
+
+def pack_layout(tar: tarfile.TarFile, layout: Path, known: Set[str]) -> None:
+    """A layout as a tar, without the blobs that are known where it goes."""
+    write_files(tar, {"oci-layout": LAYOUT, "index.json": named_index(layout)})
+    for path in sorted((layout / "blobs" / "sha256").iterdir()):
+        if path.name not in known:
+            tar.add(path, arcname=_blob(path.name))
+
+
+def _blob(digest: str) -> str:
+    return f"blobs/sha256/{digest}"
 
 
 def named_index(layout: Path) -> bytes:
