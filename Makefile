@@ -30,11 +30,11 @@ deploy-local: deps ## The operator on an empty local cluster, until Ctrl-C
 
 .PHONY: test
 test: deps ## Run all tests; the first run builds a control plane
-	$(RUN) -m pytest $(ARGS)
+	$(RUN) -m pytest -m 'not vllm' $(ARGS)
 
 .PHONY: test-unit
 test-unit: deps ## Run the tests that need no control plane, in seconds
-	$(RUN) -m pytest -m 'not cluster' $(ARGS)
+	$(RUN) -m pytest -m 'not cluster and not groups and not images and not vllm' $(ARGS)
 
 .PHONY: test-integration
 test-integration: deps ## Run the tests on a real API server
@@ -44,13 +44,23 @@ test-integration: deps ## Run the tests on a real API server
 test-e2e: deps ## Run the samples from kubectl apply to Ready
 	$(RUN) -m pytest tests/cluster/test_samples.py $(ARGS)
 
+.PHONY: test-images
+test-images: deps ## Run the images' scripts in network namespaces, and build the images (needs root)
+	$(RUN) -m pytest -m 'not vllm' tests/images $(ARGS)
+
+.PHONY: test-vllm
+test-vllm: deps ## Run groups of real vLLM on the CPU; the first run installs 6 GB (needs root)
+	$(RUN) -m pytest -m vllm tests/images $(ARGS)
+
 .PHONY: lint
 lint: deps ## Check style, types, import directions and generated files
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/mypy
-	$(VENV)/bin/lint-imports --no-logo
+	PYTHONPATH=images/runtime $(VENV)/bin/lint-imports --no-logo
 	$(RUN) -m app crds --check
+	$(VENV)/bin/hadolint images/*/Dockerfile
+	$(VENV)/bin/shellcheck .ci/run
 
 .PHONY: fmt
 fmt: deps ## Format the code

@@ -46,6 +46,8 @@ def child_resources(path: Path) -> list[dict[str, Any]]:
 
 
 def plural(kind: str) -> str:
+    if kind.endswith("y"):
+        return f"{kind.lower()[:-1]}ies"
     return f"{kind.lower()}es" if kind.endswith("s") else f"{kind.lower()}s"
 
 

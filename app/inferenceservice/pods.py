@@ -12,6 +12,7 @@ from kubernetes.client.models.v1_container_port import V1ContainerPort
 from kubernetes.client.models.v1_empty_dir_volume_source import V1EmptyDirVolumeSource
 from kubernetes.client.models.v1_env_var import V1EnvVar
 from kubernetes.client.models.v1_env_var_source import V1EnvVarSource
+from kubernetes.client.models.v1_exec_action import V1ExecAction
 from kubernetes.client.models.v1_http_get_action import V1HTTPGetAction
 from kubernetes.client.models.v1_key_to_path import V1KeyToPath
 from kubernetes.client.models.v1_lifecycle import V1Lifecycle
@@ -65,13 +66,13 @@ def leader_template(
 ) -> V1PodTemplateSpec:
     """The pod that serves requests: the only pod of a node-local service, the first one of a group."""
     container = V1Container(
-        **_container(spec, decision, settings),
+        **_container(identity, spec, decision, settings),
         name=LEADER,
         image=settings.leader_image,
         command=[contract.START_LEADER],
         ports=_ports(decision),
-        startup_probe=_health(failures=_probes_in(settings.start_budget)),
-        readiness_probe=_health(failures=3),
+        startup_probe=_health_check("startup", failures=_probes_in(settings.start_budget)),
+        readiness_probe=_health_check("readiness", failures=3),
         liveness_probe=_health(failures=6, timeout=10),
         lifecycle=V1Lifecycle(pre_stop=V1LifecycleHandler(sleep=V1SleepAction(seconds=PRE_STOP_SECONDS))),
     )
@@ -81,13 +82,15 @@ def leader_template(
 def worker_template(
     identity: Identity, spec: InferenceServiceSpec, decision: Decision, settings: Settings
 ) -> V1PodTemplateSpec:
-    """The other pods of a group. They serve no HTTP, so they have no probes: when one ends, the group restarts."""
+    """The other pods of a group. They serve no HTTP, so they have no probes: when one ends, the group restarts. A
+    group's pods are told to stop at the same time, so workers wait until the leader has drained."""
     container = V1Container(
-        **_container(spec, decision, settings),
+        **_container(identity, spec, decision, settings),
         name=WORKER,
         image=settings.worker_image,
         command=[contract.START_WORKER],
         ports=_worker_ports(decision),
+        lifecycle=_stop_after(PRE_STOP_SECONDS + whole_seconds(settings.drain)),
     )
     return _template(identity, spec, decision, settings, WORKER, container)
 
@@ -119,14 +122,16 @@ def _template(
     )
 
 
-def _container(spec: InferenceServiceSpec, decision: Decision, settings: Settings) -> dict[str, object]:
+def _container(
+    identity: Identity, spec: InferenceServiceSpec, decision: Decision, settings: Settings
+) -> dict[str, object]:
     """What leader and worker containers share."""
     return {
         "image_pull_policy": settings.image_pull_policy,
         "args": list(decision.command.arguments),
         "env": _environment(spec, decision, settings),
         "resources": _resources(spec, decision, settings),
-        "volume_mounts": _mounts(spec, decision),
+        "volume_mounts": _mounts(identity, spec, decision),
         "security_context": _container_security(),
         "termination_message_policy": "FallbackToLogsOnError",
     }
@@ -135,7 +140,10 @@ def _container(spec: InferenceServiceSpec, decision: Decision, settings: Setting
 def _environment(spec: InferenceServiceSpec, decision: Decision, settings: Settings) -> list[V1EnvVar]:
     """Ours first, then the user's, each name once; the user's value wins where both have one."""
     budget = whole_seconds(settings.start_budget)
-    values = contract.CACHE_VARIABLES | _launch_variables(spec, decision, budget) | dict(decision.command.environment)
+    kept = contract.COMPILE_VARIABLES if spec.storage.compile_cache_claim else {}
+    values = (
+        contract.CACHE_VARIABLES | kept | _launch_variables(spec, decision, budget) | dict(decision.command.environment)
+    )
     own_address = V1EnvVarSource(field_ref=V1ObjectFieldSelector(api_version="v1", field_path="status.podIP"))
     address = [V1EnvVar(name="VLLM_HOST_IP", value_from=own_address)] if decision.shape.nodes > 1 else []
     return address + [V1EnvVar(name=name, value=value) for name, value in sorted(values.items())]
@@ -199,8 +207,21 @@ def _probes_in(budget: str) -> int:
     return max(1, -(-whole_seconds(budget) // PROBE_PERIOD_SECONDS))
 
 
-def _health(failures: int, timeout: int = 5) -> V1Probe:
-    """vLLM's port opens only when the model is loaded, so one check serves all three probes."""
+def _stop_after(seconds: int) -> V1Lifecycle:
+    """A process in the container, which ends with it: the kubelet's own sleep would go on after vLLM's end."""
+    return V1Lifecycle(pre_stop=V1LifecycleHandler.model_validate({"exec": {"command": ["sleep", str(seconds)]}}))
+
+
+def _health_check(probe: str, failures: int) -> V1Probe:
+    """The image's own checks, which leave the failing one's name in the termination message."""
+    action = V1ExecAction(command=[contract.HEALTH_CHECK, f"--probe={probe}"])
+    timing = {"periodSeconds": PROBE_PERIOD_SECONDS, "timeoutSeconds": 10, "successThreshold": 1}
+    # by its own name, for the constructor drops a field that is called as a word of the language
+    return V1Probe.model_validate({"exec": action, "failureThreshold": failures} | timing)
+
+
+def _health(failures: int, timeout: int) -> V1Probe:
+    """What ends a container hangs on as little as possible: on vLLM's answer, not on a process that must be started."""
     return V1Probe(
         http_get=V1HTTPGetAction(path="/health", port="http", scheme="HTTP"),
         period_seconds=PROBE_PERIOD_SECONDS,
@@ -216,13 +237,19 @@ def _volumes(identity: Identity, spec: InferenceServiceSpec, decision: Decision)
         claim_name=decision.claim, read_only=True if spec.storage.read_only else None
     )
     shared_memory = V1EmptyDirVolumeSource(medium="Memory", size_limit=spec.storage.shared_memory)
+    compiled = spec.storage.compile_cache_claim
     return [
         *([V1Volume(name="model-store", persistent_volume_claim=model)] if decision.claim else []),
+        *([_claim_volume("compile-cache", compiled)] if compiled else []),
         V1Volume(name="shared-memory", empty_dir=shared_memory),
         V1Volume(name="cache", empty_dir=V1EmptyDirVolumeSource(size_limit="2Ti")),
         V1Volume(name="tmp", empty_dir=V1EmptyDirVolumeSource(size_limit="16Gi")),
         *([_keys_volume(keys_secret(identity.name, spec))] if decision.launch is contract.LaunchMode.MPI else []),
     ]
+
+
+def _claim_volume(name: str, claim: str) -> V1Volume:
+    return V1Volume(name=name, persistent_volume_claim=V1PersistentVolumeClaimVolumeSource(claim_name=claim))
 
 
 def _keys_volume(secret: str) -> V1Volume:
@@ -232,14 +259,17 @@ def _keys_volume(secret: str) -> V1Volume:
     return V1Volume(name="ssh-keys", secret=V1SecretVolumeSource(secret_name=secret, default_mode=0o440, items=[item]))
 
 
-def _mounts(spec: InferenceServiceSpec, decision: Decision) -> list[V1VolumeMount]:
+def _mounts(identity: Identity, spec: InferenceServiceSpec, decision: Decision) -> list[V1VolumeMount]:
     read_only = True if spec.storage.read_only else None
     model = V1VolumeMount(name="model-store", mount_path=contract.MODEL_STORE, read_only=read_only)
+    # a folder a service, so that services may share one claim
+    compiled = V1VolumeMount(name="compile-cache", mount_path=contract.COMPILE_CACHE, sub_path=identity.name)
     keys = V1VolumeMount(name="ssh-keys", mount_path=contract.SSH_FOLDER, read_only=True)
     return [
         *([model] if decision.claim else []),
         V1VolumeMount(name="shared-memory", mount_path="/dev/shm"),
         V1VolumeMount(name="cache", mount_path=contract.CACHE_HOME),
+        *([compiled] if spec.storage.compile_cache_claim else []),
         V1VolumeMount(name="tmp", mount_path="/tmp"),
         *([keys] if decision.launch is contract.LaunchMode.MPI else []),
     ]

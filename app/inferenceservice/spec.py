@@ -160,6 +160,11 @@ class StorageSpec(Model):
     model_cache: ObjectName | None = Field(None, description="ModelCache of this namespace that holds the weights.")
     shared_memory: Quantity = Field("16Gi", description="Size limit of /dev/shm, which vLLM's processes share.")
     read_only: bool = Field(True, description="Mount the model read-only.")
+    compile_cache_claim: ObjectName | None = Field(
+        None,
+        description="PersistentVolumeClaim of this namespace that keeps compiled kernels and graphs between starts; "
+        "ReadWriteMany where the service has more than one pod. Absent: each start compiles anew.",
+    )
 
 
 class PrometheusSpec(Model):

@@ -83,6 +83,15 @@ CACHE_VARIABLES = {
     "XDG_CACHE_HOME": CACHE_HOME,
 }
 """Every cache that ROCm, Triton, AITER and vLLM write, because the root file system is read-only."""
+COMPILE_CACHE = f"{CACHE_HOME}/compile"
+"""Where a claim is mounted that keeps compiled kernels and graphs from one start to the next."""
+COMPILE_VARIABLES = {
+    "AITER_JIT_DIR": f"{COMPILE_CACHE}/aiter",
+    "TORCHINDUCTOR_CACHE_DIR": f"{COMPILE_CACHE}/inductor",
+    "TRITON_CACHE_DIR": f"{COMPILE_CACHE}/triton",
+    "VLLM_CACHE_ROOT": f"{COMPILE_CACHE}/vllm",
+}
+"""The same caches where such a claim is given; downloads stay on the pod's own volume."""
 
 SECRET_NAME = "INFERENCE_SECRET_NAME"
 SECRET_OWNER = "INFERENCE_SECRET_OWNER"

@@ -16,6 +16,7 @@ from tests.images.groups import GPUS
 from tests.images.pods import Pod, wait_for
 from tests.images.workloads import built
 
+pytestmark = pytest.mark.groups
 MODES = pytest.mark.parametrize("mode", ["native", "mpi"])
 SOON = {"INFERENCE_JOIN_SECONDS": "3", "INFERENCE_MODEL_SECONDS": "2"}
 

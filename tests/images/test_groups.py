@@ -15,6 +15,7 @@ from tests.images.groups import golden_workload
 from tests.images.pods import wait_for
 from tests.images.workloads import built
 
+pytestmark = pytest.mark.groups
 MODES = pytest.mark.parametrize("mode", ["native", "mpi"])
 
 

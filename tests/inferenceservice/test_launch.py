@@ -10,7 +10,7 @@ from app.vllm.table import environment_names
 from tests.inferenceservice.service import DISTRIBUTED, call, container, environment, spec
 
 RAY = {"vllm": {"engineArgs": {"distributed_executor_backend": "ray"}}}
-MPI = {"distributed": DISTRIBUTED["distributed"] | {"mpi": {"enabled": True, "timeout": 120}}}
+MPI = {"distributed": DISTRIBUTED["distributed"] | {"mpi": {"enabled": True, "timeout": 120, "sshKeySecret": "keys"}}}
 
 
 def ports(given: dict[str, Any], template: str) -> dict[str, int]:
