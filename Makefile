@@ -14,7 +14,7 @@ help: ## Show this help
 $(VENV)/.installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
 	$(RUN) -m pip install --quiet --upgrade 'pip>=25.1'
-	$(RUN) -m pip install --quiet --constraint constraints.txt --editable . --group dev
+	$(RUN) -m pip install --quiet --constraint constraints.txt --editable '.[downloader]' --group dev
 	@touch $@
 
 .PHONY: deps
@@ -78,6 +78,7 @@ bench: deps ## Measure hook service and planner on this machine
 	$(RUN) -m tests.bench.planner
 	$(RUN) -m tests.bench.agent
 	$(RUN) -m tests.bench.exact
+	$(RUN) -m tests.bench.downloader
 
 .PHONY: docker-build
 docker-build: ## Build the operator's image (IMAGE=...)

@@ -1,7 +1,8 @@
 """Where the control plane's programs come from.
 
 In this order: the folder named by $KUBEBUILDER_ASSETS (envtest's convention), our cache, and `go build` of the versions
-that tools/go.mod pins, once per machine. Nothing is looked up in PATH: another version there would pass unnoticed.
+that tools/go.mod and stores/go.mod pin, once per machine. Nothing is looked up in PATH: another version there would
+pass unnoticed.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -23,6 +24,8 @@ from sandbox.process import tail
 TOOLS_MODULE = Path(__file__).parent / "tools"
 COREDNS_MODULE = TOOLS_MODULE / "coredns"
 """A module of its own: CoreDNS wants other versions of what it shares with Kubernetes."""
+STORES_MODULE = Path(__file__).parent / "stores"
+"""Apart from the tools, so that neither's pins push the other's."""
 Report = Callable[[str], None]
 
 
@@ -34,11 +37,12 @@ class Tool:
     package: str
     estimate: str
     module: Path = TOOLS_MODULE
-    """The folder of the go.mod that pins it."""
+    """Folder of the go.mod that pins it."""
 
     @property
     def directory(self) -> Path:
-        return cache_directory(self.module)
+        """The cache folder of exactly the versions that its go.mod pins."""
+        return cache_root() / hashlib.sha256((self.module / "go.mod").read_bytes()).hexdigest()[:16]
 
 
 TOOLS = (
@@ -56,6 +60,8 @@ NODE_TOOLS = (
     Tool("coredns", "github.com/coredns/coredns", "3 minutes", COREDNS_MODULE),
 )
 """What a real node runs beside its container runtime."""
+GCS = Tool("fake-gcs-server", "github.com/fsouza/fake-gcs-server", "1 minute", STORES_MODULE)
+"""Google Cloud Storage's API on this machine, for the downloader's tests."""
 Binaries = dict[str, Path]
 
 
@@ -68,11 +74,6 @@ def cache_root() -> Path:
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "inference-operator" / "sandbox"
 
 
-def cache_directory(module: Path = TOOLS_MODULE) -> Path:
-    """The cache folder of exactly the versions that the module's go.mod pins."""
-    return cache_root() / hashlib.sha256((module / "go.mod").read_bytes()).hexdigest()[:16]
-
-
 def _first_executable(paths: list[Path]) -> Path | None:
     return next((path for path in paths if path.is_file() and os.access(path, os.X_OK)), None)
 
@@ -81,7 +82,7 @@ def find_binaries(tools: Sequence[Tool] = TOOLS) -> Binaries:
     """The programs that are there already; absent names are missing."""
     assets = os.environ.get("KUBEBUILDER_ASSETS")
     given = [Path(assets)] if assets else []
-    found = {tool.name: _first_executable([folder / tool.name for folder in (*given, tool.directory)]) for tool in tools}
+    found = {tool.name: _first_executable([it / tool.name for it in (*given, tool.directory)]) for tool in tools}
     return {name: path for name, path in found.items() if path}
 
 
@@ -89,7 +90,9 @@ def ensure_binaries(report: Report = print, tools: Sequence[Tool] = TOOLS) -> Bi
     """All programs, after building those that are missing. `report` receives a line per build."""
     if missing := _missing(tools):
         _require_go(missing)
-        with _locked(cache_root(), report):
+        with ExitStack() as locks:
+            for directory in sorted({tool.directory for tool in missing}):
+                locks.enter_context(_locked(directory, report))
             missing = _missing(tools)  # another run may have built them while we waited
             for number, tool in enumerate(missing, start=1):
                 _build(tool, f"{number} of {len(missing)}", report)

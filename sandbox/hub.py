@@ -67,7 +67,9 @@ class Repository:
         for name in self.files():
             size = (self.folder / name).stat().st_size
             entry: Object = {"type": "file", "oid": self.blob(name), "size": size, "path": name}
-            found.append(entry | ({"lfs": {"oid": self.sha256(name), **self._large(name, size)}} if self.is_large(name) else {}))
+            found.append(
+                entry | ({"lfs": {"oid": self.sha256(name), **self._large(name, size)}} if self.is_large(name) else {})
+            )
         return found
 
     def _large(self, name: str, size: int) -> Object:
@@ -77,7 +79,9 @@ class Repository:
 class Hub:
     """A running server; `requests` tells what was asked, oldest first."""
 
-    def __init__(self, address: str, port: int, repositories: Mapping[str, Path], bytes_per_second: float | None) -> None:
+    def __init__(
+        self, address: str, port: int, repositories: Mapping[str, Path], bytes_per_second: float | None
+    ) -> None:
         self.requests: list[str] = []
         self.bytes_per_second = bytes_per_second
         self.repositories = {name: Repository(name, folder) for name, folder in repositories.items()}
@@ -155,7 +159,7 @@ class _Handler(BaseHTTPRequestHandler):
     def _send_file(self, repository_name: str, revision: str, name: str) -> None:
         repository = self._find(repository_name, revision)
         if repository is None:
-            return
+            return None
         if name not in repository.files():
             return self._refuse("EntryNotFound")
         content = (repository.folder / name).read_bytes()

@@ -17,7 +17,7 @@ from app.topology.models import ModelFacts
 REPORT_ANNOTATION = "inference.ai/download-report"
 REPORT_SECONDS = 10
 EXIT_RETRY = 1
-"""Transient or External: the same command may succeed later."""
+"""Transient, External or Resource (a volume may grow): the same command may succeed later."""
 EXIT_FINAL = 42
 """Configuration or Permanent: somebody must change something first."""
 
@@ -25,7 +25,8 @@ MODEL_NAME = "INFERENCE_MODEL_NAME"
 SOURCE_TYPE = "INFERENCE_SOURCE_TYPE"
 """huggingface, s3, gcs or http."""
 SOURCE = "INFERENCE_SOURCE"
-"""That member of spec.source as compact JSON with sorted keys; Secrets are not named in it."""
+"""That member of spec.source as compact JSON with sorted keys; Secrets are not named in it. `"extract":true` in an http
+source asks for its archive to be unpacked; without it an archive is refused."""
 VOLUME = "INFERENCE_VOLUME"
 """Root of the volume; everything the downloader writes is below it."""
 PATH = "INFERENCE_PATH"
@@ -64,6 +65,9 @@ class DownloadReport:
     files_total: int = 0
     revision: str = ""
     """What the source says the content is: a commit, an ETag; "" where it says nothing."""
+    path: str = ""
+    """Folder below VOLUME where readers find the model; "" until it is finished. It is PATH, or `PATH@<content>` when
+    the source's content changed: what a running server reads is never touched."""
     size_on_disk: int = 0
     """Of the finished folder; 0 until then."""
     verified_files: int = 0

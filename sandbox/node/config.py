@@ -102,7 +102,7 @@ def write_kubelet(directory: Path) -> Path:
 
 
 def write_proxy(directory: Path, kubeconfig: Path) -> Path:
-    """masqueradeAll: answers of pods on the same bridge would otherwise bypass the node, which must undo its rewriting."""
+    """masqueradeAll: answers of pods on one bridge would not come by the node, which must undo its rewriting."""
     return _write(
         directory / "kube-proxy.json",
         {

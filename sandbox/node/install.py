@@ -68,7 +68,8 @@ def hook_url(cluster: Cluster) -> str:
 def write_overlay(folder: Path, images: Mapping[str, str]) -> Path:
     """A kustomization over deploy/, as an administrator would write one."""
     folder.mkdir(parents=True, exist_ok=True)
-    chosen = [dict(zip(("name", "newName", "newTag"), (_given(name), *ref.rsplit(":", 1)), strict=True)) for name, ref in images.items()]
+    parts = {name: reference.rsplit(":", 1) for name, reference in images.items()}
+    chosen = [{"name": _given(name), "newName": place, "newTag": tag} for name, (place, tag) in parts.items()]
     kustomization = {
         "apiVersion": "kustomize.config.k8s.io/v1beta1",
         "kind": "Kustomization",

