@@ -6,8 +6,11 @@ import json
 import time
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
+from typing import Any
 
 import httpx
+
+Event = dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -94,16 +97,19 @@ def build_body(load: Load, number: int) -> dict[str, object]:
     }
 
 
-async def _events(answer: httpx.Response) -> AsyncIterator[dict[str, object | None]]:
+async def _events(answer: httpx.Response) -> AsyncIterator[Event]:
     if answer.is_closed:
         return
     async for line in answer.aiter_lines():
         data = line.removeprefix("data:").strip()
-        if line.startswith("data:") and data != "[DONE]":
+        if data == "[DONE]":
+            return
+        if line.startswith("data:"):
             yield json.loads(data)
+    raise ValueError("the stream ended without [DONE]")
 
 
-def _has_text(event: dict[str, object | None]) -> bool:
+def _has_text(event: Event) -> bool:
     choices = event.get("choices")
     if not isinstance(choices, list) or not choices:
         return False

@@ -72,6 +72,14 @@ class Containers:
             with _told(report, " ".join(missing)):
                 self._import_upon(builder, missing)
 
+    def kill(self, container: str) -> None:
+        self.ctr("tasks", "kill", "--signal=SIGKILL", container)
+
+    def programs(self, container: str) -> set[str]:
+        """Names of the programs that run in a container."""
+        pids = [line.split()[0] for line in self.ctr("tasks", "ps", container).splitlines()[1:]]
+        return set(self._machine.run("cat", *(f"/proc/{pid}/comm" for pid in pids), check=False).split())
+
     def forget_images(self, keep: Sequence[str]) -> None:
         """Remove images of earlier versions. Layers that nobody uses go with them."""
         for reference in self.images() - {*keep, config.PAUSE_IMAGE}:

@@ -36,7 +36,7 @@ class Provisioner:
 
     def __init__(self, api: Api, folder: Path) -> None:
         self._api = api
-        self._folder = folder
+        self.folder = folder
         self._claims = api.resource("v1", kind="PersistentVolumeClaim")
         self._volumes = api.resource("v1", kind="PersistentVolume")
         self._stop = threading.Event()
@@ -58,7 +58,7 @@ class Provisioner:
 
     def path(self, claim: Object) -> Path:
         """The folder of a claim's volume."""
-        return self._folder / f"pvc-{claim['metadata']['uid']}"
+        return self.folder / f"pvc-{claim['metadata']['uid']}"
 
     def _run(self) -> None:
         while not self._stop.wait(PERIOD_SECONDS):
@@ -99,7 +99,7 @@ class Provisioner:
         self._api.patch(self._claims, name, namespace, {"status": capacity}, subresource="status")
 
     def _remove(self, volume: Object) -> None:
-        shutil.rmtree(self._folder / volume["metadata"]["name"], ignore_errors=True)
+        shutil.rmtree(self.folder / volume["metadata"]["name"], ignore_errors=True)
         self._api.delete(self._volumes, volume["metadata"]["name"])
 
 

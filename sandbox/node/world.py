@@ -10,6 +10,7 @@ from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
+from sandbox.api import Object
 from sandbox.binaries import KUBECTL, NODE_TOOLS, TOOLS, ensure_binaries
 from sandbox.cluster import Cluster
 from sandbox.controlplane import Network
@@ -38,6 +39,7 @@ class World:
 
     cluster: Cluster
     node: Node
+    containers: Containers
     hub: Hub
     volumes: Provisioner
     operator: Installed
@@ -48,6 +50,14 @@ class World:
         self.cluster.check()
         self.node.check()
         self.operator.check()
+
+    def kill_container(self, pod: Object) -> None:
+        """End the first container of a pod as the kernel does when memory is short."""
+        self.containers.kill(_container_id(pod))
+
+    def processes(self, pod: Object) -> set[str]:
+        """Names of the programs that run in the first container of a pod."""
+        return self.containers.programs(_container_id(pod))
 
     @classmethod
     @contextmanager
@@ -73,7 +83,11 @@ class World:
             kubectl = binaries[KUBECTL.name]
             operator = stack.enter_context(install(cluster, kubectl, directory / "deploy", images))
             report("the operator runs from deploy/")
-            yield cls(cluster, node, hub, volumes, operator, kubectl)
+            yield cls(cluster, node, containers, hub, volumes, operator, kubectl)
+
+
+def _container_id(pod: Object) -> str:
+    return str(pod["status"]["containerStatuses"][0]["containerID"]).removeprefix("containerd://")
 
 
 def ensure_images(containers: Containers, report: Report) -> dict[str, str]:
