@@ -93,7 +93,7 @@ class Builder:
 
     def export(self, reference: str, folder: Path) -> None:
         """Write an image as it is in the store: manifest.json, and files named by their digests, uncompressed."""
-        self._run(["push", "--quiet", reference, f"dir:{folder}"], f"export of {reference}")
+        self._run(["push", "--quiet", "--disable-compression", reference, f"dir:{folder}"], f"export of {reference}")
 
     def export_onto(self, reference: str, layout: Path) -> None:
         """Add an image to an OCI layout. Layers whose files are there already are neither read nor written."""

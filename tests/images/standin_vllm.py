@@ -180,7 +180,7 @@ def follow(server: Server) -> None:
 
 def with_ray(server: Server) -> None:
     """Ray spans the pods: one task on each must compute the same, and a lost node ends the group."""
-    import ray  # type: ignore[import-not-found]
+    import ray
 
     ray.init(address=os.environ["RAY_ADDRESS"], logging_level="ERROR")
     alive = [node for node in ray.nodes() if node["Alive"]]
