@@ -31,7 +31,7 @@ log = logging.getLogger(__name__)
 
 @dataclass
 class Patience:
-    """How long without a new byte until we give up; shared by all files."""
+    """How long without a new byte until we give up; shared by all files of one attempt."""
 
     seconds: float
     stop: threading.Event = field(default_factory=threading.Event)
@@ -72,10 +72,13 @@ class Fetch:
             if failed:
                 failed.result()
             return [futures[file].result() for file in self.listing.files]
-        except BaseException:
+        except Fault:
+            # Nobody may still be writing when somebody else begins.
             self.patience.stop.set()
+            pool.shutdown(wait=True, cancel_futures=True)
             raise
         finally:
+            self.patience.stop.set()
             pool.shutdown(wait=False, cancel_futures=True)
 
     def _bring(self, file: RemoteFile) -> Entry:

@@ -79,6 +79,9 @@ class Source(Protocol):
     def download(self, file: RemoteFile, part: Part) -> None:
         """Append to the part what it lacks of the file. Called from several threads at once."""
 
+    def close(self) -> None:
+        """Let go of connections."""
+
     @property
     def identity(self) -> str:
         """What people call this source; never a secret."""

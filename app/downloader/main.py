@@ -6,7 +6,6 @@ import logging
 import os
 import signal
 import sys
-import threading
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -59,7 +58,7 @@ def run(environment: Mapping[str, str]) -> int:
 
 def _run(environment: Mapping[str, str]) -> int:
     task = parse_task(environment)
-    job = Run(task, threading.Event())
+    job = Run(task)
     reporter = Reporter(job.progress.snapshot, build_patch(task.job, environment))
     reporter.start()
     try:
@@ -67,8 +66,6 @@ def _run(environment: Mapping[str, str]) -> int:
     except Fault as fault:
         reporter.finish(replace(job.progress.snapshot(), error=fault.error))
         raise
-    finally:
-        job.stop.set()
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     log.info("%s", as_line(report))
     size, verified = human(report.size_on_disk), f"{report.verified_files} of {report.files_total}"

@@ -11,6 +11,9 @@ from typing import TYPE_CHECKING
 
 from app.downloader.fault import Stopped
 
+CHUNK = 256 << 10
+"""Bytes that sources write at once: a cut or a kill loses at most so much of what had come."""
+
 if TYPE_CHECKING:
     from _typeshed import ReadableBuffer
 

@@ -6,7 +6,8 @@ import logging
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from contextlib import closing
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
 from app.downloader import facts
@@ -35,14 +36,13 @@ class Run:
     """A task on its way."""
 
     task: Task
-    stop: threading.Event = field(default_factory=threading.Event)
     choose: Callable[[Task], Source] = build_source
     now: Callable[[], datetime] = lambda: datetime.now(UTC)
 
     def __post_init__(self) -> None:
         self.volume = Volume(self.task.volume, self.task.path)
         self.progress = Progress(self.volume)
-        self.patience = Patience(self.task.retry_seconds, self.stop)
+        self.patience = Patience(self.task.retry_seconds)
 
     def __call__(self) -> DownloadReport:
         """The report of a finished model; else a Fault, with everything that came kept for the next run."""
@@ -62,13 +62,14 @@ class Run:
             log.info("%s is complete: nothing to fetch", found.name)
             return found
         for _ in range(FRESH_STARTS):
+            self.patience = Patience(self.task.retry_seconds)
             try:
-                return self._bring(self.choose(self.task))
+                with closing(self.choose(self.task)) as source:
+                    return self._bring(source)
             except Fault as fault:
                 if fault.error.reason != "SourceChanged":
                     raise
                 log.warning("%s", fault.error.message)
-                self.patience.pause(fault, 0)
         raise Fault(CONFIGURATION, "SourceKeepsChanging", "The source changes faster than it can be read: freeze it.")
 
     def _bring(self, source: Source) -> Finished:
@@ -107,7 +108,7 @@ class Run:
         [file] = listing.files
         folder = self.volume.unpacked(listing)
         self.volume.discard_staged(folder)
-        names = unpack(self.volume.staged(listing) / file.name, file.name, folder, self.stop)
+        names = unpack(self.volume.staged(listing) / file.name, file.name, folder, threading.Event())
         for name in names:
             sync_file(folder / name)
         return [own_entry(name, folder / name) for name in sorted(names)]

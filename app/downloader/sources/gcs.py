@@ -84,6 +84,10 @@ class GCSSource:
         except _ERRORS as error:
             raise self._fault(error, file.name) from error
 
+    def close(self) -> None:
+        if self._made is not None:
+            self._made.close()
+
     def _fault(self, error: Exception, what: str) -> Fault:
         match error:
             case NotFound() if what == self.identity:

@@ -12,13 +12,12 @@ from app.downloader.classify import CONFIGURATION, TRANSIENT, status_fault
 from app.downloader.fault import Fault, redact
 from app.downloader.listing import Checksum, Listing, RemoteFile, build_listing, digest
 from app.downloader.names import safe_name
-from app.downloader.part import Part
+from app.downloader.part import CHUNK, Part
 from app.downloader.sources import given
 from app.downloader.sources.transport import transport_fault
 
 ARCHIVES = (".tar", ".tar.gz", ".tgz", ".zip")
 OTHER_ARCHIVES = (".tar.bz2", ".tar.xz", ".tar.zst", ".7z", ".rar")
-CHUNK = 4 << 20
 _HEADERS = {"Accept-Encoding": "identity", "User-Agent": "inference-operator-downloader"}
 
 
@@ -68,6 +67,9 @@ class HTTPSource:
             self._download(file, part)
         except (httpx2.HTTPError, httpx2.InvalidURL, OSError) as error:
             raise transport_fault(error, file.name) from error
+
+    def close(self) -> None:
+        self._client.close()
 
     def _download(self, file: RemoteFile, part: Part) -> None:
         begin = part.size

@@ -15,7 +15,7 @@ os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
 os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
 
 import httpx2
-from huggingface_hub import HfApi, constants, hf_hub_download, hf_hub_url
+from huggingface_hub import HfApi, close_session, constants, hf_hub_download, hf_hub_url
 from huggingface_hub.errors import (
     DisabledRepoError,
     GatedRepoError,
@@ -32,11 +32,13 @@ from huggingface_hub.utils import build_hf_headers  # type: ignore[attr-defined]
 from app.downloader.classify import CONFIGURATION, row_of, status_fault
 from app.downloader.fault import Fault
 from app.downloader.listing import Checksum, Listing, RemoteFile, build_listing
-from app.downloader.part import Part
+from app.downloader.part import CHUNK, Part
 from app.downloader.patterns import Patterns, wanted
 from app.downloader.sources import given
 from app.downloader.sources.transport import transport_fault
 
+constants.DOWNLOAD_CHUNK_SIZE = CHUNK
+"""The library's 10 MB would be lost at each cut, and held by each of our threads."""
 TIMEOUT = 30.0
 """Seconds for an answer about the repository."""
 
@@ -83,6 +85,9 @@ class HuggingFaceSource:
                 self._download(file, part)
         except (HfHubHTTPError, httpx2.HTTPError, OSError) as error:
             raise self._fault(error, file.name) from error
+
+    def close(self) -> None:
+        close_session()
 
     def _download(self, file: RemoteFile, part: Part) -> None:
         # Compressed answers could not be resumed by position.

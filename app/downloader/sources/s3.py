@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from typing import Any
 
 import boto3
@@ -32,10 +33,9 @@ from app.downloader.classify import (
 )
 from app.downloader.fault import Fault
 from app.downloader.listing import Checksum, Listing, RemoteFile, build_listing, digest
-from app.downloader.part import Part
+from app.downloader.part import CHUNK, Part
 from app.downloader.sources import given
 
-CHUNK = 1 << 20
 _CODES = {
     "NoSuchBucket": ("BucketNotFound", "there is no such bucket: check its name, region and endpoint"),
     "NoSuchKey": ("NotFound", "there is nothing under this key: check it"),
@@ -98,11 +98,15 @@ class S3Source:
             answer = self._client.get_object(
                 Bucket=self._bucket, Key=file.locator, IfMatch=f'"{file.identity}"', **wanted
             )
-            with part.open() as target, answer["Body"] as body:
+            with part.open() as target, closing(answer["Body"]) as body:
                 for chunk in body.iter_chunks(CHUNK):
                     target.write(chunk)
         except (BotoCoreError, ClientError, HTTPError, OSError) as error:
             raise self._fault(error, file.name) from error
+
+    def close(self) -> None:
+        if self._made is not None:
+            self._made.close()
 
     def _pages(self) -> Iterable[Mapping[str, Any]]:
         # One key is its own prefix, and so is the folder of that name.

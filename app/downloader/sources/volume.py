@@ -50,6 +50,9 @@ class VolumeSource:
         except OSError as error:
             raise system_fault(error, file.name) from error
 
+    def close(self) -> None:
+        pass
+
 
 def _file(entry: Entry) -> RemoteFile:
     return RemoteFile(entry.name, entry.size, entry.checksum.value, entry.checksum)
