@@ -95,6 +95,7 @@ def _decided(
         product=decision.product or None,
         shape=_shape(request, decision),
         gpus=_gpus(request, decision, observed),
+        pool_nodes=list(observed.pool_nodes) if decision.slots else [],
         groups=decision.groups or None,
         summary=_summary(decision),
         message=decision.message,

@@ -8,7 +8,8 @@ from datetime import datetime
 from typing import Any
 
 from app.crd import API_VERSION
-from app.gpupool.spec import GPUPoolSpec, to_selector
+from app.gpupool.spec import GPUPoolSpec, to_requirements, to_selector
+from app.gpus.allocation import NodeRequirement
 from app.gpus.node import UNKNOWN_PARTITION
 from app.hook import SyncRequest
 from app.kube.conditions import parse_time
@@ -41,6 +42,8 @@ class Observed:
     allocations: Mapping[str, Manifest]
     refused: frozenset[str]
     """Services whose namespace may not use the pool."""
+    pool_nodes: Sequence[NodeRequirement]
+    """What the pool's node selector asks for."""
     claimed: tuple[str, ...]
     """Nodes that the selector matches and an older pool has."""
     heartbeat_age: float | None
@@ -73,6 +76,7 @@ def observe(request: SyncRequest, spec: GPUPoolSpec, now: datetime) -> Observed:
         requests=asking,
         allocations=allocations,
         refused=refused,
+        pool_nodes=to_requirements(spec.node_selector),
         claimed=claimed,
         heartbeat_age=age,
     )

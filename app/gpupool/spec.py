@@ -8,6 +8,7 @@ from typing import Annotated, ClassVar
 from pydantic import Field
 
 from app.crd import Column, ConditionList, Duration, Kind, Model, Rule
+from app.gpus.allocation import NodeRequirement
 from app.kube import selectors
 
 
@@ -47,6 +48,16 @@ def to_selector(selector: Selector) -> selectors.Selector:
         selectors.Requirement(it.key, it.operator.value, tuple(it.values)) for it in selector.match_expressions
     )
     return selectors.Selector(dict(selector.match_labels), tuple(expressions))
+
+
+def to_requirements(selector: Selector) -> list[NodeRequirement]:
+    """The selector as a list of requirements, all of which must hold; equal labels first, by name."""
+    equal = [
+        NodeRequirement(key=key, operator="In", values=[value]) for key, value in sorted(selector.match_labels.items())
+    ]
+    return equal + [
+        NodeRequirement(key=it.key, operator=it.operator.value, values=it.values) for it in selector.match_expressions
+    ]
 
 
 class GPUPoolSpec(Model):

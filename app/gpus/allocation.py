@@ -40,6 +40,14 @@ class ExcludedNodes(Model):
     nodes: int = Field(ge=1, description="How many.")
 
 
+class NodeRequirement(Model):
+    """One requirement on the labels of a Node."""
+
+    key: str = Field(description="Label.")
+    operator: str = Field(description="In, NotIn, Exists or DoesNotExist.")
+    values: list[str] = Field([], description="Values for In and NotIn.")
+
+
 class NextDecision(Model):
     """What is said about a changed request, while the decision about the earlier one still holds its GPUs."""
 
@@ -61,6 +69,9 @@ class GPUAllocationSpec(Model):
     product: str | None = Field(None, description="Product of the GPUs; absent: nobody knows it.")
     shape: Shape | None = Field(None, description="How each group uses its GPUs.")
     gpus: list[GrantedGPU] = Field([], description="GPUs by group and worker.")
+    pool_nodes: list[NodeRequirement] = Field(
+        [], description="What the pool's node selector asks for; absent: nothing."
+    )
     groups: Count | None = Field(None, description="Groups that have their GPUs.")
     summary: str | None = Field(None, description="The decision in a few words.")
     message: str | None = Field(None, description="The decision in sentences, with numbers.")
