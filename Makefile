@@ -21,8 +21,8 @@ $(VENV)/.installed: pyproject.toml constraints.txt
 deps: $(VENV)/.installed ## Install everything the other targets need into .venv
 
 .PHONY: demo
-demo: deps ## Run the samples on a real API server of this machine (ARGS=--exit ends when Ready)
-	@$(RUN) -m sandbox demo $(ARGS)
+demo: deps ## Run the samples on a real API server (ARGS=--exit ends when Ready; REAL=1: on a real node)
+	@$(RUN) -m sandbox demo $(if $(REAL),--real) $(ARGS)
 
 .PHONY: deploy-local
 deploy-local: deps ## The operator on an empty local cluster, until Ctrl-C
@@ -57,8 +57,7 @@ e2e: deps ## Run the whole way on a real node with real vLLM (Linux, root; insta
 	$(RUN) -m pytest -m e2e tests/e2e $(ARGS)
 
 .PHONY: perf
-perf: deps ## Measure throughput and latency of an endpoint (URL=http://..., ARGS=--help)
-	@$(RUN) -m pip install --quiet --constraint constraints.txt --group perf
+perf: deps ## Measure an endpoint's throughput, latency and resources (URL=http://..., ARGS='--help')
 	@$(RUN) -m perf $(URL) $(ARGS)
 
 .PHONY: lint

@@ -54,7 +54,7 @@ class Machine:
     @contextmanager
     def boot(cls, directory: Path) -> Iterator[Machine]:
         """Hold the namespaces until the block is left; then nothing of the node is left but `cache_folder()`."""
-        with _only_one(), ExitStack() as stack:
+        with only_one(), ExitStack() as stack:
             clean_up()
             _refuse_overlap()
             directory.mkdir(parents=True, exist_ok=True)
@@ -84,8 +84,13 @@ def clean_up() -> None:
         record.unlink()
 
 
+def remove_cache() -> None:
+    """Images and what they are built from; the next run makes them again."""
+    shutil.rmtree(cache_folder())
+
+
 @contextmanager
-def _only_one() -> Iterator[None]:
+def only_one() -> Iterator[None]:
     """Addresses, cgroup and image store are the machine's only ones."""
     with (cache_folder() / "lock").open("w") as lock:
         try:

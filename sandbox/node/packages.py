@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from sandbox.node.machine import NodeError
+from sandbox.node.machine import NodeError, cache_folder
 
 Report = Callable[[str], None]
 
@@ -41,12 +41,39 @@ PACKAGES = (
 )
 
 
+GIB = 2**30
+MEMORY = 14 * GIB
+"""Four vLLM processes of 3.3 GB and the control plane, at the story's fullest."""
+DISK = 40 * GIB
+"""vLLM's image in buildah's store, on its way, and in containerd's twice; a third of it once all is there."""
+DISK_LATER = 5 * GIB
+
+
 def find_obstacle() -> str | None:
     """Why no real node can run here whatever is installed; None when one can."""
     if not sys.platform.startswith("linux"):
         return "a real node needs Linux"
     if os.geteuid() != 0:
         return "a real node needs root"
+    return _find_shortage() or _find_lack()
+
+
+def _find_shortage() -> str | None:
+    """What this machine has too little of."""
+    if "avx2" not in Path("/proc/cpuinfo").read_text():
+        return "vLLM on processors needs AVX2"
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    if memory < MEMORY:
+        return f"the story needs {MEMORY // GIB} GiB of memory; this machine has {memory / GIB:.1f}"
+    needed = DISK_LATER if (cache_folder() / "containerd").exists() else DISK
+    free = shutil.disk_usage(cache_folder()).free
+    if free < needed:
+        return f"images need {needed // GIB} GiB of disk; {free / GIB:.1f} are free at {cache_folder()}"
+    return None
+
+
+def _find_lack() -> str | None:
+    """What is missing and cannot be installed."""
     if not _can_make_namespaces():
         return "this machine lets nobody make namespaces or links between them (a container without privileges?)"
     if any(package.missing for package in PACKAGES) and not shutil.which("apt-get"):

@@ -112,7 +112,6 @@ def test_a_scenario_that_makes_no_sense_is_refused(text: str) -> None:
 def test_json_and_plot_from_the_command_line(
     endpoint: Endpoint, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    pytest.importorskip("matplotlib")
     picture = tmp_path / "load.svg"
     runs = ["--run=2x0.3", "--run=1x0.2", "--max-tokens=3"]
     assert main([endpoint.url, *runs, "-o", "json", "--samples", f"--plot={picture}"]) == 0
