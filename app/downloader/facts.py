@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Sequence
-from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 from app.downloader.fault import Fault
 from app.downloader.headers import Header, HeaderError, read_header
 from app.downloader.manifest import ModelSummary
 from app.kube.conditions import ErrorClass
+from app.topology.config import Unreadable, parse_config
 from app.topology.models import ModelFacts
 
 MOST_CONFIG = 16 << 20
@@ -27,11 +26,11 @@ def inspect(folder: Path, names: Sequence[str]) -> ModelSummary:
     top = [header for name, header in headers.items() if "/" not in name]
     counts = [header.parameters for header in top]
     parameters = sum(count or 0 for count in counts) if None not in counts else 0
-    facts, unknown = _facts(folder, names)
-    weight_bytes = sum(header.tensor_bytes for header in top)
-    return ModelSummary(
-        replace(facts, weight_bytes=weight_bytes) if facts and weight_bytes else facts, unknown, parameters
-    )
+    weight_bytes = sum(header.tensor_bytes for header in top) or None
+    facts = _facts(folder, names, weight_bytes)
+    if isinstance(facts, Unreadable):
+        return ModelSummary(None, facts.reason, parameters)
+    return ModelSummary(facts, "", parameters)
 
 
 def _header(path: Path) -> Header:
@@ -59,17 +58,13 @@ def _require_shards(folder: Path, names: Iterable[str]) -> None:
         raise Fault(ErrorClass.PERMANENT, "IncompleteModel", message)
 
 
-def _facts(folder: Path, names: Iterable[str]) -> tuple[ModelFacts | None, str]:
+def _facts(folder: Path, names: Iterable[str], weight_bytes: int | None) -> ModelFacts | Unreadable:
     if CONFIG not in names:
-        return None, "There is no config.json."
+        return Unreadable("There is no config.json.")
     config = _read_json(folder / CONFIG)
     if not isinstance(config, dict):
-        return None, "config.json is no JSON object, or too large."
-    return parse(config)
-
-
-def parse(config: dict[str, Any]) -> tuple[ModelFacts | None, str]:
-    return None, "config.json is not understood."
+        return Unreadable("config.json is no JSON object, or too large.")
+    return parse_config(config, weight_bytes)
 
 
 def _read_json(path: Path) -> object:

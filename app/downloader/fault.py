@@ -15,9 +15,9 @@ FINAL = frozenset({ErrorClass.CONFIGURATION, ErrorClass.PERMANENT})
 AGAIN = frozenset({ErrorClass.TRANSIENT, ErrorClass.EXTERNAL})
 _SECRETS = ("HF_TOKEN", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "AWS_ACCESS_KEY_ID")
 _URL = re.compile(
-    r"(?P<scheme>[a-zA-Z][a-zA-Z0-9+.-]*://)(?:[^\s/@'\"]*@)?(?P<rest>[^\s?#'\"]*)(?P<query>[?#][^\s'\"]*)?"
+    r"(?P<scheme>[a-zA-Z][a-zA-Z0-9+.-]*://)(?:[^\s/'\"]*@)?(?P<rest>[^\s?#'\"]*)(?P<query>[?#][^\s'\"]*)?"
 )
-_BEARER = re.compile(r"(?i)\b(bearer|basic|authorization:)\s+\S+")
+_BEARER = re.compile(r"(?i)\b((?:authorization:\s*)?(?:bearer|basic)|authorization:)\s+\S+")
 
 
 class Fault(Exception):  # noqa: N818  (the house's word for an expected failure)

@@ -138,7 +138,7 @@ def _parse(raw: Mapping[str, Any]) -> Manifest:
 
 
 def _parse_entry(raw: Mapping[str, Any]) -> Entry:
-    algorithm = next(key for key in raw if key not in ("name", "size", "fromSource"))
+    [algorithm] = set(raw) - {"name", "size", "fromSource"}
     return Entry(
         name=str(raw["name"]),
         size=int(raw["size"]),

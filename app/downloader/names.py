@@ -16,7 +16,7 @@ MOST_FILES = 100_000
 
 def safe_name(name: str) -> str:
     """The name itself, when it is a plain relative path of files; else a Fault that says what is wrong with it."""
-    problem = _problem(name)
+    problem = problem_of(name)
     if problem:
         raise _unsafe(name, problem)
     return name
@@ -36,7 +36,8 @@ def check_names(names: Iterable[str]) -> None:
         raise _unsafe(name, "is both a file and a folder")
 
 
-def _problem(name: str) -> str:
+def problem_of(name: str) -> str:
+    """What is wrong with a name; "" when nothing is."""
     parts = name.split("/")
     if not name or name.startswith("/"):
         return "is absolute or empty"

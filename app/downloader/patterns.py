@@ -46,10 +46,15 @@ def wanted(names: Sequence[str], patterns: Patterns) -> list[str]:
 def without_duplicates(names: Sequence[str]) -> list[str]:
     """Only the best format of weights that is there, and nothing below original/ when weights are elsewhere too."""
     outside = [name for name in names if not matches(name, ORIGINAL)]
-    present = [group for group in FORMATS if any(matches(name, group[:1]) or matches(name, group) for name in outside)]
+    present = [group for group in FORMATS if any(matches(name, _weights(group)) for name in outside)]
     if not present:
         return list(names)
     worse = [pattern for group in FORMATS if group is not present[0] for pattern in group]
     left = [name for name in outside if not matches(name, worse)]
     both = any(matches(name, _SHARDED) for name in left) and any(matches(name, _CONSOLIDATED) for name in left)
     return [name for name in left if not (both and matches(name, _CONSOLIDATED))]
+
+
+def _weights(group: Sequence[str]) -> list[str]:
+    """The patterns of a format without those of indices, which are no weights."""
+    return [pattern for pattern in group if not pattern.endswith(".index.json")]

@@ -7,6 +7,7 @@ import os
 import ssl
 import threading
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -35,9 +36,9 @@ class JobPatch:
         self._url = f"{api}/apis/batch/v1/namespaces/{namespace}/jobs/{name}"
         self._token = account / "token"
         authority = account / "ca.crt"
-        trusted = ssl.create_default_context(cafile=str(authority)) if authority.exists() else True
+        trusted = ssl.create_default_context(cafile=str(authority) if authority.exists() else None)
         # Nothing of the environment's proxies: the API server is in the cluster.
-        self._client = httpx2.Client(verify=trusted, timeout=5.0, trust_env=False)
+        self._connect = partial(httpx2.Client, verify=trusted, timeout=5.0, trust_env=False)
 
     def __call__(self, report: DownloadReport) -> None:
         body: Any = {"metadata": {"annotations": {REPORT_ANNOTATION: to_annotation(report)}}}
@@ -46,7 +47,8 @@ class JobPatch:
             "Authorization": f"Bearer {self._token.read_text().strip()}",
             "Content-Type": "application/merge-patch+json",
         }
-        self._client.patch(self._url, json=body, headers=headers).raise_for_status()
+        with self._connect() as client:
+            client.patch(self._url, json=body, headers=headers).raise_for_status()
 
 
 class Reporter:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from app.downloader.fault import Fault
-from app.downloader.names import safe_name
+from app.downloader.names import problem_of
 from app.kube import download as contract
 from app.kube.conditions import ErrorClass
 
@@ -88,8 +88,8 @@ def _folder(environment: Mapping[str, str], name: str) -> Path:
 
 
 def _path(environment: Mapping[str, str]) -> str:
-    path = safe_name(_need(environment, contract.PATH))
-    if "/" in path or path.startswith("."):
+    path = _need(environment, contract.PATH)
+    if "/" in path or path.startswith(".") or problem_of(path):
         raise _wrong(contract.PATH, "must be one folder's name that does not start with a dot")
     return path
 

@@ -127,7 +127,7 @@ def _handler(server: Server) -> type[BaseHTTPRequestHandler]:
             self.send_response(answer.status)
             for name, value in answer.headers.items():
                 self.send_header(name, value)
-            if "Content-Length" not in answer.headers:
+            if not {"Content-Length", "Transfer-Encoding"} & set(answer.headers):
                 self.send_header("Content-Length", str(len(answer.body)))
             self.end_headers()
             if asked.method != "HEAD":
