@@ -90,7 +90,7 @@ def worker_template(
         image=settings.worker_image,
         command=[contract.START_WORKER],
         ports=_worker_ports(decision),
-        lifecycle=_stop_after(PRE_STOP_SECONDS + whole_seconds(settings.drain)),
+        lifecycle=_stop_after_leader(PRE_STOP_SECONDS + whole_seconds(settings.drain)),
     )
     return _template(identity, spec, decision, settings, WORKER, container)
 
@@ -207,9 +207,9 @@ def _probes_in(budget: str) -> int:
     return max(1, -(-whole_seconds(budget) // PROBE_PERIOD_SECONDS))
 
 
-def _stop_after(seconds: int) -> V1Lifecycle:
-    """A process in the container, which ends with it: the kubelet's own sleep would go on after vLLM's end."""
-    return V1Lifecycle(pre_stop=V1LifecycleHandler.model_validate({"exec": {"command": ["sleep", str(seconds)]}}))
+def _stop_after_leader(seconds: int) -> V1Lifecycle:
+    hook = {"exec": {"command": [contract.DRAIN_WORKER, str(seconds)]}}
+    return V1Lifecycle(pre_stop=V1LifecycleHandler.model_validate(hook))
 
 
 def _health_check(probe: str, failures: int) -> V1Probe:

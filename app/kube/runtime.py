@@ -12,6 +12,8 @@ START_LEADER = "start-leader"
 START_WORKER = "start-worker"
 """Commands on the images' PATH; their arguments are those of `vllm serve`, the same on all nodes of a group."""
 HEALTH_CHECK = "health-check"
+DRAIN_WORKER = "drain-worker"
+"""A worker's stop hook: it lasts until the leader has drained, at most the seconds it is given."""
 MAKE_SSH_KEYS = "make-ssh-keys"
 """Creates the Secret with a service's ssh keys, once."""
 

@@ -13,7 +13,7 @@ import subprocess
 import tarfile
 import tempfile
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -90,6 +90,19 @@ class Builder:
     def has(self, reference: str) -> bool:
         command = [*self._buildah(), "inspect", "--type=image", reference]
         return subprocess.run(command, capture_output=True, check=False).returncode == 0
+
+    def forget(self, keep: Collection[str]) -> None:
+        """Remove images of earlier versions, and layers that nobody uses any more."""
+        listed = self._ask("images", "--format={{.Name}}:{{.Tag}}").split()
+        for reference in listed:
+            if reference.startswith(f"{REGISTRY}/") and reference not in keep:
+                self._ask("rmi", reference)
+        self._ask("rmi", "--prune")
+
+    def _ask(self, *argv: str) -> str:
+        """What buildah answers; "" when it refuses."""
+        done = subprocess.run([*self._buildah(), *argv], capture_output=True, text=True, check=False)
+        return done.stdout if done.returncode == 0 else ""
 
     def export(self, reference: str, folder: Path) -> None:
         """Write an image as it is in the store: manifest.json, and files named by their digests, uncompressed."""

@@ -104,5 +104,6 @@ def ensure_images(containers: Containers, report: Report) -> dict[str, str]:
         whole = [recipe.reference for recipe in bases]
         containers.ensure_images(builder, whole, list(images.values()), report)
         containers.forget_images([*whole, *images.values()])
+    builder.forget({*whole, *images.values()})
     report(f"images are there after {time.monotonic() - begun:.0f} s")
     return images

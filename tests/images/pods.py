@@ -70,6 +70,10 @@ class Network:
     def _in_hub(self, *argv: object) -> str:
         return run("ip", "netns", "exec", self.hub, *argv)
 
+    def execute(self, *argv: object) -> str:
+        """Run a command beside the pods, as a stranger in the same network."""
+        return self._in_hub(*argv)
+
     def add(self, name: str, template: Mapping[str, Any], **rest: Any) -> Pod:
         number = len(self.pods) + 2
         pod = Pod(self, name, f"10.77.0.{number}", template, **rest)
@@ -212,7 +216,8 @@ class Pod:
         pid = self.main_pid()
         argv = ["nsenter", f"--target={pid}", "--all", f"--root=/proc/{pid}/root", f"--wd=/proc/{pid}/root"]
         groups = ",".join(map(str, self.groups))
-        argv += ["setpriv", f"--reuid={UID}", f"--regid={UID}", f"--groups={groups}", "--bounding-set=-all"]
+        groups = f"--groups={groups}" if groups else "--clear-groups"
+        argv += ["setpriv", f"--reuid={UID}", f"--regid={UID}", groups, "--bounding-set=-all"]
         return subprocess.run(
             [*argv, "--inh-caps=-all", "--no-new-privs", *command],
             env=self.environment(), capture_output=True, text=True, check=False,
@@ -227,6 +232,17 @@ class Pod:
         """This machine's numbers of the container's processes whose command line has the word."""
         assert self.process is not None
         return [pid for pid in descendants(self.process.pid) if word in _command(pid) and _inner_pid(pid) >= 1]
+
+    def listening(self) -> tuple[int, ...]:
+        """TCP ports that something in the pod listens on, on more than loopback."""
+        found = set()
+        for name in ("tcp", "tcp6"):
+            for line in Path(f"/proc/{self.main_pid()}/net/{name}").read_text().splitlines()[1:]:
+                address, state = line.split()[1], line.split()[3]
+                host, _, port = address.partition(":")
+                if state == "0A" and not host.endswith("0100007F"):
+                    found.add(int(port, 16))
+        return tuple(sorted(found))
 
     def signal(self, number: int) -> None:
         os.kill(self.main_pid(), number)

@@ -83,6 +83,7 @@ class Server:
     options: dict[str, Any]
     config: str = ""
     peers: dict[int, socket.socket] = field(default_factory=dict)
+    door: socket.socket | None = None
     broken: str = ""
     stopping: bool = False
     running: int = 0
@@ -130,16 +131,16 @@ def lead(server: Server) -> None:
     """Node 0: gather the others."""
     nodes, port = server.option("nnodes", 1), server.option("master_port", 29501)
     deadline = time.monotonic() + server.option("distributed_timeout_seconds", 60)
-    with socket.create_server(("", port)) as door:
-        while len(server.peers) < nodes - 1:
-            door.settimeout(max(0.1, deadline - time.monotonic()))
-            try:
-                peer, _ = door.accept()
-            except TimeoutError:
-                have = len(server.peers) + 1
-                raise EngineError(f"Timed out waiting for nodes: {have}/{nodes} joined") from None
-            peer.settimeout(HANG_SECONDS)
-            server.peers[int(read_line(peer))] = peer
+    server.door = door = socket.create_server(("", port))  # open to the end, as torch's store is
+    while len(server.peers) < nodes - 1:
+        door.settimeout(max(0.1, deadline - time.monotonic()))
+        try:
+            peer, _ = door.accept()
+        except TimeoutError:
+            have = len(server.peers) + 1
+            raise EngineError(f"Timed out waiting for nodes: {have}/{nodes} joined") from None
+        peer.settimeout(HANG_SECONDS)
+        server.peers[int(read_line(peer))] = peer
     print(f"INFO standin: {nodes} nodes joined", flush=True)
 
 

@@ -117,6 +117,33 @@ def _metrics(group: object) -> str:
 
 @MODES
 @pytest.mark.usefixtures("mpi_parts", "keys")
+def test_the_stop_hook_of_a_worker_lasts_as_long_as_its_leader_drains(group_of: GroupOf, mode: str) -> None:
+    group = group_of(built(2, mode), STANDIN_REQUEST_SECONDS="3").start()
+    group.wait_healthy()
+    [worker] = group.workers
+    hook = worker.container["lifecycle"]["preStop"]["exec"]["command"]
+    asking = threading.Thread(target=lambda: group.complete("Hello"))
+    asking.start()
+    wait_for("the request runs", lambda: "} 1.0" in _metrics(group), 10)
+    group.leader.signal(signal.SIGTERM)
+    begun = time.monotonic()
+    worker.execute(*hook)
+    lasted = time.monotonic() - begun
+    asking.join(15)
+    group.leader.wait(15)
+    assert 1 < lasted < 15
+
+
+@pytest.mark.parametrize("seconds", ["2"])
+def test_the_stop_hook_of_a_worker_ends_by_itself_when_the_leader_goes_on(group_of: GroupOf, seconds: str) -> None:
+    group = group_of(built(2)).start()
+    group.wait_healthy()
+    assert group.workers[0].execute("drain-worker", seconds).returncode == 0
+    assert group.healthy
+
+
+@MODES
+@pytest.mark.usefixtures("mpi_parts", "keys")
 def test_a_leader_that_comes_last_is_waited_for(group_of: GroupOf, mode: str) -> None:
     group = group_of(built(4, mode))
     for worker in group.workers:

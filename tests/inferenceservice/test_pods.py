@@ -158,9 +158,9 @@ def test_workers_serve_nothing_that_could_be_probed() -> None:
 
 
 def test_workers_stay_while_their_leader_drains() -> None:
-    """All pods of a group are told to stop at once; the sleep is a process, which ends when vLLM does."""
+    """All pods of a group are told to stop at once."""
     found = container(call(spec(**DISTRIBUTED), settings=Settings(drain="2m")), "workerTemplate")
-    assert found["lifecycle"]["preStop"] == {"exec": {"command": ["sleep", "125"]}}
+    assert found["lifecycle"]["preStop"] == {"exec": {"command": ["drain-worker", "125"]}}
 
 
 def test_compiled_kernels_stay_on_a_claim_that_the_user_names() -> None:

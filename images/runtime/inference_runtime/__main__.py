@@ -6,8 +6,8 @@ import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from app.kube.runtime import HEALTH_CHECK, MAKE_SSH_KEYS, START_LEADER, START_WORKER
-from inference_runtime import health, launch, rank, secret, session
+from app.kube.runtime import DRAIN_WORKER, HEALTH_CHECK, MAKE_SSH_KEYS, START_LEADER, START_WORKER
+from inference_runtime import drain, health, launch, rank, secret, session
 from inference_runtime.failure import EXIT_CONFIGURATION, Failure, report
 
 PROGRAMS: dict[str, Callable[[Sequence[str]], int]] = {
@@ -16,6 +16,7 @@ PROGRAMS: dict[str, Callable[[Sequence[str]], int]] = {
     rank.NAME: rank.start_rank,
     session.NAME: session.run_session,
     HEALTH_CHECK: health.main,
+    DRAIN_WORKER: drain.main,
     MAKE_SSH_KEYS: secret.main,
 }
 
