@@ -23,6 +23,7 @@ CONTEXT = 2048
 HEAD_DIM = HIDDEN // HEADS
 SPECIALS = ("<|begin|>", "<|end|>")
 VOCABULARY = 256 + len(SPECIALS)
+PRINTABLE = range(ord(" "), ord("~") + 1)
 TEMPLATE = (
     "{% for message in messages %}{{ message['role'] }}: {{ message['content'] }}\n{% endfor %}"
     "{% if add_generation_prompt %}assistant:{% endif %}"
@@ -96,11 +97,18 @@ def write_weights(path: Path, seed: int) -> None:
 
 
 def _values(name: str, shape: tuple[int, ...], source: random.Random) -> array[float]:
-    """Norms are one; the rest is spread so widely that no two next tokens are ever almost equally likely."""
+    """Norms are one; the rest is spread so widely that no two next tokens are ever almost equally likely.
+
+    The output layer knows printable letters only: other tokens are never the likeliest, the end among them.
+    """
     if len(shape) == 1:
         return array("f", [1.0]) * shape[0]
-    width = 0.5 if name == "lm_head.weight" else shape[1] ** -0.5
-    return array("f", (source.uniform(-1.7, 1.7) * width for _ in range(shape[0] * shape[1])))
+    output = name == "lm_head.weight"
+    width = 0.5 if output else shape[1] ** -0.5
+    values = array("f", (source.uniform(-1.7, 1.7) * width for _ in range(shape[0] * shape[1])))
+    for token in set(range(shape[0])) - set(PRINTABLE) if output else ():
+        values[token * HIDDEN : (token + 1) * HIDDEN] = array("f", [0.0]) * HIDDEN
+    return values
 
 
 def bfloat16(values: array[float]) -> bytes:
