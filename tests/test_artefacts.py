@@ -212,7 +212,8 @@ def test_every_requirement_is_pinned_to_a_version_that_fits() -> None:
         *project["dependency-groups"]["dev"],
         *project["build-system"]["requires"],
     ]
-    lines = [Requirement(line) for line in (PROJECT / "constraints.txt").read_text().split()]
+    text = (PROJECT / "constraints.txt").read_text()
+    lines = [Requirement(line) for line in text.splitlines() if line and not line.startswith("#")]
     pinned = {canonicalize_name(it.name): it.specifier for it in lines}
     for text in wanted:
         requirement = Requirement(text)
