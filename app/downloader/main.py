@@ -54,6 +54,10 @@ def run(environment: Mapping[str, str]) -> int:
     except Stopped:
         _say_last(termination_log(environment), "Stopped: it goes on from here when it is started again.")
         return STOPPED
+    except Exception as error:
+        log.exception("this is a bug")
+        _say_last(termination_log(environment), f"InternalError: {type(error).__name__}; see the pod's log.")
+        return EXIT_RETRY
 
 
 def _run(environment: Mapping[str, str]) -> int:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import http.client
 import re
 import socket
+import ssl
 import threading
 import time
 from collections import Counter
@@ -13,6 +14,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from email.utils import formatdate
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from typing import Protocol
 from urllib.parse import urlsplit
 
@@ -62,7 +64,7 @@ class Backend(Protocol):
 class Server:
     """A backend, its troubles, and what was asked and sent."""
 
-    def __init__(self, backend: Backend) -> None:
+    def __init__(self, backend: Backend, tls: Path | None = None) -> None:
         self.backend = backend
         self.troubles: list[Trouble] = []
         self.sent: Counter[str] = Counter()
@@ -71,7 +73,11 @@ class Server:
         self._lock = threading.Lock()
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), _handler(self))
         self._server.daemon_threads = True
-        self.url = f"http://127.0.0.1:{self._server.server_port}"
+        self.url = f"http{'s' if tls else ''}://127.0.0.1:{self._server.server_port}"
+        if tls:
+            context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+            context.load_cert_chain(tls)
+            self._server.socket = context.wrap_socket(self._server.socket, server_side=True)
 
     @contextmanager
     def running(self) -> Iterator[Server]:

@@ -131,6 +131,18 @@ def test_each_status_has_its_class(
     assert (fault.error.reason, fault.error.error_class, fault.exit_code) == (reason, error_class, code)
 
 
+def test_a_server_that_compresses_all_the_same_is_refused(web: Web, volume: Path) -> None:
+    class Compressing(Files):
+        def __call__(self, asked: Any) -> Any:
+            answer = super().__call__(asked)
+            answer.headers = {**answer.headers, "Content-Encoding": "gzip"}
+            return answer
+
+    host(web, **{"w.safetensors": WEIGHTS})
+    web[1].backend = Compressing(web[0].contents)
+    assert refused(volume, source(web, "w.safetensors")).error.reason == "RequestRefused"
+
+
 def test_a_pause_that_the_server_asks_for_is_made(web: Web, volume: Path) -> None:
     host(web, **{"w.safetensors": WEIGHTS})
     web[1].troubles = [Trouble("w.safetensors", status=429, headers={"Retry-After": "1"})]

@@ -12,10 +12,16 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
 
+import httpx2
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import rsa
 
 from app.downloader.part import CHUNK
 from app.downloader.report import JobPatch, Reporter, build_patch
@@ -273,6 +279,42 @@ def test_the_last_report_is_tried_again(account: Path) -> None:
 def test_a_report_that_fails_does_not_fail_the_download(account: Path) -> None:
     reporter = Reporter(DownloadReport, JobPatch("ai/tiny-download-1", "http://127.0.0.1:9", account))
     reporter.finish(DownloadReport())
+
+
+def test_the_api_server_is_trusted_by_the_pods_own_authority_only(tmp_path: Path, account: Path) -> None:
+    key = rsa.generate_private_key(65537, 2048)
+    certificate = certify(key, "127.0.0.1")
+    (account / "ca.crt").write_bytes(certificate)
+    pem = tmp_path / "server.pem"
+    plain = (serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+    pem.write_bytes(certificate + key.private_bytes(*plain))
+    api = API()
+    with Server(api, tls=pem).running() as server:
+        where = {"KUBERNETES_SERVICE_HOST": "127.0.0.1", "KUBERNETES_SERVICE_PORT": server.url.rpartition(":")[2]}
+        patch = build_patch("ai/tiny-download-1", where, account)
+        assert patch
+        patch(DownloadReport(files_done=3))
+        (account / "ca.crt").write_bytes(certify(rsa.generate_private_key(65537, 2048), "127.0.0.1"))
+        stranger = build_patch("ai/tiny-download-1", where, account)
+        assert stranger
+        with pytest.raises(httpx2.ConnectError):
+            stranger(DownloadReport(files_done=4))
+    assert [parse_annotation(text) for text in api.annotations] == [DownloadReport(files_done=3)]
+
+
+def certify(key: rsa.RSAPrivateKey, address: str) -> bytes:
+    """A certificate that vouches for itself."""
+    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "test")])
+    now = datetime.now(UTC)
+    names = x509.SubjectAlternativeName([x509.IPAddress(ip_address(address))])
+    made = (
+        x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number())
+        .not_valid_before(now - timedelta(minutes=1))
+        .not_valid_after(now + timedelta(hours=1))
+        .add_extension(names, critical=False)
+        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
+    )
+    return made.sign(key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM)
 
 
 def test_without_a_job_or_a_token_there_are_no_reports(tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ from urllib.parse import unquote, urlsplit
 
 import httpx2
 
-from app.downloader.classify import CONFIGURATION, TRANSIENT, status_fault
+from app.downloader.classify import CONFIGURATION, PERMANENT, TRANSIENT, status_fault
 from app.downloader.fault import Fault, redact
 from app.downloader.listing import Checksum, Listing, RemoteFile, build_listing, digest
 from app.downloader.names import safe_name
@@ -127,6 +127,9 @@ def _starts_at(response: httpx2.Response, begin: int) -> bool:
 def _require(response: httpx2.Response, what: str) -> None:
     if not response.is_success:
         raise status_fault(response.status_code, what, response.headers.get("Retry-After", ""))
+    if response.headers.get("Content-Encoding", "identity") != "identity":
+        message = f"{what}: the server compresses it although it was asked not to; serve the file as it is."
+        raise Fault(PERMANENT, "RequestRefused", message)
 
 
 def _changed(what: str) -> Fault:

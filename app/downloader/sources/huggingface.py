@@ -70,7 +70,7 @@ class HuggingFaceSource:
             info = api.model_info(self._repository, revision=self._revision, files_metadata=True, timeout=TIMEOUT)
         except (HfHubHTTPError, HFValidationError, httpx2.HTTPError, OSError) as error:
             raise self._fault(error) from error
-        self._commit = info.sha or ""
+        self._commit = info.sha or self._revision
         siblings = {it.rfilename: it for it in info.siblings or []}
         names = wanted(list(siblings), self._patterns)
         if not names:
@@ -90,6 +90,9 @@ class HuggingFaceSource:
         close_session()
 
     def _download(self, file: RemoteFile, part: Part) -> None:
+        if file.size is None:
+            # Nothing would tell whether the part is whole already.
+            part.discard()
         # Compressed answers could not be resumed by position.
         headers = {**build_hf_headers(token=self._token or False), "Accept-Encoding": "identity"}
         url = hf_hub_url(self._repository, file.name, revision=self._commit, endpoint=self._endpoint)
