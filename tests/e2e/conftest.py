@@ -45,5 +45,5 @@ def collected(story: Story, request: pytest.FixtureRequest) -> Iterator[None]:
     failed_before = request.session.testsfailed
     yield
     if request.session.testsfailed > failed_before:
-        folder = FAILURES / f"{time.strftime('%Y%m%d-%H%M%S')}-{request.node.name}"
+        folder = FAILURES / f"{time.strftime('%Y%m%d-%H%M%S')}-{request.node.callspec.id}"
         story.tell(f"logs, events and conditions: {collect(story.world, folder)}")

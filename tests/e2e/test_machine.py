@@ -22,7 +22,7 @@ from pathlib import Path
 from sandbox.node.machine import Machine
 with Machine.boot(Path(sys.argv[1])) as machine:
     machine.start("sleeper", ["sleep", "86399"])
-    machine.run("mount", "-t", "tmpfs", "tmpfs", "/mnt")
+    machine.run("mount", "-t", "tmpfs", "inference-test", "/mnt")
     machine.run("iptables", "-N", "INFERENCE-TEST")
     print("up", flush=True)
     time.sleep(3600)
@@ -40,12 +40,11 @@ def possible() -> None:
 def running(tmp_path: Path) -> Iterator[subprocess.Popen[str]]:
     """A process with a machine in which something runs, is mounted and is filtered."""
     command = [sys.executable, "-c", PROGRAM, str(tmp_path / "machine")]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
-    assert process.stdout
-    assert process.stdout.readline() == "up\n"
-    yield process
-    process.kill()
-    process.wait()
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout
+        assert process.stdout.readline() == "up\n"
+        yield process
+        process.kill()
 
 
 def traces() -> dict[str, bool]:
@@ -57,7 +56,7 @@ def traces() -> dict[str, bool]:
         "interface": Path(f"/sys/class/net/{LINK}").exists(),
         "routes": addresses.PODS in routes or addresses.SERVICES in routes,
         "processes": any(b"86399" in command for command in commands),
-        "mounts": "/mnt" in Path("/proc/mounts").read_text(),
+        "mounts": "inference-test" in Path("/proc/mounts").read_text(),
         "chains": "INFERENCE-TEST" in chains,
     }
 
