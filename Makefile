@@ -5,6 +5,7 @@ PYTHON ?= python3
 VENV   := .venv
 RUN    := $(VENV)/bin/python
 IMAGE  ?= your-registry/inference-operator:v0.1.0
+REGISTRY ?= your-registry
 ARGS   ?=
 
 .PHONY: help
@@ -92,6 +93,17 @@ bench: deps ## Measure hook service and planner on this machine
 .PHONY: docker-build
 docker-build: ## Build the operator's image (IMAGE=...)
 	docker build --file images/operator/Dockerfile --tag $(IMAGE) .
+
+.PHONY: docker-build-runtime
+docker-build-runtime: ## Build the images of leaders and workers (REGISTRY=..., BASE=..., WITH_RAY=true)
+	for target in leader worker; do \
+	  docker build --file images/runtime/Dockerfile --target $$target $(if $(BASE),--build-arg BASE=$(BASE)) \
+	    $(if $(WITH_RAY),--build-arg WITH_RAY=$(WITH_RAY)) --tag $(REGISTRY)/inference-$$target:v0.1.0 . || exit 1; \
+	done
+
+.PHONY: docker-push-runtime
+docker-push-runtime: ## Push the images of leaders and workers (REGISTRY=...)
+	for target in leader worker; do docker push $(REGISTRY)/inference-$$target:v0.1.0 || exit 1; done
 
 .PHONY: docker-push
 docker-push: ## Push the operator's image (IMAGE=...)

@@ -11,7 +11,14 @@ from typing import Any
 
 from tests.images.layout import ROOT
 
-BASE = "localhost/inference-test-base:bookworm"
+BASE = "localhost/inference-test-base:bookworm-2"
+OF_THIS_MACHINE = (
+    "/etc/apt/sources.list",
+    "/etc/apt/sources.list.d",
+    "/etc/apt/apt.conf.d",
+    "/etc/pip.conf",
+    "/etc/ssl/certs",
+)
 BUILDAH = ("buildah", "--storage-driver", "overlay")
 
 
@@ -32,15 +39,15 @@ def buildah(*arguments: object, cwd: Path = ROOT) -> str:
 
 
 def ensure_base(scratch: Path) -> str:
-    """Debian with python3, made once per machine; it has the machine's own package sources."""
+    """Debian with python3, made once per machine; it has this machine's package sources and trust."""
     if BASE not in buildah("images", "--format", "{{.Name}}:{{.Tag}}").split():
         root = scratch / "base"
         subprocess.run(
-            ["debootstrap", "--variant=minbase", "--include=python3,ca-certificates", "bookworm", root],
+            ["debootstrap", "--variant=minbase", "--include=python3,python3-venv,ca-certificates", "bookworm", root],
             check=True,
             capture_output=True,
         )
-        for path in ("/etc/apt/sources.list", "/etc/apt/sources.list.d", "/etc/apt/apt.conf.d"):
+        for path in OF_THIS_MACHINE:
             if Path(path).exists():
                 subprocess.run(["cp", "-a", path, f"{root}{Path(path).parent}/"], check=True)
         container = buildah("from", "scratch")
@@ -50,13 +57,13 @@ def ensure_base(scratch: Path) -> str:
     return BASE
 
 
-def build(target: str, base: str) -> str:
-    """Build one target and return its name."""
-    name = f"localhost/inference-test-{target}:1"
-    dockerfile = ROOT / "images/runtime/Dockerfile"
-    arguments = ("--isolation", "chroot", "--layers", "--build-arg", f"BASE={base}", "--target", target)
-    buildah("build", *arguments, "--file", dockerfile, "--tag", name, ROOT)
-    return name
+def build(name: str, base: str, image: str = "runtime") -> str:
+    """Build the Dockerfile of one image (the target of that name, if it has several) and return the image's name."""
+    tag = f"localhost/inference-test-{name}:1"
+    target = ("--target", name) if image == "runtime" else ()
+    arguments = ("--isolation", "chroot", "--layers", "--build-arg", f"BASE={base}", *target)
+    buildah("build", *arguments, "--file", ROOT / f"images/{image}/Dockerfile", "--tag", tag, ROOT)
+    return tag
 
 
 def inspect(name: str) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 
 import pytest
 
@@ -93,3 +94,11 @@ def test_no_script_waits_for_compilation(images: dict[str, str]) -> None:
 def test_the_base_is_vllms_own_image_pinned_by_its_tag() -> None:
     [base] = re.findall(r"^ARG BASE=(\S+)$", DOCKERFILE, re.M)
     assert re.fullmatch(r"docker\.io/vllm/vllm-openai-rocm:v\d+\.\d+\.\d+", base)
+
+
+def test_the_operators_image_runs_as_the_one_user_and_knows_its_commands(tmp_path: Path) -> None:
+    image = build("operator", ensure_base(tmp_path), "operator")
+    config = inspect(image)["config"]
+    assert config["User"] == "1001:1001"
+    assert run_in(image, "id", "--user", "--name").stdout.strip() == "inference"
+    assert "serve" in run_in(image, "inference-operator", "--help").stdout

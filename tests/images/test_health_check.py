@@ -7,11 +7,13 @@ from typing import Any
 
 import pytest
 
-from app.agent.failure import find_failure
+from app.agent.failure import Failure, find_failure
 from tests.images.conftest import GroupOf
 from tests.images.groups import Group
 from tests.images.pods import wait_for
 from tests.images.workloads import built
+from tests.inferenceservice.service import observed
+from tests.inferenceservice.test_pools import allocation, asked, granted, request_of
 
 pytestmark = pytest.mark.groups
 CHECKS = ("gpu_available", "memory_usage", "api_responsive", "model_loaded")
@@ -112,8 +114,8 @@ def test_a_readiness_probe_leaves_the_name_once_the_failure_lasts_and_takes_it_b
     assert leader.written_message() == ""
 
 
-def test_the_failing_checks_name_reaches_what_the_agent_reports(group_of: GroupOf) -> None:
-    """From there the Healthy condition has it: tests/inferenceservice/test_conditions.py."""
+def test_the_failing_checks_name_reaches_the_healthy_condition(group_of: GroupOf) -> None:
+    """From the container by the kubelet to the agent, which writes it on the GPURequest, to the service."""
     group = started(group_of(built(1), model=False, INFERENCE_START_SECONDS="30"))
     group.leader.execute("health-check", "--probe=startup")
     group.leader.signal(15)
@@ -126,3 +128,13 @@ def test_the_failing_checks_name_reaches_what_the_agent_reports(group_of: GroupO
     failure = find_failure(pod)
     assert failure is not None
     assert failure.message.startswith("Container leader ended with exit code 143: api_responsive: port 8000 does not")
+    assert failure.message in healthy_condition(failure)
+
+
+def healthy_condition(failure: Failure) -> str:
+    first = granted()
+    told = {"pod": "demo-leader-1", "reason": failure.reason, "message": failure.message, "error": failure.error}
+    rest = [it for it in observed(first, ready=0) if it["kind"] != "GPURequest"]
+    answer = asked(children=[*rest, request_of(first, failures=[told])], related=[allocation(first)])
+    assert answer.condition("Healthy")["status"] == "False"
+    return answer.condition("Healthy")["message"]

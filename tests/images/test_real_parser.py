@@ -92,6 +92,18 @@ def test_the_arguments_of_the_samples_are_taken() -> None:
     assert verdicts(arguments) == [""] * len(samples)
 
 
+def test_the_real_one_serves_no_grpc_without_its_extra() -> None:
+    """So ports for gRPC stay GRPCUnavailable; with the extra, gRPC would take the place of HTTP."""
+    try:
+        venv = VLLM.ensure()
+    except UnavailableError as reason:
+        pytest.skip(str(reason))
+    run = [str(venv / "bin/vllm"), "serve", "--grpc", "--model=/nothing"]
+    done = subprocess.run(run, capture_output=True, text=True, check=False, timeout=120)
+    assert done.returncode != 0
+    assert "gRPC mode requires smg-grpc-servicer" in done.stderr
+
+
 def command(**spec: Any) -> tuple[str, ...]:
     line = build_command_line(EngineSpec(model="/model-store/x", served_name="x", **spec))
     assert not [it for it in line.findings if it.severity is Severity.ERROR], line.findings
