@@ -34,7 +34,7 @@ test: deps ## Run all tests; the first run builds a control plane
 	$(RUN) -m pytest -m 'not vllm and not e2e' $(ARGS)
 
 .PHONY: test-unit
-test-unit: deps ## Run the tests that need no control plane, in seconds
+test-unit: deps ## Run the tests that need no control plane
 	$(RUN) -m pytest -m 'not e2e and not cluster and not groups and not images and not vllm' $(ARGS)
 
 .PHONY: test-integration

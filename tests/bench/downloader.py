@@ -88,18 +88,28 @@ def run(command: Sequence[str], url: str, fresh: Path | None, environment: dict[
         shutil.rmtree(fresh, ignore_errors=True)
         fresh.mkdir()
     plain = {"HF_ENDPOINT": url, "HF_HUB_DISABLE_XET": "1", "HF_HUB_DISABLE_PROGRESS_BARS": "1", "NO_PROXY": "*"}
-    begun = time.monotonic()
-    process = subprocess.Popen(
-        command, env={**os.environ, **plain, **(environment or {})}, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
-    )
-    log = process.stdout.read() if process.stdout else b""
-    _, status, usage = os.wait4(process.pid, 0)
-    process.returncode = os.waitstatus_to_exitcode(status)
-    if process.stdout:
-        process.stdout.close()
-    if process.returncode != 0:
-        raise SystemExit(f"{command} failed:\n{log.decode()}")
-    return Measured(time.monotonic() - begun, usage.ru_maxrss / 1024)
+    begun, peak = time.monotonic(), 0.0
+    with tempfile.TemporaryFile() as log:
+        process = subprocess.Popen(
+            command, env={**os.environ, **plain, **(environment or {})}, stdout=log, stderr=subprocess.STDOUT
+        )
+        while process.poll() is None:
+            peak = max(peak, peak_mib(process.pid))
+            time.sleep(0.01)
+        seconds = time.monotonic() - begun
+        log.seek(0)
+        if process.returncode != 0:
+            raise SystemExit(f"{command} failed:\n{log.read().decode()}")
+    return Measured(seconds, peak)
+
+
+def peak_mib(pid: int) -> float:
+    """The most memory that the process had so far; getrusage would count ours before the exec, too."""
+    try:
+        match = re.search(r"VmHWM:\s+(\d+) kB", Path(f"/proc/{pid}/status").read_text())
+    except OSError:
+        return 0.0
+    return int(match[1]) / 1024 if match else 0.0
 
 
 def bare_command(repository: str, folder: Path) -> list[str]:
