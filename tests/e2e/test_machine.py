@@ -81,7 +81,7 @@ def test_nothing_is_left_when_its_process_ends(running: subprocess.Popen[str], n
     wait_until_nothing_is_left()
     with only_one():
         clean_up()
-    assert not [path for path in Path("/sys/fs/cgroup").glob(f"**/{cgroups.NAME}")]
+    assert not list(Path("/sys/fs/cgroup").glob(f"**/{cgroups.NAME}"))
 
 
 def test_the_folder_of_a_killed_one_goes_with_the_next(running: subprocess.Popen[str], tmp_path: Path) -> None:
