@@ -8,12 +8,13 @@ from array import array
 from pathlib import Path
 
 from sandbox import tinymodel
+from sandbox.api import Object
 
 
-def read_header(path: Path) -> dict[str, dict[str, object]]:
+def read_header(path: Path) -> Object:
     content = path.read_bytes()
     (length,) = struct.unpack("<Q", content[:8])
-    header: dict[str, dict[str, object]] = json.loads(content[8 : 8 + length])
+    header: Object = json.loads(content[8 : 8 + length])
     return header
 
 
@@ -21,14 +22,11 @@ def test_weights_are_whole_and_in_order(tmp_path: Path) -> None:
     path = tinymodel.write_model(tmp_path) / "model.safetensors"
     header = read_header(path)
     del header["__metadata__"]
-    assert {name: tuple(entry["shape"]) for name, entry in header.items()} == dict(tinymodel.shapes())  # type: ignore[arg-type]
-    end = 0
-    for entry in header.values():
-        begin, next_end = entry["data_offsets"]  # type: ignore[misc]
-        assert begin == end
-        end = next_end  # type: ignore[has-type]
+    assert {name: tuple(entry["shape"]) for name, entry in header.items()} == dict(tinymodel.shapes())
+    offsets = [entry["data_offsets"] for entry in header.values()]
+    assert [begin for begin, _ in offsets] == [0, *(end for _, end in offsets[:-1])]
     (length,) = struct.unpack("<Q", path.read_bytes()[:8])
-    assert path.stat().st_size == 8 + length + end
+    assert path.stat().st_size == 8 + length + offsets[-1][1]
 
 
 def test_the_same_seed_is_the_same_model(tmp_path: Path) -> None:
