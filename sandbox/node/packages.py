@@ -60,7 +60,7 @@ def find_obstacle() -> str | None:
 
 def _find_shortage() -> str | None:
     """What this machine has too little of."""
-    if "avx2" not in Path("/proc/cpuinfo").read_text():
+    if not _has_avx2():
         return "vLLM on processors needs AVX2"
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     if memory < MEMORY:
@@ -98,6 +98,10 @@ def ensure_packages(report: Report = print) -> None:
         done = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
         if done.returncode:
             raise NodeError(f"{' '.join(command)} failed:\n{done.stderr or done.stdout}")
+
+
+def _has_avx2() -> bool:
+    return "avx2" in Path("/proc/cpuinfo").read_text()
 
 
 def _can_make_namespaces() -> bool:
