@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from sandbox.node import packages
+from sandbox.node.machine import cache_folder
 from sandbox.node.packages import Package
 
 
@@ -42,7 +43,7 @@ def test_with_too_little_memory_both_numbers_are_told(monkeypatch: pytest.Monkey
 def test_with_too_little_disk_the_place_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(packages, "DISK", 1 << 60)
     monkeypatch.setattr(packages, "DISK_LATER", 1 << 60)
-    assert str(packages.cache_folder()) in (packages.find_obstacle() or "")
+    assert str(cache_folder()) in (packages.find_obstacle() or "")
 
 
 def test_without_namespaces(monkeypatch: pytest.MonkeyPatch) -> None:
