@@ -22,8 +22,8 @@ $(VENV)/.installed: pyproject.toml constraints.txt
 deps: $(VENV)/.installed ## Install everything the other targets need into .venv
 
 .PHONY: demo
-demo: deps ## Run the samples on a real API server of this machine (ARGS=--exit ends when Ready)
-	@$(RUN) -m sandbox demo $(ARGS)
+demo: deps ## Run the samples on a real API server (ARGS=--exit ends when Ready; REAL=1: on a real node)
+	@$(RUN) -m sandbox demo $(if $(REAL),--real) $(ARGS)
 
 .PHONY: deploy-local
 deploy-local: deps ## The operator on an empty local cluster, until Ctrl-C
@@ -31,11 +31,11 @@ deploy-local: deps ## The operator on an empty local cluster, until Ctrl-C
 
 .PHONY: test
 test: deps ## Run all tests; the first run builds a control plane
-	$(RUN) -m pytest -m 'not vllm' $(ARGS)
+	$(RUN) -m pytest -m 'not vllm and not e2e' $(ARGS)
 
 .PHONY: test-unit
 test-unit: deps ## Run the tests that need no control plane
-	$(RUN) -m pytest -m 'not cluster and not groups and not images and not vllm' $(ARGS)
+	$(RUN) -m pytest -m 'not e2e and not cluster and not groups and not images and not vllm' $(ARGS)
 
 .PHONY: test-integration
 test-integration: deps ## Run the tests on a real API server
@@ -52,6 +52,14 @@ test-images: deps ## Run the images' scripts in network namespaces, and build th
 .PHONY: test-vllm
 test-vllm: deps ## Run groups of real vLLM on the CPU; the first run installs 6 GB (needs root)
 	$(RUN) -m pytest -m vllm tests/images $(ARGS)
+
+.PHONY: e2e
+e2e: deps ## Run the whole way on a real node with real vLLM (Linux, root; installs Debian packages)
+	$(RUN) -m pytest -m e2e tests/e2e $(ARGS)
+
+.PHONY: perf
+perf: deps ## Measure an endpoint's throughput, latency and resources (URL=http://..., ARGS='--help')
+	@$(RUN) -m perf $(URL) $(ARGS)
 
 .PHONY: lint
 lint: deps ## Check style, types, import directions and generated files

@@ -1,4 +1,4 @@
-"""A real control plane on this machine, with the operator on it: `python -m sandbox demo | up | build | get`."""
+"""A real control plane on this machine, and the operator on it: `python -m sandbox demo | up | build | get | clean`."""
 
 from __future__ import annotations
 
@@ -19,8 +19,11 @@ from sandbox.api import Api, ApiError, Object, UnknownResourceError
 from sandbox.binaries import BinariesMissingError, ensure_binaries
 from sandbox.cluster import Cluster
 from sandbox.demo import run_samples
+from sandbox.node.machine import NodeError, clean_up, only_one, remove_cache
+from sandbox.node.packages import find_obstacle
 from sandbox.operator import Operator
 from sandbox.process import ProcessFailedError
+from sandbox.story.demo import run_story
 
 CONSOLE = Console(highlight=False)
 
@@ -30,7 +33,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = build_parser().parse_args(argv)
     try:
         return int(arguments.run(arguments) or 0)
-    except (BinariesMissingError, ProcessFailedError, TimeoutError, ApiError, UnknownResourceError) as error:
+    except (BinariesMissingError, NodeError, ProcessFailedError, TimeoutError, ApiError, UnknownResourceError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
@@ -43,7 +46,12 @@ def build_parser() -> argparse.ArgumentParser:
 
     demo = commands.add_parser("demo", help="apply the samples and watch them become Ready")
     demo.add_argument("--exit", action="store_true", help="end when all are Ready (status 0), or not in time (1)")
+    demo.add_argument("--real", action="store_true", help="on a real node with real vLLM instead (Linux, root)")
     demo.set_defaults(run=run_demo)
+
+    clean = commands.add_parser("clean", help="remove what a real node left when it was killed")
+    clean.add_argument("--cache", action="store_true", help="and the images, about 20 GB")
+    clean.set_defaults(run=run_clean)
 
     up = commands.add_parser("up", help="the operator on an empty cluster, until Ctrl-C")
     up.set_defaults(run=run_up)
@@ -73,7 +81,9 @@ ENVIRONMENT = (
 
 
 def run_demo(arguments: argparse.Namespace) -> int:
-    """Status 0 when all samples became Ready."""
+    """Status 0 when all samples became Ready, or all steps of the story succeeded."""
+    if arguments.real:
+        return run_real_demo(arguments)
     with _running(arguments) as operator:
         ready = run_samples(operator.cluster, operator, CONSOLE, arguments.timeout)
         arguments.keep |= not ready  # the logs say why
@@ -81,6 +91,20 @@ def run_demo(arguments: argparse.Namespace) -> int:
             _look_around(operator)
             _wait(operator)
         return 0 if ready else 1
+
+
+def run_real_demo(arguments: argparse.Namespace) -> int:
+    if obstacle := find_obstacle():
+        print(f"error: {obstacle}", file=sys.stderr)
+        return 1
+    return 0 if run_story(CONSOLE, stay=not arguments.exit) else 1
+
+
+def run_clean(arguments: argparse.Namespace) -> None:
+    with only_one():
+        clean_up()
+        if arguments.cache:
+            remove_cache()
 
 
 def run_up(arguments: argparse.Namespace) -> None:

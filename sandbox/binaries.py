@@ -22,6 +22,8 @@ from pathlib import Path
 from sandbox.process import tail
 
 TOOLS_MODULE = Path(__file__).parent / "tools"
+COREDNS_MODULE = TOOLS_MODULE / "coredns"
+"""A module of its own: CoreDNS wants other versions of what it shares with Kubernetes."""
 STORES_MODULE = Path(__file__).parent / "stores"
 """Apart from the tools, so that neither's pins push the other's."""
 Report = Callable[[str], None]
@@ -40,9 +42,7 @@ class Tool:
     @property
     def directory(self) -> Path:
         """The cache folder of exactly the versions that its go.mod pins."""
-        root = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-        pinned = hashlib.sha256((self.module / "go.mod").read_bytes()).hexdigest()[:16]
-        return root / "inference-operator" / "sandbox" / pinned
+        return cache_root() / hashlib.sha256((self.module / "go.mod").read_bytes()).hexdigest()[:16]
 
 
 TOOLS = (
@@ -54,6 +54,12 @@ TOOLS = (
 )
 KUBECTL = Tool("kubectl", "k8s.io/kubernetes/cmd/kubectl", "1 minute")
 """What users hold in their hands; only tests need it."""
+NODE_TOOLS = (
+    Tool("kubelet", "k8s.io/kubernetes/cmd/kubelet", "2.5 minutes"),
+    Tool("kube-proxy", "k8s.io/kubernetes/cmd/kube-proxy", "20 seconds"),
+    Tool("coredns", "github.com/coredns/coredns", "3 minutes", COREDNS_MODULE),
+)
+"""What a real node runs beside its container runtime."""
 GCS = Tool("fake-gcs-server", "github.com/fsouza/fake-gcs-server", "1 minute", STORES_MODULE)
 """Google Cloud Storage's API on this machine, for the downloader's tests."""
 Binaries = dict[str, Path]
@@ -61,6 +67,11 @@ Binaries = dict[str, Path]
 
 class BinariesMissingError(RuntimeError):
     """Programs are missing and cannot be built; the message says what to do."""
+
+
+def cache_root() -> Path:
+    """The folder of everything the sandbox keeps from run to run."""
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "inference-operator" / "sandbox"
 
 
 def _first_executable(paths: list[Path]) -> Path | None:
@@ -118,6 +129,7 @@ def _locked(directory: Path, report: Report) -> Iterator[None]:
 def _build(tool: Tool, position: str, report: Report) -> None:
     """Build into a temporary name and rename, so that an interrupted build leaves nothing that looks complete."""
     directory = tool.directory
+    directory.mkdir(parents=True, exist_ok=True)
     log, partial = directory / f"{tool.name}.log", directory / f".{tool.name}.{os.getpid()}"
     argv = ["go", "build", "-trimpath", "-buildvcs=false", "-ldflags", "-s -w", "-o", str(partial), tool.package]
     title = f"building {tool.name} ({position}), about {tool.estimate} on two cores, first time only"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime
 import ipaddress
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -35,11 +36,11 @@ def write_signing_key(path: Path) -> Path:
     return path
 
 
-def _self_signed(key: ec.EllipticCurvePrivateKey, name: str) -> x509.Certificate:
+def _self_signed(key: ec.EllipticCurvePrivateKey, name: str, addresses: Sequence[str]) -> x509.Certificate:
     subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
     now = datetime.datetime.now(datetime.UTC)
     names: list[x509.GeneralName] = [
-        x509.IPAddress(ipaddress.ip_address("127.0.0.1")),
+        *(x509.IPAddress(ipaddress.ip_address(address)) for address in ("127.0.0.1", *addresses)),
         x509.DNSName("localhost"),
     ]
     usage = x509.KeyUsage(True, False, False, False, False, True, True, False, False)
@@ -59,12 +60,12 @@ def _self_signed(key: ec.EllipticCurvePrivateKey, name: str) -> x509.Certificate
     )
 
 
-def write_key_pair(directory: Path, name: str) -> KeyPair:
-    """`tls.crt` and `tls.key` in `directory`, valid for 127.0.0.1 and localhost."""
+def write_key_pair(directory: Path, name: str, addresses: Sequence[str] = ()) -> KeyPair:
+    """`tls.crt` and `tls.key` in `directory`, valid for 127.0.0.1, localhost and further addresses."""
     directory.mkdir(parents=True, exist_ok=True)
     key = ec.generate_private_key(ec.SECP256R1())
     pair = KeyPair(directory / "tls.crt", directory / "tls.key")
-    pair.certificate.write_bytes(_self_signed(key, name).public_bytes(serialization.Encoding.PEM))
+    pair.certificate.write_bytes(_self_signed(key, name, addresses).public_bytes(serialization.Encoding.PEM))
     pair.key.write_bytes(_pem(key))
     pair.key.chmod(0o600)
     return pair

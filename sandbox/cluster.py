@@ -21,7 +21,7 @@ from sandbox import lws as lws_module
 from sandbox.api import APPLY_PATCH, MERGE_PATCH, Api, Object, read_objects
 from sandbox.audit import AuditEvent, read_events
 from sandbox.binaries import ensure_binaries
-from sandbox.controlplane import Plan
+from sandbox.controlplane import LOOPBACK, Network, Plan
 from sandbox.kubeconfig import Access
 from sandbox.nodes import build_node
 from sandbox.process import Process
@@ -55,23 +55,27 @@ class Cluster:
         nodes: int = 4,
         audit: bool = True,
         lws: bool = True,
+        network: Network = LOOPBACK,
+        fake: bool = True,
         report: Report = _silent,
     ) -> Iterator[Cluster]:
         """Run a control plane in `directory` (created when missing) until the block is left.
 
-        `lws=False` leaves the LeaderWorkerSet API out, as on a cluster where it was never installed. Everything ends
+        `lws=False` leaves the LeaderWorkerSet API out, as on a cluster where it was never installed. `fake=False`
+        leaves KWOK out, for a cluster of real nodes: nothing is played then, volumes included. Everything ends
         in reverse order, also after SIGTERM and, on Linux, when this process is killed.
         """
-        plan = Plan.prepare(directory.absolute(), ensure_binaries(report), audit)
+        plan = Plan.prepare(directory.absolute(), ensure_binaries(report), audit, network)
         with _exit_on_sigterm(), ExitStack() as stack:
             api = Api(plan.access("admin"))
             stack.callback(api.close)
             cluster = cls(plan, api)
             cluster._start_api(stack)
             report("kube-apiserver is ready")
-            cluster._start_controllers(stack, lws)
-            cluster.add_nodes(nodes)
-            report(f"{nodes} AMD nodes are ready")
+            cluster._start_controllers(stack, lws, fake)
+            if fake:
+                cluster.add_nodes(nodes)
+                report(f"{nodes} AMD nodes are ready")
             yield cluster
 
     # Starting
@@ -101,18 +105,22 @@ class Cluster:
 
         apiserver.wait_until(ready, timeout=90)
 
-    def _start_controllers(self, stack: ExitStack, lws: bool) -> None:
+    def _start_controllers(self, stack: ExitStack, lws: bool, fake: bool) -> None:
         """CRDs come before KWOK, which looks for the kinds of its stages only at its start."""
         manager = self._run(stack, "kube-controller-manager", self._plan.kube_controller_manager())
         self._run(stack, "kube-scheduler", self._plan.kube_scheduler())
         stages = sorted(STAGES.glob("*.yaml"))
         if lws:
             stages += self._install_lws(stack)
-        self._run(stack, "kwok", self._plan.kwok(stages))
+        if fake:
+            self._run(stack, "kwok", self._plan.kwok(stages))
         manager.wait_until(lambda: self.get("v1", "ServiceAccount", "default", "default") is not None, timeout=60)
 
     def _install_lws(self, stack: ExitStack) -> list[Path]:
-        """The real manager when $LWS_MANAGER names it; else a CRD and a stage that plays its status."""
+        """The real manager when $LWS_MANAGER names it; else a CRD and a stage that plays its status.
+
+        On a cluster without fakes nobody plays it: sandbox.node.groups makes the pods there.
+        """
         real = lws_module.find_manager()
         if real is None:
             self.apply(lws_module.CRDS)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import ipaddress
 import secrets
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,8 +16,28 @@ from sandbox.process import free_port
 
 # Every program has a user of its own, for the audit log. All are admins: RBAC is tested with service accounts.
 USERS = ("admin", "kube-controller-manager", "kube-scheduler", "kwok", "lws", "metacontroller")
-SERVICE_CIDR = "10.0.0.0/16"
 POD_CIDR = "10.128.0.0/9"  # pods get addresses from KWOK; nobody routes them
+
+
+@dataclass(frozen=True)
+class Network:
+    """Where the API server listens, and the Services' addresses. On loopback it is hidden from pods."""
+
+    address: str = "127.0.0.1"
+    services: str = "10.0.0.0/16"
+
+    @property
+    def first_service(self) -> str:
+        """The address of Service `kubernetes`."""
+        return str(ipaddress.ip_network(self.services)[1])
+
+    @property
+    def has_pods(self) -> bool:
+        """Whether pods can come to this address, so that the API server puts it behind its Service."""
+        return not ipaddress.ip_address(self.address).is_loopback
+
+
+LOOPBACK = Network()
 
 
 @dataclass(frozen=True)
@@ -26,6 +47,7 @@ class Plan:
     directory: Path
     binaries: Binaries
     audit: bool
+    network: Network
     etcd_port: int
     peer_port: int
     api_port: int
@@ -34,16 +56,19 @@ class Plan:
     tokens: dict[str, str]
 
     @classmethod
-    def prepare(cls, directory: Path, binaries: Binaries, audit: bool) -> Plan:
+    def prepare(cls, directory: Path, binaries: Binaries, audit: bool, network: Network = LOOPBACK) -> Plan:
         directory.mkdir(parents=True, exist_ok=True)
         plan = cls(
             directory=directory,
             binaries=binaries,
             audit=audit,
+            network=network,
             etcd_port=free_port(),
             peer_port=free_port(),
             api_port=free_port(),
-            serving=certs.write_key_pair(directory / "certs", "kube-apiserver"),
+            serving=certs.write_key_pair(
+                directory / "certs", "kube-apiserver", [network.address, network.first_service]
+            ),
             signing_key=certs.write_signing_key(directory / "service-accounts.key"),
             tokens={user: secrets.token_hex(16) for user in USERS},
         )
@@ -58,7 +83,7 @@ class Plan:
 
     @property
     def server(self) -> str:
-        return f"https://127.0.0.1:{self.api_port}"
+        return f"https://{self.network.address}:{self.api_port}"
 
     @property
     def audit_log(self) -> Path:
@@ -89,8 +114,8 @@ class Plan:
         return [
             str(self.binaries["kube-apiserver"]),
             f"--etcd-servers=http://127.0.0.1:{self.etcd_port}",
-            "--bind-address=127.0.0.1",
-            "--advertise-address=127.0.0.1",
+            f"--bind-address={self.network.address}",
+            f"--advertise-address={self.network.address}",
             f"--secure-port={self.api_port}",
             f"--tls-cert-file={self.serving.certificate}",
             f"--tls-private-key-file={self.serving.key}",
@@ -100,13 +125,14 @@ class Plan:
             "--service-account-issuer=https://kubernetes.default.svc",
             f"--service-account-key-file={self.signing_key}",
             f"--service-account-signing-key-file={self.signing_key}",
-            f"--service-cluster-ip-range={SERVICE_CIDR}",
+            f"--service-cluster-ip-range={self.network.services}",
             "--allow-privileged=true",
             "--enable-priority-and-fairness=false",
             "--max-requests-inflight=2000",
             "--max-mutating-requests-inflight=1000",
             "--profiling=false",
-            "--endpoint-reconciler-type=none",
+            f"--endpoint-reconciler-type={'lease' if self.network.has_pods else 'none'}",
+            "--kubelet-preferred-address-types=InternalIP",
             *self._audit_flags(),
         ]
 

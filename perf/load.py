@@ -1,0 +1,61 @@
+"""Running a scenario: so many requests at a time until its time is over."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import itertools
+import time
+from collections.abc import Callable, Iterator, Sequence
+
+import httpx
+
+from perf.client import Load, Sample, ask
+from perf.resources import Watch
+from perf.scenarios import Scenario
+from perf.statistics import Result, summarise
+
+PAUSE_AFTER_ERROR = 0.2
+"""Seconds: an endpoint that refuses at once is asked often, not in a spin."""
+Progress = Callable[[float, int, int], None]
+"""Told the seconds that passed, requests that succeeded, and requests that failed."""
+
+
+async def run_scenario(
+    url: str, load: Load, scenario: Scenario, metrics: Sequence[str], progress: Progress = lambda *_: None
+) -> Result:
+    """Requests under way when the time is over are waited for and count."""
+    samples: list[Sample] = []
+    watch = Watch(metrics)
+    limits = httpx.Limits(max_connections=scenario.concurrency, max_keepalive_connections=scenario.concurrency)
+    async with httpx.AsyncClient(base_url=url, limits=limits, trust_env=False) as http:
+        numbers, origin = itertools.count(1), time.monotonic()
+        watching = asyncio.create_task(watch.run())
+        reporting = asyncio.create_task(_report(samples, origin, progress))
+        try:
+            async with asyncio.TaskGroup() as group:
+                for _ in range(scenario.concurrency):
+                    group.create_task(_ask_until(origin + scenario.seconds, http, load, numbers, origin, samples))
+        finally:
+            for task in (watching, reporting):
+                task.cancel()
+            await asyncio.gather(watching, reporting, return_exceptions=True)
+    return summarise(scenario, samples, watch.usage())
+
+
+async def _ask_until(
+    deadline: float, http: httpx.AsyncClient, load: Load, numbers: Iterator[int], origin: float, samples: list[Sample]
+) -> None:
+    while time.monotonic() < deadline:
+        sample = await ask(http, load, next(numbers), origin)
+        samples.append(sample)
+        if sample.error:
+            await asyncio.sleep(PAUSE_AFTER_ERROR)
+
+
+async def _report(samples: list[Sample], origin: float, progress: Progress) -> None:
+    with contextlib.suppress(asyncio.CancelledError):
+        while True:
+            failed = sum(bool(sample.error) for sample in samples)
+            progress(time.monotonic() - origin, len(samples) - failed, failed)
+            await asyncio.sleep(0.2)

@@ -1,0 +1,101 @@
+"""The node's machine leaves nothing behind, however its process ends."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from sandbox.node import addresses, cgroups
+from sandbox.node.machine import LINK, Machine, NodeError, clean_up, only_one
+from sandbox.node.packages import ensure_packages, find_obstacle
+
+pytestmark = pytest.mark.e2e
+PROGRAM = """
+import sys, time
+from pathlib import Path
+from sandbox.node.machine import Machine
+with Machine.boot(Path(sys.argv[1])) as machine:
+    machine.start("sleeper", ["sleep", "86399"])
+    machine.run("mount", "-t", "tmpfs", "inference-test", "/mnt")
+    machine.run("iptables", "-N", "INFERENCE-TEST")
+    print("up", flush=True)
+    time.sleep(3600)
+"""
+
+
+@pytest.fixture(autouse=True)
+def possible() -> None:
+    if obstacle := find_obstacle():
+        pytest.skip(obstacle)
+    ensure_packages()
+
+
+@pytest.fixture
+def running(tmp_path: Path) -> Iterator[subprocess.Popen[str]]:
+    """A process with a machine in which something runs, is mounted and is filtered."""
+    command = [sys.executable, "-c", PROGRAM, str(tmp_path / "machine")]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout
+        assert process.stdout.readline() == "up\n"
+        yield process
+        process.kill()
+
+
+def traces() -> dict[str, bool]:
+    """What of a machine can be seen on the host."""
+    routes = subprocess.run(["ip", "route"], capture_output=True, text=True, check=True).stdout
+    commands = [path.read_bytes() for path in Path("/proc").glob("[0-9]*/cmdline") if path.exists()]
+    chains = subprocess.run(["iptables", "-S"], capture_output=True, text=True, check=False).stdout
+    return {
+        "interface": Path(f"/sys/class/net/{LINK}").exists(),
+        "routes": addresses.PODS in routes or addresses.SERVICES in routes,
+        "processes": any(b"86399" in command for command in commands),
+        "mounts": "inference-test" in Path("/proc/mounts").read_text(),
+        "chains": "INFERENCE-TEST" in chains,
+    }
+
+
+def wait_until_nothing_is_left() -> None:
+    """The kernel takes namespaces apart a moment after their last process."""
+    deadline = time.monotonic() + 15
+    while any(traces().values()) and time.monotonic() < deadline:
+        time.sleep(0.2)
+    assert traces() == dict.fromkeys(traces(), False)
+
+
+def test_while_it_runs_its_mounts_and_chains_are_not_the_hosts(running: subprocess.Popen[str]) -> None:
+    assert running.poll() is None
+    assert traces() == {"interface": True, "routes": True, "processes": True, "mounts": False, "chains": False}
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL])
+def test_nothing_is_left_when_its_process_ends(running: subprocess.Popen[str], number: signal.Signals) -> None:
+    running.send_signal(number)
+    running.wait(20)
+    wait_until_nothing_is_left()
+    with only_one():
+        clean_up()
+    assert not list(Path("/sys/fs/cgroup").glob(f"**/{cgroups.NAME}"))
+
+
+def test_the_folder_of_a_killed_one_goes_with_the_next(running: subprocess.Popen[str], tmp_path: Path) -> None:
+    running.kill()
+    running.wait()
+    assert (tmp_path / "machine").exists()
+    with Machine.boot(tmp_path / "next") as machine:
+        assert not (tmp_path / "machine").exists()
+        assert machine.run("hostname")
+    assert not (tmp_path / "next").exists()
+    wait_until_nothing_is_left()
+
+
+def test_a_second_one_is_refused(running: subprocess.Popen[str], tmp_path: Path) -> None:
+    assert running.poll() is None
+    with pytest.raises(NodeError, match="one at a time"), Machine.boot(tmp_path / "second"):
+        pass
