@@ -11,7 +11,8 @@ from rich.console import Console
 from sandbox.node.world import World
 from sandbox.story import objects
 from sandbox.story.collect import collect
-from sandbox.story.story import STEPS, Story
+from sandbox.story.steps import STEPS
+from sandbox.story.story import Story
 from sandbox.story.watch import StepFailedError
 
 FAILURES = Path("build") / "e2e"

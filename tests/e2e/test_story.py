@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from sandbox.story.story import STEPS, Step, Story
+from sandbox.story.steps import STEPS
+from sandbox.story.story import Step, Story
 
 pytestmark = pytest.mark.e2e
 
