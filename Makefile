@@ -67,6 +67,7 @@ bench: deps ## Measure hook service and planner on this machine
 	$(RUN) -m tests.bench $(ARGS)
 	$(RUN) -m tests.bench.planner
 	$(RUN) -m tests.bench.agent
+	$(RUN) -m tests.bench.agent_live
 	$(RUN) -m tests.bench.exact
 
 .PHONY: docker-build

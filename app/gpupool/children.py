@@ -40,13 +40,20 @@ def _build(pool: str, key: str, decision: Decision | None, observed: Observed, n
     if decision is None:
         return _allocation(key, _refused(pool, key, request))
     if before and decision.is_kept:
-        return last_applied(before)
+        return _kept(last_applied(before), decision)
     held = observed.held.get(key)
     if before and held and held.digest != text_at(request, "spec", "digest") and decision.outcome in _WAITING:
         applied = last_applied(before)
         following = emit(_next(request, decision, before, now))
         return applied | {"spec": {**mapping_at(applied, "spec"), "next": following}}
     return _allocation(key, _decided(pool, request, decision, before, observed, now))
+
+
+def _kept(applied: Manifest, decision: Decision) -> Manifest:
+    """As it was said when it was decided; only what runs and breaks a rule is told as it is now."""
+    spec = {key: value for key, value in mapping_at(applied, "spec").items() if key != "breaches"}
+    breaches = {"breaches": list(decision.breaches)} if decision.breaches else {}
+    return applied | {"spec": spec | breaches}
 
 
 def _allocation(key: str, spec: GPUAllocationSpec) -> Manifest:
@@ -83,9 +90,12 @@ def _decided(
         pool=pool,
         digest=text_at(request, "spec", "digest"),
         phase=Phase(decision.outcome.value),
+        resource=text_at(request, "spec", "resource") or None,
+        exclusive=text_at(request, "spec", "sharing") == "exclusive" or None,
         product=decision.product or None,
         shape=_shape(request, decision),
         gpus=_gpus(request, decision, observed),
+        pool_nodes=list(observed.pool_nodes) if decision.slots else [],
         groups=decision.groups or None,
         summary=_summary(decision),
         message=decision.message,

@@ -8,7 +8,8 @@ from datetime import datetime
 from typing import Any
 
 from app.crd import API_VERSION
-from app.gpupool.spec import GPUPoolSpec, to_selector
+from app.gpupool.spec import GPUPoolSpec, to_requirements, to_selector
+from app.gpus.allocation import NodeRequirement
 from app.gpus.node import UNKNOWN_PARTITION
 from app.hook import SyncRequest
 from app.kube.conditions import parse_time
@@ -41,6 +42,8 @@ class Observed:
     allocations: Mapping[str, Manifest]
     refused: frozenset[str]
     """Services whose namespace may not use the pool."""
+    pool_nodes: Sequence[NodeRequirement]
+    """What the pool's node selector asks for."""
     claimed: tuple[str, ...]
     """Nodes that the selector matches and an older pool has."""
     heartbeat_age: float | None
@@ -73,6 +76,7 @@ def observe(request: SyncRequest, spec: GPUPoolSpec, now: datetime) -> Observed:
         requests=asking,
         allocations=allocations,
         refused=refused,
+        pool_nodes=to_requirements(spec.node_selector),
         claimed=claimed,
         heartbeat_age=age,
     )
@@ -138,6 +142,7 @@ def _offers(node: Manifest, asking: Set[str], alive: bool, now: datetime) -> Ite
             resource=name,
             product=_product(text_at(spec, "product"), text_at(resource, "partition")),
             gpus=count_at(resource, "gpus"),
+            installed=count_at(resource, "capacity"),
             memory_bytes=count_at(resource, "memoryBytes") or None,
             island=count_at(spec, "island"),
             domains=domains,
@@ -245,4 +250,6 @@ def _held(allocation: Manifest) -> Held | None:
         proposed=frozenset(proposed),
         created=text_at(allocation, "metadata", "creationTimestamp"),
         uid=text_at(allocation, "metadata", "uid"),
+        resource=text_at(spec, "resource"),
+        exclusive=value_at(spec, "exclusive") is True,
     )

@@ -8,6 +8,7 @@ from typing import Annotated, ClassVar
 from pydantic import Field
 
 from app.crd import Column, ConditionList, Duration, Kind, Model, Rule
+from app.gpus.allocation import NodeRequirement
 from app.kube import selectors
 
 
@@ -49,6 +50,16 @@ def to_selector(selector: Selector) -> selectors.Selector:
     return selectors.Selector(dict(selector.match_labels), tuple(expressions))
 
 
+def to_requirements(selector: Selector) -> list[NodeRequirement]:
+    """The selector as a list of requirements, all of which must hold; equal labels first, by name."""
+    equal = [
+        NodeRequirement(key=key, operator="In", values=[value]) for key, value in sorted(selector.match_labels.items())
+    ]
+    return equal + [
+        NodeRequirement(key=it.key, operator=it.operator.value, values=it.values) for it in selector.match_expressions
+    ]
+
+
 class GPUPoolSpec(Model):
     """Which nodes a pool holds, and for whom."""
 
@@ -88,6 +99,9 @@ class GPUPoolStatus(Model):
     gpus: int | None = Field(None, description="Allocatable GPUs.")
     free: int | None = Field(None, description="GPUs that nobody holds.")
     allocated: int | None = Field(None, description="GPUs allocated to services.")
+    largest: str | None = Field(
+        None, description="Most free GPUs of one node; with several products, of each: 8 MI300X, 4 MI210."
+    )
     fragmentation: int | None = Field(None, description="% of the free GPUs that are on partly used nodes.")
     products: list[ProductStatus] = Field([], description="GPUs by product.")
     pending: int | None = Field(None, description="Services that wait for GPUs.")
@@ -109,7 +123,7 @@ KIND = Kind(
         Column("GPUs", ".status.gpus", "Allocatable GPUs.", "integer"),
         Column("Free", ".status.free", "GPUs that nobody holds.", "integer"),
         Column("Allocated", ".status.allocated", "GPUs allocated to services.", "integer"),
-        Column("Largest", ".status.products[*].largestFree", "Most free GPUs of one node, by product."),
+        Column("Largest", ".status.largest", "Most free GPUs of one node, by product."),
         Column("Pending", ".status.pending", "Services that wait for GPUs.", "integer"),
         Column("Fragmentation", ".status.fragmentation", "% of free GPUs on partly used nodes.", "integer"),
         Column("Age", ".metadata.creationTimestamp", "Time since creation.", "date"),

@@ -27,6 +27,7 @@ def build_status(
     free = _free(observed, decisions)
     total = sum(node.gpus for node in observed.nodes)
     left = sum(free.values())
+    products = list(_products(observed.nodes, free))
     waiting = sorted(_waiting(decisions), key=lambda it: it.place)
     status = GPUPoolStatus(
         nodes=len({node.host for node in observed.nodes}),
@@ -34,7 +35,8 @@ def build_status(
         free=left,
         allocated=sum(_granted(decisions[need.service], need) for need in observed.needs if need.service in decisions),
         fragmentation=_fragmentation(observed.nodes, free),
-        products=list(_products(observed.nodes, free)),
+        products=products,
+        largest=_largest(products) or None,
         pending=len(waiting),
         waiting=waiting[:SHOWN],
         conditions=[],
@@ -89,6 +91,14 @@ def _products(nodes: Sequence[Node], free: Mapping[Key, int]) -> Iterator[Produc
         )
 
 
+def _largest(products: Sequence[ProductStatus]) -> str:
+    """In a few words for `kubectl get`; the same product under several resource names is told by its best."""
+    best: dict[str, int] = {}
+    for it in products:
+        best[it.product] = max(best.get(it.product, 0), it.largest_free)
+    return ", ".join(f"{gpus} {product}" if len(best) > 1 else str(gpus) for product, gpus in best.items())
+
+
 def _waiting(decisions: Mapping[str, Decision]) -> Iterator[WaitingService]:
     for key, decision in decisions.items():
         if decision.place_in_line and decision.outcome is not Outcome.IMPOSSIBLE:
@@ -108,7 +118,8 @@ def _ready(observed: Observed, decisions: Mapping[str, Decision]) -> Condition:
         return Condition("Ready", Status.FALSE, Reason.PENDING, message)
     hosts = len({node.host for node in observed.nodes})
     nodes = "1 node" if hosts == 1 else f"{hosts} nodes"
-    message = f"The pool decides for {len(decisions)} services on {nodes}."
+    services = "1 service" if len(decisions) == 1 else f"{len(decisions)} services"
+    message = f"The pool decides for {services} on {nodes}."
     return Condition("Ready", Status.TRUE, Reason.SUCCESSFUL, message)
 
 

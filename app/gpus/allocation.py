@@ -40,6 +40,14 @@ class ExcludedNodes(Model):
     nodes: int = Field(ge=1, description="How many.")
 
 
+class NodeRequirement(Model):
+    """One requirement on the labels of a Node."""
+
+    key: str = Field(description="Label.")
+    operator: str = Field(description="In, NotIn, Exists or DoesNotExist.")
+    values: list[str] = Field([], description="Values for In and NotIn.")
+
+
 class NextDecision(Model):
     """What is said about a changed request, while the decision about the earlier one still holds its GPUs."""
 
@@ -56,9 +64,14 @@ class GPUAllocationSpec(Model):
     pool: str = Field(description="GPUPool that decided.")
     digest: str = Field(description="Digest of the GPURequest that was decided about.")
     phase: Phase = Field(description="Proposed, Bound, Pending, Impossible or Unknown. Services act on Bound alone.")
+    resource: str | None = Field(None, description="Resource name of the GPUs.")
+    exclusive: bool | None = Field(None, description="True when no other service may use the nodes.")
     product: str | None = Field(None, description="Product of the GPUs; absent: nobody knows it.")
     shape: Shape | None = Field(None, description="How each group uses its GPUs.")
     gpus: list[GrantedGPU] = Field([], description="GPUs by group and worker.")
+    pool_nodes: list[NodeRequirement] = Field(
+        [], description="What the pool's node selector asks for; absent: nothing."
+    )
     groups: Count | None = Field(None, description="Groups that have their GPUs.")
     summary: str | None = Field(None, description="The decision in a few words.")
     message: str | None = Field(None, description="The decision in sentences, with numbers.")
@@ -84,7 +97,7 @@ KIND = Kind(
     description="GPUAllocation is a pool's decision about one GPURequest. The operator writes it; do not edit it.",
     columns=(
         Column("Pool", ".spec.pool", "GPUPool that decided."),
-        Column("Phase", ".spec.phase", "Proposed, Bound, Pending or Impossible."),
+        Column("Phase", ".spec.phase", "Proposed, Bound, Pending, Impossible or Unknown."),
         Column("Product", ".spec.product", "AMD product."),
         Column("Groups", ".spec.groups", "Groups that have their GPUs.", "integer"),
         Column("Summary", ".spec.summary", "The decision in a few words."),

@@ -1,6 +1,8 @@
 """Where pods may run, as far as their template may say it: constants of the decision, never a node's name.
 
 - product and partition mode of the GPUs that the memory was planned for, by the labels that GPUNodes' decorator writes
+- nodes of the pool, where its selector asks for anything and the kube-scheduler chooses: the agent needs no such rule,
+  and the template would hold it to the selector of the day when it was built
 - exclusive: no other service's pod on the node, of this namespace or of any other. Kubernetes holds such a rule
   against pods that come later too, so others need no rule of their own. Foreign pods are not kept off by it.
 - static: one pod of a group on each node
@@ -88,9 +90,14 @@ def _anti_affinity_terms(
 
 
 def _node_affinity(spec: InferenceServiceSpec, grant: Grant) -> V1NodeAffinity | None:
-    if not grant.product:
+    pool = [
+        V1NodeSelectorRequirement(key=it.key, operator=it.operator, values=list(it.values) or None)
+        for it in grant.pool_nodes
+    ]
+    if not grant.product and not pool:
         return None
-    terms = [V1NodeSelectorTerm(match_expressions=wanted) for wanted in _alternatives(spec, grant.product)]
+    alternatives = _alternatives(spec, grant.product) if grant.product else [[]]
+    terms = [V1NodeSelectorTerm(match_expressions=wanted + pool) for wanted in alternatives]
     return V1NodeAffinity(required_during_scheduling_ignored_during_execution=V1NodeSelector(node_selector_terms=terms))
 
 

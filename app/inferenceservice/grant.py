@@ -14,6 +14,7 @@ from app.inferenceservice.facts import Facts
 from app.inferenceservice.handshake import AllocationState, GrantedShape, NextState, RequestState
 from app.inferenceservice.need import Need
 from app.kube.conditions import ErrorClass, Finding, Reason
+from app.kube.selectors import Requirement
 from app.topology.parallelism import Impossible, Shape, plan_shape
 
 UNANSWERED_SECONDS = 30.0
@@ -29,6 +30,8 @@ class Grant:
     expert_parallel: bool = False
     max_model_len: int | None = None
     """Chosen by the planner because the user named none."""
+    pool_nodes: tuple[Requirement, ...] = ()
+    """Requirements on nodes by which the kube-scheduler keeps to the pool; the agent needs none."""
     gated: bool = False
     """Pods are born with the placement gate: the agent gives each its node."""
     note: str = ""
@@ -59,7 +62,7 @@ def grant_by_spec(facts: Facts, note: str = "") -> Grant:
 
 def _answered(facts: Facts, need: Need, allocation: AllocationState) -> Grant | Finding:
     if allocation.phase == Phase.BOUND and allocation.shape:
-        return _granted(need, allocation.shape)
+        return _granted(need, allocation.shape, allocation.pool_nodes)
     if allocation.phase == Phase.UNKNOWN:
         return grant_by_spec(facts, f"pool {facts.spec.resources.pool} has no nodes: free GPUs were not checked")
     return _refused(facts, allocation)
@@ -77,10 +80,17 @@ def _refused(facts: Facts, answer: AllocationState | NextState) -> Finding:
     return Finding(ErrorClass.TRANSIENT, Reason.IN_PROGRESS, f"pool {pool} is assigning GPUs")
 
 
-def _granted(need: Need, granted: GrantedShape) -> Grant:
+def _granted(need: Need, granted: GrantedShape, pool_nodes: tuple[Requirement, ...]) -> Grant:
     request = need.request
-    shape = Shape(granted.tensor, granted.pipeline, granted.data, request.nodes, request.gpus_per_node)
-    return Grant(shape, granted.product, granted.expert_parallel, granted.max_model_len, need.gated, need.note)
+    return Grant(
+        shape=Shape(granted.tensor, granted.pipeline, granted.data, request.nodes, request.gpus_per_node),
+        product=granted.product,
+        expert_parallel=granted.expert_parallel,
+        max_model_len=granted.max_model_len,
+        pool_nodes=() if need.gated else pool_nodes,
+        gated=need.gated,
+        note=need.note,
+    )
 
 
 def _unanswered(facts: Facts, need: Need, standing: str) -> Grant | Finding:

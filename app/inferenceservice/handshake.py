@@ -12,6 +12,7 @@ from app.hook import SyncRequest
 from app.kube.conditions import parse_time
 from app.kube.lenient import count_at, mapping_at, mappings_at, text_at, value_at
 from app.kube.manifest import Manifest, last_applied
+from app.kube.selectors import Requirement
 
 GPU_REQUEST = f"GPURequest.{API_VERSION}"
 GPU_ALLOCATION = f"GPUAllocation.{API_VERSION}"
@@ -74,6 +75,7 @@ class AllocationState:
     place_in_line: int
     next: NextState | None
     nodes: tuple[str, ...]
+    pool_nodes: tuple[Requirement, ...]
 
 
 def parse_request(request: SyncRequest) -> RequestState | None:
@@ -107,6 +109,7 @@ def parse_allocation(request: SyncRequest) -> AllocationState | None:
         place_in_line=count_at(spec, "placeInLine"),
         next=_next(mapping_at(spec, "next")),
         nodes=tuple(sorted({text_at(gpu, "node") for gpu in granted})),
+        pool_nodes=tuple(_requirement(it) for it in mappings_at(spec, "poolNodes")),
     )
 
 
@@ -136,3 +139,9 @@ def _next(following: Mapping[str, Any]) -> NextState | None:
 
 def _failure(failure: Mapping[str, Any]) -> PodFailure:
     return PodFailure(text_at(failure, "reason"), text_at(failure, "message"), text_at(failure, "error"))
+
+
+def _requirement(found: Mapping[str, Any]) -> Requirement:
+    values = value_at(found, "values")
+    texts = tuple(it for it in values if isinstance(it, str)) if isinstance(values, list) else ()
+    return Requirement(text_at(found, "key"), text_at(found, "operator"), texts)

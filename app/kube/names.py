@@ -32,7 +32,7 @@ PLACEMENT_GATE = "inference.ai/placement"
 GROUP_LABEL = "inference.ai/group"
 """Label on pods of a Deployment that the agent gave a node: index of the group they are. LWS has its own labels."""
 HEARTBEAT_ANNOTATION = "inference.ai/agent-heartbeat"
-"""Annotation on GPUPools: RFC 3339 time until which the agent's facts are known to be true."""
+"""Annotation on GPUPools: RFC 3339 time at which the agent last saw that its facts are true."""
 HOSTNAME_LABEL = "kubernetes.io/hostname"
 """Label on Nodes, by kubelet; usually, but not always, the Node's name."""
 

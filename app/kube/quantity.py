@@ -29,20 +29,24 @@ def parse_quantity(text: str) -> Decimal:
 
 
 def canonical_quantity(text: str) -> str:
-    """The one spelling the API server keeps: no fraction, the largest suffix that leaves a whole number."""
+    """The one spelling the API server keeps: no fraction, the largest suffix that leaves a whole number.
+
+    What is finer than a thousandth is rounded up to it: pods may ask for nothing finer.
+    """
     with localcontext(_EXACT):
         return _canonical(text)
 
 
 def _canonical(text: str) -> str:
-    value = parse_quantity(text)
-    if value != int(value):
-        return f"{int((value * 1000).to_integral_value('ROUND_CEILING'))}m"
+    thousandths = int((parse_quantity(text) * 1000).to_integral_value("ROUND_CEILING"))
+    value, fraction = divmod(thousandths, 1000)
+    if fraction:
+        return f"{thousandths}m"
     suffixes = _BINARY if text.endswith("i") and value >= 1024 else _DECIMAL
     for suffix, factor in reversed(suffixes.items()):
         if value and value % factor == 0:
-            return f"{int(value // factor)}{suffix}"
-    return str(int(value))
+            return f"{value // factor}{suffix}"
+    return str(value)
 
 
 def format_bytes(count: int) -> str:

@@ -3,59 +3,39 @@
 Order of the ledger, each step on what the earlier ones left:
 
     1. pods that run, where they run; they are never moved
-    2. earlier decisions about guaranteed groups: confirmed ones first, then older ones, then by uid. A decision is kept
-       while its digest is the request's own. A pod's place is given up only when its node is gone (or not there any
-       more), or when somebody who comes first in this order has the GPUs; then that pod is placed anew.
-    3. guaranteed groups that have no GPUs: by priority, then age, then name. Who does not fit waits, and others may go
+    2. earlier decisions: guaranteed groups, then those beyond; confirmed ones first, then older ones, then by uid. A
+       decision is kept while its digest is the request's own. A pod's place is given up only when its node is gone (or
+       not there any more), or when somebody who comes first in this order has the GPUs; then that pod is placed anew,
+       and if it finds no place, the whole group is.
+    3. guaranteed groups that have no GPUs: by priority, then age, then name; those that are new are packed together.
+       What is held beyond the guarantees gives way where nothing else fits. Who does not fit waits, and others may go
        ahead; who has waited `reserve_after` seconds has nodes held back.
        A request that changed gets a new decision. Until that is made its earlier GPUs stay booked; for the service
        itself they count as free, because its old pods go before the new ones come.
-    4. groups beyond the guarantee, earlier decisions first: they give way to every guarantee above.
+    4. groups beyond the guarantee that have no GPUs.
+
+A group is whole or has nothing, unless a pod of it runs.
 
 Two looks: a place that is chosen now, or that a pod took by itself, is *proposed*. It becomes certain when a later call
-sees it among the earlier decisions, and sees no more promised on that node, by all decisions together, than it has. So
-two decisions that were made without sight of each other never both count, and at no moment is a GPU promised twice.
+sees it among the earlier decisions, and sees no contradiction among all of them about that node. So two decisions that
+were made without sight of each other never both count, and at no moment is a GPU promised twice.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from functools import cached_property
 
+from app.topology.draft import Draft
 from app.topology.explain import Explainer
+from app.topology.filling import Filler
 from app.topology.ledger import Ledger
 from app.topology.nodes import Eligibility, Node
+from app.topology.packing import repack
 from app.topology.placement import place_group
+from app.topology.promises import Promises
 from app.topology.request import Decision, Held, Need, Outcome, Slot
-
-
-@dataclass
-class _Draft:
-    """One service's decision in the making."""
-
-    need: Need
-    held: Held | None
-    product: str | None = None
-    """None = not chosen yet; "" is the product that nobody knows."""
-    slots: dict[Slot, str] = field(default_factory=dict)
-    proposed: set[Slot] = field(default_factory=set)
-    former: dict[int, int] = field(default_factory=dict)
-    """GPUs by node that were booked for an earlier request of this service."""
-    breaches: list[str] = field(default_factory=list)
-
-    @property
-    def is_known(self) -> bool:
-        """Whether what is held and what runs is of the request as it is now."""
-        same_size = all(pod.gpus == self.need.gpus for pod in self.need.bound)
-        return same_size and (self.held is None or self.held.digest == self.need.digest)
-
-    def missing(self, group: int) -> list[Slot]:
-        return [(group, worker) for worker in range(self.need.pods) if (group, worker) not in self.slots]
-
-    def complete(self, groups: int) -> int:
-        """Groups below this number whose pods all have a place."""
-        return sum(not self.missing(group) for group in range(groups))
 
 
 def allocate(
@@ -70,42 +50,38 @@ class _Allocation:
         self.nodes = nodes
         self.ledger = Ledger(nodes)
         self.eligible = Eligibility(nodes)
+        self._filler = Filler(self.ledger, self.eligible)
         in_line = sorted(needs, key=lambda need: (-need.priority, need.created, need.service))
-        self.drafts = [_Draft(need, held.get(need.service)) for need in in_line]
-        self._promised = self._count_promised(held)
+        self.drafts = [Draft(need, held.get(need.service)) for need in in_line]
+        self._by_age = sorted(self.drafts, key=lambda draft: draft.seniority)
+        self._promises = Promises(self.ledger, held)
         self._possible: dict[object, bool] = {}
+        self._hopeless: set[object] = set()
+        """Wishes for which not one group found a place; as long as nothing is given up, none will."""
+        self._fresh: list[Draft] = []
+        """New in this call, and placed."""
         self._alive = {(node.host, node.resource) for node in nodes if not node.is_gone}
 
     def run(self, reserve_after: float) -> dict[str, Decision]:
-        by_age = sorted(self.drafts, key=_seniority)
         for draft in self.drafts:
             self._book_running(draft)
-        for draft in by_age:
-            self._keep(draft, range(draft.need.least))
+        for draft in self._by_age:
+            self._keep(draft, draft.guaranteed)
+        for draft in self._by_age:
+            self._keep_beyond(draft)
         for draft in self.drafts:
-            self._place(draft, range(draft.need.least))
-            if draft.need.waited >= reserve_after and _waits(draft):
+            self._place_guaranteed(draft)
+            if draft.need.waited >= reserve_after and draft.waits:
                 self._reserve(draft)
-        for draft in by_age:
-            self._keep(draft, range(draft.need.least, draft.need.target))
+        for draft in self._by_age:
+            self._keep(draft, draft.beyond)
         for draft in self.drafts:
-            self._place(draft, range(draft.need.least, draft.need.target))
+            self._filler.place(draft, draft.beyond)
         return self._decisions()
-
-    def _count_promised(self, held: Mapping[str, Held]) -> list[int]:
-        """GPUs of each node that the observed decisions name, all together."""
-        resources = {draft.need.service: draft.need.wish.resource for draft in self.drafts}
-        promised = [0] * len(self.nodes)
-        for service, decision in held.items():
-            for host in decision.slots.values():
-                place = self.ledger.find(host, resources.get(service, ""))
-                if place is not None:
-                    promised[place] += decision.gpus
-        return promised
 
     # 1. what runs
 
-    def _book_running(self, draft: _Draft) -> None:
+    def _book_running(self, draft: Draft) -> None:
         """Pods of an earlier request are booked, but are no part of the decision; GPUs of a node that is gone are
         given up."""
         need = draft.need
@@ -121,20 +97,21 @@ class _Allocation:
     def _is_lost(self, place: int | None) -> bool:
         return place is not None and self.nodes[place].is_gone
 
-    def _remember(self, draft: _Draft, place: int | None, gpus: int) -> None:
+    def _remember(self, draft: Draft, place: int | None, gpus: int) -> None:
         if place is not None:
             draft.former[place] = draft.former.get(place, 0) + gpus
 
-    def _settle(self, draft: _Draft, slot: Slot, host: str, place: int | None) -> None:
+    def _settle(self, draft: Draft, slot: Slot, host: str, place: int | None) -> None:
         draft.slots[slot] = host
+        draft.running.add(slot)
         if place is None:
             draft.breaches.append(f"pod {slot[1]} of group {slot[0]} runs on {host}, which is not in this pool")
         elif draft.product is None:
             draft.product = self.nodes[place].product
 
-    # 2. and 4. what was decided
+    # 2. what was decided
 
-    def _keep(self, draft: _Draft, groups: range) -> None:
+    def _keep(self, draft: Draft, groups: range) -> None:
         need, held = draft.need, draft.held
         if held is None:
             return
@@ -144,15 +121,17 @@ class _Allocation:
         draft.product = held.product if draft.product is None else draft.product
         wanted = (slot for slot in sorted(held.slots) if slot[0] in groups and slot[1] < need.pods)
         for slot in wanted:
-            host = held.slots[slot]
-            place = self.ledger.find(host, need.wish.resource)
-            if slot in draft.slots or place is None or (host, need.wish.resource) not in self._alive:
-                continue
-            if self._is_still_free(draft, place):
-                self.ledger.book(place, need.gpus, need.service, need.exclusive)
-                draft.slots[slot] = host
+            place = self.ledger.find(held.slots[slot], need.wish.resource)
+            if slot not in draft.slots and place is not None and self._is_still_there(draft, place):
+                self._filler.book(draft, slot, place)
 
-    def _keep_former(self, draft: _Draft, held: Held, groups: range) -> None:
+    def _keep_beyond(self, draft: Draft) -> None:
+        """Beyond the guarantee whole groups only; those of an earlier request wait until all guarantees are placed."""
+        if draft.is_known:
+            self._keep(draft, draft.beyond)
+            self._filler.drop_torn(draft, draft.beyond)
+
+    def _keep_former(self, draft: Draft, held: Held, groups: range) -> None:
         """GPUs of the earlier request in which no pod runs at the moment."""
         running = {(pod.group, pod.worker) for pod in draft.need.bound}
         for slot in sorted(held.slots.keys() - running):
@@ -161,97 +140,47 @@ class _Allocation:
                 self.ledger.book(place, held.gpus, draft.need.service, draft.need.exclusive)
                 self._remember(draft, place, held.gpus)
 
-    def _is_still_free(self, draft: _Draft, place: int) -> bool:
+    def _is_still_there(self, draft: Draft, place: int) -> bool:
         """For an exclusive service its own host stays its own, also when foreign pods have come since."""
-        need = draft.need
+        need, node = draft.need, self.nodes[place]
         open_to_us = self.ledger.owner(place) in ("", need.service)
         alone = not need.exclusive or set(self.ledger.guests(place)) <= {need.service}
-        return open_to_us and alone and self.ledger.free[place] >= need.gpus
+        alive = (node.host, node.resource) in self._alive
+        return alive and open_to_us and alone and self.ledger.free[place] >= need.gpus
 
     # 3. and 4. what is new
 
-    def _place(self, draft: _Draft, groups: range) -> None:
-        need = draft.need
-        if not any(draft.missing(group) for group in groups):
+    def _place_guaranteed(self, draft: Draft) -> None:
+        """Where it fits; else by packing anew what is new; else at the cost of what is held beyond the guarantees."""
+        key, given_up = _key(draft.need), self._filler.given_up
+        if key in self._hopeless and not draft.slots and not draft.former:
             return
-        self._lend(draft, draft.former)
-        if not draft.slots and len(groups) == 1:
-            self._place_on_first(draft, groups.start)
-        elif not draft.slots:
-            draft.product = self._best_product(draft, self.eligible.products(need.wish), groups)
-        for group in groups:
-            self._place_one(draft, group)
-        self._lend(draft, {place: -gpus for place, gpus in self._still_former(draft).items()})
+        self._filler.place(draft, draft.guaranteed)
+        fitting = not draft.waits or repack(self._filler, self._fresh, draft)
+        if not fitting:
+            self._place_instead(draft)
+        if self._filler.given_up != given_up:
+            self._hopeless.clear()
+        if not draft.waits and draft.is_fresh:
+            self._fresh.append(draft)
+        if not draft.slots and not draft.former:
+            self._hopeless.add(key)
 
-    def _place_on_first(self, draft: _Draft, group: int) -> None:
-        """The usual service has one group: it goes where it fits first."""
-        for product in self.eligible.products(draft.need.wish):
-            draft.product = product
-            self._place_one(draft, group)
-            if draft.slots:
-                return
-        draft.product = None
+    def _place_instead(self, draft: Draft) -> None:
+        """What is not needed of what gave way is booked again."""
+        if yielding := [other for other in self._by_age if self._yields(other)]:
+            self._filler.place(draft, draft.guaranteed)
+            for other in yielding:
+                self._keep_beyond(other)
 
-    def _lend(self, draft: _Draft, gpus: Mapping[int, int]) -> None:
-        for place, count in gpus.items():
-            self.ledger.free[place] += count
+    def _yields(self, draft: Draft) -> bool:
+        """Gives up what it holds beyond its guarantee and does not use yet; whether that is anything."""
+        held = [slot for slot in draft.slots if slot[0] in draft.beyond and slot not in draft.running]
+        if held:
+            self._filler.give_up(draft, held)
+        return bool(held)
 
-    def _still_former(self, draft: _Draft) -> dict[int, int]:
-        """What the earlier request holds beside what the new decision uses of it."""
-        need, used = draft.need, dict[int, int]()
-        for slot in draft.proposed:
-            place = self.ledger.find(draft.slots[slot], need.wish.resource)
-            if place is not None:
-                used[place] = used.get(place, 0) + need.gpus
-        return {place: max(0, gpus - used.get(place, 0)) for place, gpus in draft.former.items()}
-
-    def _best_product(self, draft: _Draft, products: Sequence[str], groups: range) -> str | None:
-        """The first on which all groups fit, else the one that holds most of them; a trial changes nothing."""
-        need, most = draft.need, 0
-        best: str | None = None
-        for product in products:
-            places = self.eligible.now(need.wish, product)
-            fitting = self._count_fitting(need, product, places, len(groups))
-            if fitting == len(groups):
-                return product
-            best, most = (product, fitting) if fitting > most else (best, most)
-        return best
-
-    def _count_fitting(self, need: Need, product: str, places: Sequence[int], groups: int) -> int:
-        """How many groups could be placed: tried on the ledger, and taken back."""
-        taken: list[int] = []
-        for count in range(groups):
-            found = place_group(need.group(product), places, self.ledger)
-            if found is None:
-                self._take_back(need, taken)
-                return count
-            for place in found:
-                self.ledger.free[place] -= need.gpus
-            taken += found
-        self._take_back(need, taken)
-        return groups
-
-    def _take_back(self, need: Need, places: Iterable[int]) -> None:
-        for place in places:
-            self.ledger.free[place] += need.gpus
-
-    def _place_one(self, draft: _Draft, group: int) -> None:
-        """The whole group, or those of its pods that lost their place, near to the others."""
-        need, missing = draft.need, draft.missing(group)
-        if not missing or draft.product is None:
-            return
-        stay = [draft.slots[group, worker] for worker in range(need.pods) if (group, worker) in draft.slots]
-        anchors = [place for host in stay if (place := self.ledger.find(host, need.wish.resource)) is not None]
-        places = self.eligible.now(need.wish, draft.product)
-        if need.apart:
-            places = [place for place in places if place not in anchors]
-        found = place_group(need.group(draft.product, len(missing)), places, self.ledger, anchors)
-        for slot, place in zip(missing, found or (), strict=bool(found)):
-            self.ledger.book(place, need.gpus, need.service, need.exclusive)
-            draft.slots[slot] = self.nodes[place].host
-            draft.proposed.add(slot)
-
-    def _reserve(self, draft: _Draft) -> None:
+    def _reserve(self, draft: Draft) -> None:
         """The nodes that lack least for one group are held back, as few as it needs."""
         need = draft.need
         for product in self.eligible.products(need.wish):
@@ -273,13 +202,13 @@ class _Allocation:
         explainer = Explainer(self.ledger, self.eligible)
         line, decisions = 0, dict[str, Decision]()
         for draft in self.drafts:
-            waiting = _waits(draft)
+            waiting = draft.waits
             possible = not waiting or self._is_possible(draft.need)
             line += waiting and possible
             decisions[draft.need.service] = self._decision(draft, explainer, possible, line if waiting else 0)
         return decisions
 
-    def _decision(self, draft: _Draft, explainer: Explainer, possible: bool, line: int) -> Decision:
+    def _decision(self, draft: Draft, explainer: Explainer, possible: bool, line: int) -> Decision:
         need = draft.need
         proposed = self._uncertain(draft)
         outcome = self._outcome(draft, possible, proposed)
@@ -298,32 +227,32 @@ class _Allocation:
             breaches=tuple(draft.breaches),
         )
 
-    def _uncertain(self, draft: _Draft) -> frozenset[Slot]:
+    def _uncertain(self, draft: Draft) -> frozenset[Slot]:
         """Places that another look must confirm."""
         return frozenset(slot for slot, host in draft.slots.items() if not self._is_certain(draft, slot, host))
 
-    def _is_certain(self, draft: _Draft, slot: Slot, host: str) -> bool:
-        """Seen before at this place, and either certain then or not promised to anybody else as well."""
+    def _is_certain(self, draft: Draft, slot: Slot, host: str) -> bool:
+        """Seen before at this place, and either certain then or contradicted by nobody."""
         held = draft.held
         if held is None or not draft.is_known:
-            return slot not in draft.proposed and not self._is_overpromised(draft, host)
+            return slot not in draft.proposed and not self._is_contested(draft, host)
         if held.slots.get(slot) != host:
             return False
-        return slot not in held.proposed or not self._is_overpromised(draft, host)
+        return slot not in held.proposed or not self._is_contested(draft, host)
 
-    def _is_overpromised(self, draft: _Draft, host: str) -> bool:
+    def _is_contested(self, draft: Draft, host: str) -> bool:
         place = self.ledger.find(host, draft.need.wish.resource)
-        return place is not None and self._promised[place] > self.nodes[place].gpus
+        return place is not None and self._promises.are_contested(place)
 
     @staticmethod
-    def _is_kept(draft: _Draft, proposed: frozenset[Slot]) -> bool:
+    def _is_kept(draft: Draft, proposed: frozenset[Slot]) -> bool:
         """Nothing is new, confirmed just now or waited for: what was said when it was decided still holds."""
         held = draft.held
         if held is None or held.proposed or proposed or held.slots != draft.slots:
             return False
-        return draft.is_known and not _waits(draft)
+        return draft.is_known and not draft.waits
 
-    def _outcome(self, draft: _Draft, possible: bool, proposed: frozenset[Slot]) -> Outcome:
+    def _outcome(self, draft: Draft, possible: bool, proposed: frozenset[Slot]) -> Outcome:
         if not self.nodes:
             return Outcome.UNKNOWN
         if not possible and not draft.slots:
@@ -337,12 +266,12 @@ class _Allocation:
 
     @cached_property
     def _empty(self) -> Ledger:
-        """The pool if nobody were there; needed only when somebody waits."""
-        return Ledger([replace(node, foreign=0) for node in self.nodes])
+        """The pool if nobody were there and nothing ill; needed only when somebody waits."""
+        return Ledger([replace(node, foreign=0, gpus=node.at_best) for node in self.nodes])
 
     def _is_possible(self, need: Need) -> bool:
-        """Whether the pool could hold one group if nobody else were there and every node were well."""
-        key = (need.wish, need.pods, need.gpus, need.apart, need.exclusive, tuple(sorted(need.islands.items())))
+        """Whether the pool could hold one group if nobody else were there and every node and GPU were well."""
+        key = _key(need)
         if key not in self._possible:
             places = (
                 (product, self.eligible.ever(need.wish, product)) for product in self.eligible.products(need.wish)
@@ -351,13 +280,6 @@ class _Allocation:
         return self._possible[key]
 
 
-def _seniority(draft: _Draft) -> tuple[bool, str, str, str]:
-    """Confirmed decisions first, then the older one, then by uid."""
-    held = draft.held
-    if held is None:
-        return True, "", "", draft.need.service
-    return bool(held.proposed), held.created, held.uid, draft.need.service
-
-
-def _waits(draft: _Draft) -> bool:
-    return draft.complete(draft.need.least) < draft.need.least
+def _key(need: Need) -> object:
+    """What is the same for needs that fit in the same places."""
+    return need.wish, need.pods, need.gpus, need.apart, need.exclusive, tuple(sorted(need.islands.items()))

@@ -1,249 +1,258 @@
-"""A Hugging Face config.json -> facts of the model, or the reason why it cannot be read.
+"""A model's config.json, as Hugging Face's transformers writes it -> ModelFacts.
 
-Models that carry more than text (Gemma 3, Llama 4, Mistral 3) keep the sizes in `text_config`. Only classes whose
-parameters are known are read (module config_families): to count a class by the rules of another would be a guess.
+Only architectures whose layers are known here are read: what a class adds beside the sizes (biases, norms, gates) is in
+its code, not in its config, so another class with the same keys may be larger. For those, and for numbers that make no
+sense, the answer is a reason, never a guess.
 
-    longest sequence    max_position_embeddings, but with rope scaling:
-                            yarn                original_max_position_embeddings x factor
-                            longrope, su        original_max_position_embeddings
-                            linear, dynamic     x factor, unless the model's class counted it in (Gemma 3)
-                            llama3, default     as it is
-    layers of a kind    layer_types where it is given, else the pattern of the class
-    experts             in every n-th layer after the first dense ones; any other list of layers is a reason
-
-Sources: transformers 5.23; vLLM's model configuration for the longest sequence.
+Sources: transformers 5.23 (configuration_*.py: names and defaults), vLLM 0.33 (model files: which layers slide).
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
-from app.topology.config_families import FAMILIES, Family
-from app.topology.config_fields import Fields, UnreadableError, shown
-from app.topology.config_quantization import leaves_attention_alone, read_quantization
+from app.topology.config_values import ConfigError, Values
 from app.topology.models import (
     MOST_LAYERS,
     Experts,
     LatentAttention,
     LinearAttention,
     ModelFacts,
-    Quantization,
     SlidingWindow,
     parse_facts,
     to_json,
 )
+from app.topology.quantization import parse_quantization
 from app.topology.weights import stored_bytes
-
-_SMALLEST_SHARE = 8
-"""Weight files smaller than the formula's size by more than this are of another model, or not all of them."""
 
 
 @dataclass(frozen=True)
 class Unreadable:
-    """Why nothing is known of the model."""
+    """Why nothing can be said about a model."""
 
     reason: str
 
 
-def parse_config(content: Mapping[str, object], weight_bytes: int | None = None) -> ModelFacts | Unreadable:
-    """Facts in the content of a config.json; `weight_bytes` = bytes of all weight files, None = not known."""
+@dataclass(frozen=True)
+class Traits:
+    """What a class has beside what its config tells."""
+
+    qkv_bias: bool = False
+    qk_norm: bool = False
+    norms: int = 2
+    tied: bool = False
+    """Whether embedding and head are one where the config is silent."""
+    every_window: int = 0
+    """Every how-manieth layer has full attention where the config gives a window and no list of layers."""
+    defaults: tuple[tuple[str, int], ...] = ()
+    """Sizes that published configs of the class leave out."""
+
+
+_PLAIN, _QWEN2, _QWEN3 = Traits(), Traits(qkv_bias=True), Traits(qk_norm=True)
+_GEMMA3 = Traits(
+    qk_norm=True,
+    norms=4,
+    tied=True,
+    every_window=6,
+    defaults=(
+        ("vocab_size", 262208),
+        ("num_attention_heads", 8),
+        ("num_key_value_heads", 4),
+        ("head_dim", 256),
+        ("max_position_embeddings", 131072),
+    ),
+)
+_SCALED = ("linear", "dynamic")
+_SMALLEST_SHARE = 8
+"""Weight files that are smaller than the formula's size by more than this are not those of the model."""
+ARCHITECTURES: Mapping[str, Traits] = {
+    "LlamaForCausalLM": _PLAIN,
+    "MistralForCausalLM": _PLAIN,
+    "Mistral3ForConditionalGeneration": _PLAIN,
+    "MixtralForCausalLM": _PLAIN,
+    "Phi3ForCausalLM": _PLAIN,
+    "GraniteForCausalLM": _PLAIN,
+    "Qwen2ForCausalLM": _QWEN2,
+    "Qwen2MoeForCausalLM": _QWEN2,
+    "Qwen2_5_VLForConditionalGeneration": _QWEN2,
+    "Qwen3ForCausalLM": _QWEN3,
+    "Qwen3MoeForCausalLM": _QWEN3,
+    "Qwen3VLForConditionalGeneration": _QWEN3,
+    "Qwen3VLMoeForConditionalGeneration": _QWEN3,
+    "Qwen3NextForCausalLM": _QWEN3,
+    "DeepseekV2ForCausalLM": _PLAIN,
+    "DeepseekV3ForCausalLM": _PLAIN,
+    "GemmaForCausalLM": Traits(tied=True),
+    "Gemma2ForCausalLM": Traits(norms=4, tied=True, every_window=2, defaults=(("head_dim", 256),)),
+    "Gemma3ForCausalLM": _GEMMA3,
+    "Gemma3ForConditionalGeneration": _GEMMA3,
+    "GptOssForCausalLM": Traits(qkv_bias=True, every_window=2),
+    "Glm4MoeForCausalLM": _PLAIN,
+    "Llama4ForCausalLM": _PLAIN,
+    "Llama4ForConditionalGeneration": _PLAIN,
+}
+
+
+def parse_config(config: Mapping[str, object], weight_bytes: int | None = None) -> ModelFacts | Unreadable:
+    """The facts, with the bytes of all weight files where they are known; or why there are none."""
     try:
-        return _with_weights(_parse(Fields(content)), Fields(content), weight_bytes)
-    except UnreadableError as error:
+        facts = _parse(config, weight_bytes)
+    except ConfigError as error:
         return Unreadable(str(error))
-
-
-def _parse(whole: Fields) -> ModelFacts:
-    architecture, family = _class(whole)
-    text = whole.part("text_config") or whole
-    config = Fields(dict((*family.defaults, *_given(text))), text.path)
-    layers = config.count("num_hidden_layers")
-    if layers > MOST_LAYERS:
-        raise UnreadableError(f"num_hidden_layers {layers:,} is more than any model has ({MOST_LAYERS:,} at most)")
-    facts = _facts(architecture, family, config, layers)
-    facts = replace(facts, tied_embeddings=_tied(whole, config), quantization=_quantization(whole))
-    if parse_facts(to_json(facts)) != facts:
-        raise UnreadableError("the sizes contradict each other: heads, widths and special layers")
+    if parse_facts(to_json(facts)) is None:
+        return Unreadable("the sizes in config.json contradict each other, or are larger than any model's")
+    formula = stored_bytes(facts)
+    if facts.weight_bytes is not None and facts.weight_bytes * _SMALLEST_SHARE < formula:
+        return Unreadable(
+            f"weight files of {weight_bytes:,} bytes are not those of this model, which takes {formula:,}"
+        )
     return facts
 
 
-def _class(whole: Fields) -> tuple[str, Family]:
-    names = whole.texts("architectures")
-    if not names:
-        raise UnreadableError("architectures is missing: it names the model's class")
-    if names[0] not in FAMILIES:
-        raise UnreadableError(f"the parameters of {shown(names[0])} are not known here")
-    return names[0], FAMILIES[names[0]]
-
-
-def _given(config: Fields) -> list[tuple[str, object]]:
-    return [(key, value) for key, value in config.content.items() if value is not None]
-
-
-def _facts(architecture: str, family: Family, config: Fields, layers: int) -> ModelFacts:
-    heads, bias = config.count("num_attention_heads"), config.flag("attention_bias")
+def _parse(config: Mapping[str, object], weight_bytes: int | None) -> ModelFacts:
+    architecture = Values(config).first("architectures")
+    traits = ARCHITECTURES.get(architecture)
+    if traits is None:
+        raise ConfigError(f"architecture {architecture} is not known here, so its layers cannot be counted")
+    values = Values(config).text_part(dict(traits.defaults))
+    layers = values.count("num_hidden_layers")
+    if layers > MOST_LAYERS:
+        raise ConfigError(f"num_hidden_layers is {layers}, more than the {MOST_LAYERS} of any model")
+    heads, hidden = values.count("num_attention_heads"), values.count("hidden_size")
+    latent = _latent(values)
+    is_oss, is_plain = architecture == "GptOssForCausalLM", architecture in ("LlamaForCausalLM", "GraniteForCausalLM")
     return ModelFacts(
         architecture=architecture,
         layers=layers,
-        hidden_size=config.count("hidden_size"),
+        hidden_size=hidden,
         heads=heads,
-        kv_heads=config.count("num_key_value_heads", default=heads),
-        intermediate_size=config.count(family.dense_width),
-        vocab_size=config.count("vocab_size"),
-        head_dim=None if family.latent else _head_dim(config, heads),
-        max_position=_longest(architecture, config),
-        qkv_bias=bias if family.qkv_bias is None else family.qkv_bias,
-        output_bias=bias if family.output_bias is None else family.output_bias,
-        output_gate=family.output_gate,
-        qk_norm=config.flag("use_qk_norm") if family.qk_norm is None else family.qk_norm,
-        sinks=family.sinks,
-        norms=family.norms,
-        latent=_latent(config) if family.latent else None,
-        sliding=None if family.linear else _sliding(family, config, layers),
-        linear=_linear(family, config, layers) if family.linear else None,
-        experts=_experts(family, config, layers) if family.experts else None,
-        draft_layers=config.count("num_nextn_predict_layers", default=0, least=0),
+        kv_heads=values.count("num_key_value_heads", heads),
+        intermediate_size=_dense_width(values, architecture),
+        vocab_size=values.count("vocab_size"),
+        head_dim=None if latent else values.count("head_dim", hidden // heads),
+        max_position=_longest(values, architecture),
+        tied_embeddings=values.flag("tie_word_embeddings", traits.tied),
+        qkv_bias=traits.qkv_bias or values.flag("attention_bias"),
+        output_bias=is_oss or (is_plain and values.flag("attention_bias")),
+        output_gate=architecture == "Qwen3NextForCausalLM",
+        sinks=is_oss,
+        qk_norm=traits.qk_norm or (values.flag("use_qk_norm") and not architecture.startswith("Llama4")),
+        norms=traits.norms,
+        latent=latent,
+        sliding=_sliding(values, architecture, traits, layers),
+        linear=_linear(values, layers),
+        experts=_experts(values, architecture, layers),
+        draft_layers=values.find_count("num_nextn_predict_layers") or 0,
+        quantization=parse_quantization(values.part("quantization_config") or values.part("compression_config")),
+        weight_bytes=_loaded_bytes(values, weight_bytes),
     )
 
 
-def _head_dim(config: Fields, heads: int) -> int:
-    return config.count("head_dim", default=config.count("hidden_size") // heads)
+def _loaded_bytes(values: Values, weight_bytes: int | None) -> int | None:
+    """Files of 32-bit numbers count half: vLLM loads them in 16 bits."""
+    wide = "float32" in (values.word("torch_dtype"), values.word("dtype"))
+    return weight_bytes // 2 if wide and type(weight_bytes) is int else weight_bytes
 
 
-def _tied(whole: Fields, config: Fields) -> bool:
-    """The outer object speaks for the whole model."""
-    return whole.flag("tie_word_embeddings", default=config.flag("tie_word_embeddings"))
-
-
-def _longest(architecture: str, config: Fields) -> int | None:
-    if not config.has("max_position_embeddings"):
-        return None
-    own = config.count("max_position_embeddings")
-    scaling = config.part("rope_scaling") or config.part("rope_parameters") or Fields({})
-    kind = scaling.text("rope_type", scaling.text("type", "default"))
-    original = scaling.count("original_max_position_embeddings", config.count("original_max_position_embeddings", own))
+def _longest(values: Values, architecture: str) -> int | None:
+    """The model's own maximum as vLLM derives it from the scaling of positions; Gemma 3 and llama3 count it in."""
+    own = values.find_count("max_position_embeddings")
+    scaling = values.part("rope_scaling") or values.part("rope_parameters") or Values({})
+    kind = scaling.word("rope_type") or scaling.word("type")
+    original = scaling.find_count("original_max_position_embeddings") or values.find_count(
+        "original_max_position_embeddings"
+    )
+    if own is None or (kind in _SCALED and architecture.startswith("Gemma3")):
+        return own
     if kind in ("longrope", "su"):
-        return original
+        return original or own
     if kind == "yarn":
-        return int(original * scaling.number("factor", 1))
-    scaled = kind in ("linear", "dynamic") and not architecture.startswith("Gemma3")
-    return int(own * scaling.number("factor", 1)) if scaled else own
+        return int((original or own) * scaling.factor("factor"))
+    return int(own * scaling.factor("factor")) if kind in _SCALED else own
 
 
-def _latent(config: Fields) -> LatentAttention:
+def _dense_width(values: Values, architecture: str) -> int:
+    """Llama 4 calls the width of its experts intermediate_size."""
+    key = "intermediate_size_mlp" if architecture.startswith("Llama4") else "intermediate_size"
+    return values.count(key)
+
+
+def _latent(values: Values) -> LatentAttention | None:
+    if values.find_count("kv_lora_rank") is None:
+        return None
     return LatentAttention(
-        kv_rank=config.count("kv_lora_rank"),
-        nope_dim=config.count("qk_nope_head_dim"),
-        rope_dim=config.count("qk_rope_head_dim"),
-        value_dim=config.count("v_head_dim"),
-        query_rank=config.count("q_lora_rank") if config.has("q_lora_rank") else None,
+        kv_rank=values.count("kv_lora_rank"),
+        nope_dim=values.count("qk_nope_head_dim"),
+        rope_dim=values.count("qk_rope_head_dim"),
+        value_dim=values.count("v_head_dim"),
+        query_rank=values.find_count("q_lora_rank"),
     )
 
 
-def _linear(family: Family, config: Fields, layers: int) -> LinearAttention | None:
-    every = config.count("full_attention_interval", default=family.full_every)
-    special = _special_layers(config, layers, layers - layers // every)
-    if not special:
+def _linear(values: Values, layers: int) -> LinearAttention | None:
+    if values.find_count("linear_num_key_heads") is None:
         return None
+    kinds = values.names("layer_types")
+    full = layers // values.count("full_attention_interval", 4)
     return LinearAttention(
-        layers=special,
-        key_heads=config.count("linear_num_key_heads"),
-        value_heads=config.count("linear_num_value_heads"),
-        key_dim=config.count("linear_key_head_dim"),
-        value_dim=config.count("linear_value_head_dim"),
-        conv_kernel=config.count("linear_conv_kernel_dim"),
+        layers=kinds.count("linear_attention") if kinds else layers - full,
+        key_heads=values.count("linear_num_key_heads"),
+        value_heads=values.count("linear_num_value_heads"),
+        key_dim=values.count("linear_key_head_dim"),
+        value_dim=values.count("linear_value_head_dim"),
+        conv_kernel=values.count("linear_conv_kernel_dim"),
     )
 
 
-def _sliding(family: Family, config: Fields, layers: int) -> SlidingWindow | None:
-    """A window of 0 or null is none; a model whose window may be missing attends to everything, as an upper bound."""
-    off = family.optional_window and not config.flag("use_sliding_window")
-    if off or not config.has(family.window) or config.content[family.window] == 0:
+def _sliding(values: Values, architecture: str, traits: Traits, layers: int) -> SlidingWindow | None:
+    """Layers that see a window only; one as long as the model's longest sequence is none."""
+    window = values.find_count("attention_chunk_size" if architecture.startswith("Llama4") else "sliding_window")
+    longest = values.find_count("max_position_embeddings")
+    if window is None or not values.flag("use_sliding_window", True) or (longest and window >= longest):
         return None
-    special = _special_layers(config, layers, _windowed(family, config, layers))
-    return SlidingWindow(special, config.count(family.window)) if special else None
+    count = _sliding_layers(values, traits, layers)
+    return SlidingWindow(count, window) if count else None
 
 
-def _windowed(family: Family, config: Fields, layers: int) -> int:
-    """Layers with a window, where they are not listed one by one."""
-    if family.optional_window:
-        return max(0, layers - config.count("max_window_layers", default=0, least=0))
-    without_rope = config.counts("no_rope_layers")
-    if without_rope:
-        return _listed("no_rope_layers", len(without_rope), layers) and sum(item > 0 for item in without_rope)
-    pattern = config.count("no_rope_layer_interval", config.count("sliding_window_pattern", family.full_every, 0), 0)
-    return layers - layers // pattern if pattern else layers
+def _sliding_layers(values: Values, traits: Traits, layers: int) -> int:
+    kinds = values.names("layer_types")
+    if kinds:
+        return kinds.count("sliding_attention") + kinds.count("chunked_attention")
+    rope = values.numbers("no_rope_layers")
+    if rope:
+        return sum(rope)
+    if values.find_count("no_rope_layer_interval") or values.find_count("attention_chunk_size"):
+        return layers - layers // values.count("no_rope_layer_interval", 4)
+    if traits.every_window:
+        return layers - layers // values.count("sliding_window_pattern", traits.every_window)
+    return layers - min(layers, values.find_count("max_window_layers") or 0)
 
 
-def _special_layers(config: Fields, layers: int, otherwise: int) -> int:
-    """Layers that are not of full attention."""
-    kinds = config.texts("layer_types")
-    if not kinds:
-        return otherwise
-    return _listed("layer_types", len(kinds), layers) and sum(kind != "full_attention" for kind in kinds)
+_EXPERT_COUNTS = ("num_local_experts", "num_experts", "n_routed_experts")
 
 
-def _listed(name: str, length: int, layers: int) -> int:
-    if length != layers:
-        raise UnreadableError(f"{name} lists {length} layers, and num_hidden_layers is {layers}")
-    return length
-
-
-def _experts(family: Family, config: Fields, layers: int) -> Experts | None:
-    if not config.has(family.experts) and family.latent:
+def _experts(values: Values, architecture: str, layers: int) -> Experts | None:
+    count = next((found for key in _EXPERT_COUNTS if (found := values.find_count(key))), None)
+    if count is None or count == 1:
         return None
-    width = config.count(family.expert_width)
-    first, every = _places(family, config, layers)
-    method = config.text("topk_method", "noaux_tc")
+    width = values.find_count("moe_intermediate_size") or values.count("intermediate_size")
+    is_oss, is_llama4 = architecture == "GptOssForCausalLM", architecture.startswith("Llama4")
+    shared = values.find_count("shared_expert_intermediate_size") or 0
     return Experts(
-        count=config.count(family.experts),
+        count=count,
         intermediate_size=width,
-        shared_size=_shared(family, config, width),
-        first_dense=first,
-        every=every,
-        bias=family.expert_bias,
-        router_bias=method == "noaux_tc" if family.router_bias is None else family.router_bias,
-        shared_gate=family.shared_gate,
+        shared_size=width if is_llama4 else shared or width * (values.find_count("n_shared_experts") or 0),
+        first_dense=_first_dense(values, layers),
+        every=values.count("interleave_moe_layer_step", values.count("decoder_sparse_step", 1)),
+        bias=is_oss,
+        router_bias=is_oss or architecture == "Glm4MoeForCausalLM" or values.word("topk_method") == "noaux_tc",
+        shared_gate=shared > 0,
     )
 
 
-def _shared(family: Family, config: Fields, width: int) -> int:
-    if family.shared == "n_shared_experts":
-        return width * config.count("n_shared_experts", default=0, least=0)
-    return config.count(family.shared, default=0, least=0) if family.shared else 0
-
-
-def _places(family: Family, config: Fields, layers: int) -> tuple[int, int]:
-    """Dense layers before the first with experts, and every which layer has them from there on."""
-    first = config.count("first_k_dense_replace", default=0, least=0) if not family.every or family.latent else 0
-    every = config.count(family.every, default=1) if family.every else 1
-    dense, sparse = config.counts("mlp_only_layers"), config.counts("moe_layers")
-    if dense:
-        first = len(set(dense))
-    expected = [index for index in range(layers) if index >= first and (index + 1) % every == 0]
-    if (dense and sorted(set(dense)) != list(range(first))) or (sparse and sorted(sparse) != expected):
-        raise UnreadableError("experts are in layers that follow no pattern known here")
-    if first and every > 1:
-        raise UnreadableError(f"experts in every {every}. layer after {first} dense ones follow no pattern known here")
-    return first, every
-
-
-def _quantization(whole: Fields) -> Quantization | None:
-    """A model without experts of which attention was left alone counts as not quantised: an upper bound."""
-    found = read_quantization(whole)
-    if found is None:
-        return None
-    return replace(found, experts_only=True) if leaves_attention_alone(whole) else found
-
-
-def _with_weights(facts: ModelFacts, whole: Fields, weight_bytes: int | None) -> ModelFacts:
-    """vLLM loads 32-bit checkpoints in 16 bits, so their files count half."""
-    if weight_bytes is None:
-        return facts
-    size = Fields({"weight bytes": weight_bytes}).count("weight bytes")
-    wide = whole.content.get("torch_dtype", whole.content.get("dtype")) == "float32" and not facts.quantization
-    size, formula = size // 2 if wide else size, stored_bytes(facts)
-    if size * _SMALLEST_SHARE < formula:
-        raise UnreadableError(f"weight files of {size:,} bytes are too small for this model of {formula:,}")
-    return replace(facts, weight_bytes=size)
+def _first_dense(values: Values, layers: int) -> int:
+    dense = sorted(values.numbers("mlp_only_layers"))
+    if dense != list(range(len(dense))):
+        raise ConfigError(f"mlp_only_layers {dense} are not the first layers: such a model cannot be counted")
+    return min(layers, values.find_count("first_k_dense_replace") or len(dense))

@@ -61,7 +61,9 @@ class Explainer:
 
     def _listed(self, need: Need, taken: Iterable[str]) -> str:
         counts = self.excluded(need, taken)
-        parts = [f"{count} of {len(self._ledger.nodes)} nodes {words}" for words, count in counts[:SHOWN]]
+        parts = [
+            f"{count} of {len(self._ledger.nodes)} nodes {_agree(words, count)}" for words, count in counts[:SHOWN]
+        ]
         rest = sum(count for _, count in counts[SHOWN:])
         return ", ".join(parts + ([f"{rest} for other reasons"] if rest else []))
 
@@ -101,18 +103,27 @@ class Explainer:
         if words:
             return words
         if ledger.owner(place):
-            return "are held by a service for itself"
+            return "is held by a service for itself"
         if ledger.reserved_for(place):
-            return "are held back for a service that has waited longer"
+            return "is held back for a service that has waited longer"
         free = max(0, ledger.free[place])
         if need.exclusive and not ledger.is_unused(place):
-            return f"have {free} of {node.gpus} GPUs free, and it needs all of them free"
+            return f"has {free} of {node.gpus} GPUs free, and it needs all of them free"
         if free < need.gpus:
-            return f"have {free} free GPUs, fewer than {need.gpus}"
+            return f"has {free} free GPUs, fewer than {need.gpus}"
         island = need.islands.get(node.product, 0)
         if island and node.island and island > node.island:
-            return f"have islands of {node.island} GPUs, smaller than {island}"
-        return f"have {free} free GPUs"
+            return f"has islands of {node.island} GPUs, smaller than {island}"
+        return f"has {free} free GPUs"
+
+
+_PLURAL = {"has": "have", "is": "are", "offers": "offer"}
+
+
+def _agree(words: str, count: int) -> str:
+    """Reasons are about one node."""
+    verb, _, rest = words.partition(" ")
+    return f"{_PLURAL[verb]} {rest}" if count != 1 and verb in _PLURAL else words
 
 
 def _wants(need: Need) -> str:

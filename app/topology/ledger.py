@@ -24,7 +24,8 @@ class Ledger:
         for place, node in enumerate(nodes):
             self._hosts.setdefault(node.host, []).append(place)
         self._guests: list[dict[str, int]] = [{} for _ in nodes]
-        self._owner: dict[int, str] = {}
+        self._owners: dict[str, dict[str, int]] = {}
+        """By host: pods of the exclusive services there; what runs may break the rule that they are one."""
         self._reserved: dict[int, str] = {}
 
     def find(self, host: str, resource: str) -> int | None:
@@ -36,8 +37,15 @@ class Ledger:
         guests = self._guests[place]
         guests[service] = guests.get(service, 0) + gpus
         if exclusive:
-            for neighbour in self._hosts[self.nodes[place].host]:
-                self._owner.setdefault(neighbour, service)
+            owners = self._owners.setdefault(self.nodes[place].host, {})
+            owners[service] = owners.get(service, 0) + 1
+
+    def release(self, place: int, gpus: int, service: str, exclusive: bool) -> None:
+        """Take one booking back."""
+        self.free[place] += gpus
+        _less(self._guests[place], service, gpus)
+        if exclusive:
+            _less(self._owners[self.nodes[place].host], service, 1)
 
     def reserve(self, places: Iterable[int], service: str) -> None:
         """Hold nodes back for a service that has waited long."""
@@ -46,9 +54,10 @@ class Ledger:
 
     def is_open(self, place: int, service: str, exclusive: bool) -> bool:
         """Whether the service may come here at all, whatever the number of free GPUs."""
-        if self._owner.get(place, service) != service or self._reserved.get(place, service) != service:
+        owner = self.owner(place)
+        if owner not in ("", service) or self._reserved.get(place, service) != service:
             return False
-        return not exclusive or self.owner(place) == service or self.is_unused(place)
+        return not exclusive or owner == service or self.is_unused(place)
 
     def is_unused(self, place: int) -> bool:
         """Nobody holds a GPU of the host, under whatever resource name."""
@@ -56,7 +65,7 @@ class Ledger:
 
     def owner(self, place: int) -> str:
         """The service that has the host for itself, or ""."""
-        return self._owner.get(place, "")
+        return next(iter(self._owners.get(self.nodes[place].host, ())), "")
 
     def reserved_for(self, place: int) -> str:
         return self._reserved.get(place, "")
@@ -64,3 +73,9 @@ class Ledger:
     def guests(self, place: int) -> dict[str, int]:
         """GPUs by service; read only."""
         return self._guests[place]
+
+
+def _less(counts: dict[str, int], key: str, count: int) -> None:
+    counts[key] -= count
+    if not counts[key]:
+        del counts[key]

@@ -48,6 +48,8 @@ class Node:
     """Key in the accelerator catalogue; "" = not known."""
     gpus: int
     """Allocatable, healthy GPUs."""
+    installed: int = 0
+    """GPUs that are there, those that are ill among them; 0 = as many as are allocatable."""
     memory_bytes: int | None = None
     """Of one GPU."""
     island: int = 0
@@ -60,6 +62,11 @@ class Node:
     """None = ready."""
     foreign: int | None = 0
     """GPUs in use by pods of no service; None = not known."""
+
+    @property
+    def at_best(self) -> int:
+        """GPUs once all are well."""
+        return max(self.gpus, self.installed)
 
     @property
     def is_gone(self) -> bool:

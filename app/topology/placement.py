@@ -7,8 +7,9 @@
 
 A group is whole or not placed. Domains are tried from one node over rack, block and zone to the whole pool; of those of
 one level that hold the group, the one with the fewest free GPUs is taken, so that large free blocks stay large. Inside
-it the fewest nodes are used: one that holds all that is left, else the one that holds most, each time the fullest of
-its equals. The order of nodes, which is that of their names, breaks ties, so the same state has the same answer.
+it the fewest nodes are used: one that holds all that is left, else the one that holds most; of equals the fullest, and
+rather one where somebody is already than one that is all free. The order of nodes, which is that of their names, breaks
+ties, so the same state has the same answer.
 """
 
 from __future__ import annotations
@@ -18,6 +19,10 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from app.topology.ledger import Ledger
+from app.topology.nodes import Node
+
+_UNTOUCHED = 1 << 20
+"""More GPUs than any node has."""
 
 
 @dataclass(frozen=True)
@@ -33,6 +38,8 @@ class Group:
     exclusive: bool = False
     island: int = 0
     """GPUs that must be in one island: the tensor parallel size; 0 = no matter."""
+    even: bool = False
+    """Take the emptiest nodes, wherever they are: of pods that must be apart, most groups fit this way."""
 
 
 def place_group(group: Group, places: Sequence[int], ledger: Ledger, anchors: Sequence[int] = ()) -> list[int] | None:
@@ -46,6 +53,8 @@ def place_group(group: Group, places: Sequence[int], ledger: Ledger, anchors: Se
     capacities = {place: slots for place in candidates if (slots := capacity(group, place, ledger))}
     if sum(capacities.values()) < group.pods:
         return None
+    if group.even:
+        return _emptiest(group.pods, capacities, ledger)
     if not anchors and (tightest := _tightest(capacities, group.pods, ledger)) is not None:
         return [tightest] * group.pods
     levels = max((len(ledger.nodes[place].domains) for place in capacities), default=0)
@@ -57,36 +66,50 @@ def place_group(group: Group, places: Sequence[int], ledger: Ledger, anchors: Se
 
 def capacity(group: Group, place: int, ledger: Ledger) -> int:
     """Pods of the group that this node can take now."""
-    free = ledger.free[place]
+    node, free = ledger.nodes[place], ledger.free[place]
     if free < group.gpus or not ledger.is_open(place, group.service, group.exclusive):
         return 0
-    if group.island and not _keeps_islands(group, place, ledger):
+    if group.island and not _keeps_islands(group, node, free):
         return 0
-    return 1 if group.apart else free // group.gpus
+    if group.apart:
+        return 1
+    most = free // group.gpus
+    if not group.island:
+        return most
+    return next((pods for pods in range(1, most) if not _keeps_islands(group, node, free - pods * group.gpus)), most)
 
 
-def _keeps_islands(group: Group, place: int, ledger: Ledger) -> bool:
-    node = ledger.nodes[place]
+def _keeps_islands(group: Group, node: Node, free: int) -> bool:
+    """Whether one more pod is sure of whole islands with so many GPUs free."""
     island = node.island or node.gpus
     if group.island > island:
         return False
-    untouched = node.gpus // island - (node.gpus - ledger.free[place]) if island < node.gpus else 1
-    per_island = island // group.island if island < node.gpus else ledger.free[place] // group.island
+    untouched = node.gpus // island - (node.gpus - free) if island < node.gpus else 1
+    per_island = island // group.island if island < node.gpus else free // group.island
     return untouched * per_island >= group.gpus // group.island
+
+
+def _tightness(place: int, ledger: Ledger) -> int:
+    """Free GPUs; those of a node where nobody is count more, so that whole nodes stay free."""
+    free, gpus = ledger.free[place], ledger.nodes[place].gpus
+    return free if free < gpus else free + _UNTOUCHED
 
 
 def _tightest(capacities: dict[int, int], pods: int, ledger: Ledger) -> int | None:
     """The fullest node that holds all the pods."""
     holding = [place for place, slots in capacities.items() if slots >= pods]
-    return min(holding, key=lambda place: (ledger.free[place], place), default=None)
+    return min(holding, key=lambda place: (_tightness(place, ledger), place), default=None)
 
 
 def _tightest_for_one(group: Group, places: Sequence[int], ledger: Ledger) -> int | None:
     """The same for the usual group of one pod, in one pass that asks further only where enough is free."""
-    best, least, free = None, sys.maxsize, ledger.free
+    best, least, free, nodes = None, sys.maxsize, ledger.free, ledger.nodes
     for place in places:
-        if group.gpus <= free[place] < least and capacity(group, place, ledger):
-            best, least = place, free[place]
+        count = free[place]
+        if count >= group.gpus:
+            tightness = count if count < nodes[place].gpus else count + _UNTOUCHED
+            if tightness < least and capacity(group, place, ledger):
+                best, least = place, tightness
     return best
 
 
@@ -119,6 +142,11 @@ def _fewest_nodes(pods: int, capacities: dict[int, int], ledger: Ledger) -> list
     while len(chosen) < pods:
         missing = pods - len(chosen)
         tightest = _tightest(left, missing, ledger)
-        place = tightest if tightest is not None else min(left, key=lambda it: (-left[it], ledger.free[it], it))
+        place = tightest if tightest is not None else min(left, key=lambda it: (-left[it], _tightness(it, ledger), it))
         chosen += [place] * min(missing, left.pop(place))
     return chosen
+
+
+def _emptiest(pods: int, capacities: dict[int, int], ledger: Ledger) -> list[int]:
+    """A node for each pod, each on one of its own, the emptiest first; the capacities hold them all."""
+    return sorted(capacities, key=lambda place: (-ledger.free[place], place))[:pods]

@@ -81,6 +81,9 @@ class Held:
     """Those that no later sync has confirmed yet."""
     created: str = ""
     uid: str = ""
+    resource: str = ""
+    """Under which name the nodes offer the GPUs."""
+    exclusive: bool = False
 
 
 class Outcome(StrEnum):

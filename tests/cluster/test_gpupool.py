@@ -8,8 +8,9 @@ import time
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 
@@ -22,6 +23,7 @@ from tests.cluster.world import API, World, condition, gpus, service
 with_real_lws = pytest.mark.skipif("LWS_MANAGER" not in os.environ, reason="only the real LWS manager makes pods")
 
 ZONE = "topology.kubernetes.io/zone"
+STRATEGIC_PATCH = "application/strategic-merge-patch+json"
 NODES = 5
 """Of eight GPUs each."""
 
@@ -153,7 +155,7 @@ def test_exclusive_services_share_a_node_with_nobody(world: World) -> None:
         world.wait_ready(f"full-{number}")
     world.apply(service("late", resources={"totalGpus": 2}))
     late = wait_phase(world, "late", "Pending")
-    assert "1 of 5 nodes are held by a service for itself" in late["message"]
+    assert "1 of 5 nodes is held by a service for itself" in late["message"]
     pods = [it for it in world.all_of("v1", "Pod") if it["metadata"]["name"].startswith("alone-")]
     [host] = {it["spec"]["nodeName"] for it in pods}
     assert {it["metadata"]["labels"]["inference.ai/service"] for it in placed_on(world, host)} == {"alone"}
@@ -179,7 +181,7 @@ def test_a_taint_matters_to_those_who_wait_and_not_to_what_runs(world: World) ->
         wait_until(lambda: tainted(world) == NODES, "the pool knows of the taints")
         world.apply(service("waits", resources={"totalGpus": 8}))
         waiting = wait_phase(world, "waits", "Pending")
-        assert "has the taint maintenance:NoSchedule" in waiting["message"]
+        assert "5 of 5 nodes have the taint maintenance:NoSchedule" in waiting["message"]
         assert granted(world) == {node: 8}
     finally:
         for name in others:
@@ -211,6 +213,44 @@ def test_when_a_node_goes_its_gpus_are_given_up_and_other_services_stay(world: W
     wait_phase(world, lost, "Bound")
     world.wait_ready(lost)
     assert pods <= {it["metadata"]["uid"] for it in world.all_of("v1", "Pod")}
+
+
+def test_a_node_gone_for_five_minutes_frees_what_was_bound_on_it_and_nothing_else(world: World) -> None:
+    """Its kubelet falls silent; the moment is then put back, for a test need not wait."""
+    for number in range(NODES - 1):
+        world.apply(service(f"s{number}", resources={"totalGpus": 8}))
+        world.wait_ready(f"s{number}")
+    before = {name: it["gpus"][0]["node"] for name, it in allocations(world).items()}
+    [free] = {f"mi300x-{number}" for number in range(NODES)} - set(before.values())
+    lost, node = next(iter(before.items()))
+    pods = {it["metadata"]["uid"] for it in world.all_of("v1", "Pod") if it["spec"].get("nodeName") != node}
+    try:
+        fail(world, node, "true")
+        world.cluster.wait_for(API, "GPUNode", node, None, lambda it: "notReadySince" in it["spec"], describe="silent")
+        time.sleep(6)
+        assert {name: it["gpus"][0]["node"] for name, it in allocations(world).items()} == before, "not for a moment"
+        put_back(world, node, minutes=6)
+        moved = before | {lost: free}
+        wait_until(
+            lambda: {name: it["gpus"][0]["node"] for name, it in allocations(world).items()} == moved,
+            f"{lost} is given {free} instead of {node}",
+        )
+    finally:
+        fail(world, node, None)
+    assert pods <= {it["metadata"]["uid"] for it in world.all_of("v1", "Pod")}
+
+
+def fail(world: World, node: str, value: str | None) -> None:
+    annotations = {"metadata": {"annotations": {"sandbox.inference.ai/fail": value}}}
+    world.cluster.patch("v1", "Node", node, None, annotations)
+
+
+def put_back(world: World, node: str, minutes: int) -> None:
+    """The Node's Ready condition says that it has been false for so long."""
+    moment = datetime.now(UTC) - timedelta(minutes=minutes)
+    ready = {"type": "Ready", "status": "False", "lastTransitionTime": f"{moment:%Y-%m-%dT%H:%M:%SZ}"}
+    body = {"status": {"conditions": [ready]}}
+    world.cluster.patch("v1", "Node", node, None, body, subresource="status", content_type=STRATEGIC_PATCH)
 
 
 def test_a_pool_that_comes_goes_and_comes_again_writes_no_workload(world: World) -> None:
@@ -264,17 +304,26 @@ def test_the_older_of_two_pools_has_the_nodes_and_the_other_says_so(world: World
         world.cluster.delete(API, "GPUPool", "second")
 
 
-def test_partitions_are_served_under_their_own_resource_name(world: World) -> None:
+@pytest.mark.parametrize(
+    ("naming", "asked", "resource"),
+    [
+        pytest.param("mixed", {"resource": "amd.com/cpx_nps4"}, "amd.com/cpx_nps4", id="by a resource name of its own"),
+        pytest.param("single", {"partition": "cpx_nps4"}, "amd.com/gpu", id="by the node's label"),
+    ],
+)
+def test_partitions_are_served(
+    world: World, naming: Literal["single", "mixed"], asked: dict[str, str], resource: str
+) -> None:
     """Two MI300X cut into eight each; the model is known, so its memory is planned for 24 GiB of a partition."""
-    cut = build_node(0, prefix="cut", gpus=2, partition="cpx_nps4", naming="mixed")
+    cut = build_node(0, prefix="cut", gpus=2, partition="cpx_nps4", naming=naming)
     world.cluster.create_nodes([cut])
     try:
-        resources = {"gpu": {"count": 2, "resource": "amd.com/cpx_nps4"}, "autoOptimize": True}
+        resources = {"gpu": {"count": 2, **asked}, "autoOptimize": True}
         world.apply(service(model={"name": "Qwen/Qwen3-8B", "maxTokens": 8192}, resources=resources))
         status = world.wait_ready()["status"]["allocation"]
         assert (status["product"], status["assignedNodes"]) == ("MI300X-CPX-NPS4", ["cut-0"])
         [container] = world.deployment()["spec"]["template"]["spec"]["containers"]
-        assert container["resources"]["limits"] == {"amd.com/cpx_nps4": "2"}
+        assert container["resources"]["limits"] == {resource: "2"}
         [pod] = [it for it in world.all_of("v1", "Pod") if it["metadata"]["name"].startswith("demo-")]
         assert pod["spec"]["nodeName"] == "cut-0"
     finally:

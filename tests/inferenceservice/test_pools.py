@@ -204,6 +204,28 @@ def test_only_pods_whose_place_must_be_exact_are_gated(parts: dict[str, Any], ga
     assert gates == ([{"name": "inference.ai/placement"}] if gated else [])
 
 
+POOL_NODES = [{"key": "team", "operator": "In", "values": ["a"]}, {"key": "old", "operator": "DoesNotExist"}]
+
+
+def node_terms(answer: Answer) -> list[list[dict[str, Any]]]:
+    affinity = pod(answer).get("affinity", {}).get("nodeAffinity", {})
+    terms = affinity.get("requiredDuringSchedulingIgnoredDuringExecution", {}).get("nodeSelectorTerms", [])
+    return [term["matchExpressions"] for term in terms]
+
+
+def test_pods_that_the_scheduler_places_keep_to_the_nodes_of_their_pool() -> None:
+    assert node_terms(granted(poolNodes=POOL_NODES)) == [POOL_NODES]
+    assert all(term[-2:] == POOL_NODES for term in node_terms(granted(product="MI300X", poolNodes=POOL_NODES)))
+
+
+def test_pods_that_the_agent_places_are_not_held_to_todays_selector() -> None:
+    assert node_terms(granted(spec(**EXCLUSIVE), poolNodes=POOL_NODES)) == []
+
+
+def test_a_pool_of_all_nodes_asks_for_nothing() -> None:
+    assert node_terms(granted()) == []
+
+
 def test_nobody_gates_pods_where_no_pool_would_lift_the_gate() -> None:
     request = request_of(asked(spec(**EXCLUSIVE)), poolExists=False)
     assert "schedulingGates" not in pod(asked(spec(**EXCLUSIVE), children=[request]))

@@ -21,6 +21,8 @@ from app.kube.quantity import QUANTITY_PATTERN, canonical_quantity, format_bytes
         ("0.5Gi", "512Mi"),
         ("1000m", "1"),
         ("1500m", "1500m"),
+        ("999.1m", "1"),
+        ("0.0001", "1m"),
         ("0.5", "500m"),
         ("4", "4"),
         ("4.0", "4"),

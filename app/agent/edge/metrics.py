@@ -7,7 +7,7 @@ from prometheus_client import Counter, Gauge, Histogram
 LEADER = Gauge("inference_agent_leader", "1 while this replica leads, else 0.")
 WRITES = Counter(
     "inference_agent_writes_total",
-    "Patches sent, by target (binding, gpunode, gpurequest, heartbeat) and result (written, conflict, failed, fenced).",
+    "Patches sent, by target (binding, recall, gpunode, gpurequest, heartbeat) and result.",
     ["target", "result"],
 )
 BINDINGS = Counter("inference_agent_bindings_total", "Gated pods that were given their node.")

@@ -1,0 +1,71 @@
+"""One service's decision in the making."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from app.topology.request import Held, Need, Slot
+
+
+@dataclass
+class Draft:
+    """What is asked, what was held, and the places found so far."""
+
+    need: Need
+    held: Held | None
+    product: str | None = None
+    """None = not chosen yet; "" is the product that nobody knows."""
+    slots: dict[Slot, str] = field(default_factory=dict)
+    proposed: set[Slot] = field(default_factory=set)
+    running: set[Slot] = field(default_factory=set)
+    """Those of `slots` in which a pod runs: they are never given up."""
+    former: dict[int, int] = field(default_factory=dict)
+    """GPUs by node that were booked for an earlier request of this service."""
+    breaches: list[str] = field(default_factory=list)
+
+    @property
+    def is_known(self) -> bool:
+        """Whether what is held and what runs is of the request as it is now."""
+        same_size = all(pod.gpus == self.need.gpus for pod in self.need.bound)
+        return same_size and (self.held is None or self.held.digest == self.need.digest)
+
+    @property
+    def is_fresh(self) -> bool:
+        """Nothing was held, nothing runs: nobody has been told of any place yet."""
+        return self.held is None and not self.need.bound
+
+    @property
+    def waits(self) -> bool:
+        return self.complete(self.need.least) < self.need.least
+
+    @property
+    def guaranteed(self) -> range:
+        return range(self.need.least)
+
+    @property
+    def beyond(self) -> range:
+        """Groups that exist beyond the guarantee."""
+        return range(self.need.least, self.need.target)
+
+    @property
+    def seniority(self) -> tuple[bool, str, str, str]:
+        """Confirmed decisions first, then the older one, then by uid."""
+        held = self.held
+        if held is None:
+            return True, "", "", self.need.service
+        return bool(held.proposed), held.created, held.uid, self.need.service
+
+    def missing(self, group: int) -> list[Slot]:
+        return [(group, worker) for worker in range(self.need.pods) if (group, worker) not in self.slots]
+
+    def placed(self, group: int) -> list[Slot]:
+        return [(group, worker) for worker in range(self.need.pods) if (group, worker) in self.slots]
+
+    def complete(self, groups: int) -> int:
+        """Groups below this number whose pods all have a place."""
+        return sum(not self.missing(group) for group in range(groups))
+
+    def is_torn(self, group: int) -> bool:
+        """Some pods have a place, others none, and none runs: whoever needs the GPUs may as well have them."""
+        placed = self.placed(group)
+        return 0 < len(placed) < self.need.pods and self.running.isdisjoint(placed)

@@ -1,0 +1,148 @@
+"""Places for one service's groups, booked in the ledger: found, taken and given up again."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+
+from app.topology.draft import Draft
+from app.topology.ledger import Ledger
+from app.topology.nodes import Eligibility
+from app.topology.placement import place_group
+from app.topology.request import Need, Slot
+
+
+class Filler:
+    """Fills drafts; what it does to a draft it does to the ledger too."""
+
+    def __init__(self, ledger: Ledger, eligible: Eligibility) -> None:
+        self.ledger, self._eligible = ledger, eligible
+        self.given_up = 0
+        """How often a place was given up: until then, what fits nowhere fits nowhere."""
+
+    def place(self, draft: Draft, groups: range) -> None:
+        if not any(draft.missing(group) for group in groups):
+            return
+        self._lend(draft, self._still_former(draft))
+        self._fill(draft, groups)
+        if self.drop_torn(draft, groups):
+            self._fill(draft, groups)
+        if draft.need.apart and len(groups) > 1 and any(draft.missing(group) for group in groups):
+            self._even_out(draft, groups)
+        self._lend(draft, {place: -gpus for place, gpus in self._still_former(draft).items()})
+
+    def _fill(self, draft: Draft, groups: range, even: bool = False) -> None:
+        """Every group that finds a place, on the product that is chosen already or on the best one."""
+        if not draft.slots and len(groups) == 1:
+            self._place_on_first(draft, groups.start)
+        elif not draft.slots:
+            draft.product = self._best_product(draft, self._eligible.products(draft.need.wish), groups)
+        for group in groups:
+            self._place_one(draft, group, even)
+
+    def _even_out(self, draft: Draft, groups: range) -> None:
+        """Once more on the emptiest nodes: fullest first leaves too few nodes for pods that must be apart."""
+        for group in groups:
+            placed = draft.placed(group)
+            if draft.proposed.issuperset(placed):
+                self.give_up(draft, placed)
+        self._fill(draft, groups, even=True)
+
+    def _place_on_first(self, draft: Draft, group: int) -> None:
+        """The usual service has one group: it goes where it fits first."""
+        for product in self._eligible.products(draft.need.wish):
+            draft.product = product
+            self._place_one(draft, group)
+            if draft.slots:
+                return
+        draft.product = None
+
+    def _lend(self, draft: Draft, gpus: Mapping[int, int]) -> None:
+        for place, count in gpus.items():
+            self.ledger.free[place] += count
+
+    def _still_former(self, draft: Draft) -> dict[int, int]:
+        """What the earlier request holds beside what the new decision uses of it."""
+        need, used = draft.need, dict[int, int]()
+        for slot in draft.proposed:
+            place = self.ledger.find(draft.slots[slot], need.wish.resource)
+            if place is not None:
+                used[place] = used.get(place, 0) + need.gpus
+        return {place: max(0, gpus - used.get(place, 0)) for place, gpus in draft.former.items()}
+
+    def _best_product(self, draft: Draft, products: Sequence[str], groups: range) -> str | None:
+        """The first on which all groups fit, else the one that holds most of them; a trial changes nothing."""
+        need, most = draft.need, 0
+        best: str | None = None
+        for product in products:
+            places = self._eligible.now(need.wish, product)
+            fitting = self._count_fitting(need, product, places, len(groups))
+            if fitting == len(groups):
+                return product
+            best, most = (product, fitting) if fitting > most else (best, most)
+        return best
+
+    def _count_fitting(self, need: Need, product: str, places: Sequence[int], groups: int) -> int:
+        """How many groups could be placed: tried on the ledger, and taken back."""
+        group = replace(need.group(product), even=need.apart)
+        taken: list[int] = []
+        for count in range(groups):
+            found = place_group(group, places, self.ledger)
+            if found is None:
+                self._take_back(need, taken)
+                return count
+            for place in found:
+                self.ledger.free[place] -= need.gpus
+            taken += found
+        self._take_back(need, taken)
+        return groups
+
+    def _take_back(self, need: Need, places: Iterable[int]) -> None:
+        for place in places:
+            self.ledger.free[place] += need.gpus
+
+    def _place_one(self, draft: Draft, group: int, even: bool = False) -> None:
+        """The whole group, or those of its pods that lost their place, near to the others."""
+        need, missing = draft.need, draft.missing(group)
+        if not missing or draft.product is None:
+            return
+        stay = [draft.slots[slot] for slot in draft.placed(group)]
+        anchors = [place for host in stay if (place := self.ledger.find(host, need.wish.resource)) is not None]
+        places = self._eligible.now(need.wish, draft.product)
+        if need.apart:
+            places = [place for place in places if place not in anchors]
+        wanted = replace(need.group(draft.product, len(missing)), even=even)
+        found = place_group(wanted, places, self.ledger, anchors)
+        for slot, place in zip(missing, found or (), strict=bool(found)):
+            self.book(draft, slot, place)
+            draft.proposed.add(slot)
+
+    def book(self, draft: Draft, slot: Slot, place: int) -> None:
+        self.ledger.book(place, draft.need.gpus, draft.need.service, draft.need.exclusive)
+        draft.slots[slot] = self.ledger.nodes[place].host
+
+    def give_up(self, draft: Draft, slots: Iterable[Slot]) -> None:
+        """Places in which nothing runs."""
+        need = draft.need
+        for slot in slots:
+            self.given_up += 1
+            place = self.ledger.find(draft.slots.pop(slot), need.wish.resource)
+            draft.proposed.discard(slot)
+            if place is not None:
+                self.ledger.release(place, need.gpus, need.service, need.exclusive)
+
+    def restore(self, draft: Draft, slots: Mapping[Slot, str], product: str | None) -> None:
+        """New places that were given up for a trial."""
+        draft.product = product
+        for slot, host in slots.items():
+            place = self.ledger.find(host, draft.need.wish.resource)
+            if place is not None:
+                self.book(draft, slot, place)
+                draft.proposed.add(slot)
+
+    def drop_torn(self, draft: Draft, groups: Iterable[int]) -> bool:
+        """Groups that are neither whole nor running give up what they have; whether there were any."""
+        torn = [group for group in groups if draft.is_torn(group)]
+        for group in torn:
+            self.give_up(draft, draft.placed(group))
+        return bool(torn)
