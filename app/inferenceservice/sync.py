@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import datetime
 
 from pydantic import ValidationError
@@ -12,7 +13,7 @@ from app.hook import CustomizeResponse, Parent, RelatedRule, SyncRequest, SyncRe
 from app.inferenceservice.children import build_children
 from app.inferenceservice.facts import Facts, Identity, find_model_facts
 from app.inferenceservice.need import plan_need
-from app.inferenceservice.observed import parse_observed
+from app.inferenceservice.observed import Observed, parse_observed
 from app.inferenceservice.plan import Blocked, Wait, plan_service
 from app.inferenceservice.spec import InferenceServiceSpec
 from app.inferenceservice.status import build_status
@@ -21,6 +22,7 @@ from app.kube.conflict import conflict_condition, managed, unmanaged_finding
 from app.kube.lenient import count_at, text_at
 from app.kube.names import REPLAN_ANNOTATION
 from app.settings import Settings
+from app.topology.models import ModelFacts
 
 finalize = release
 
@@ -31,9 +33,7 @@ def sync(request: SyncRequest, settings: Settings, now: datetime) -> SyncRespons
         spec = InferenceServiceSpec.model_validate(request.parent.spec)
     except ValidationError as error:
         return hold(request, error, now, "Ready", _held_phase(request.parent))
-    observed = parse_observed(request, spec.storage.model_cache, makes_cache=spec.model.source is not None)
-    need = plan_need(spec, find_model_facts(spec, observed), settings)
-    facts = Facts(_identity(request.parent), spec, observed, settings, need, now)
+    facts = gather_facts(request, spec, settings, now)
     plan = plan_service(facts)
     wanted = build_children(plan, facts)
     children = managed(wanted, request.manages)
@@ -42,6 +42,19 @@ def sync(request: SyncRequest, settings: Settings, now: datetime) -> SyncRespons
     status["conditions"] = with_times(conditions, request.parent.conditions, now)
     retry = plan.finding.retry_seconds if isinstance(plan, Wait | Blocked) else 0.0
     return SyncResponse(status=status, children=children, resync_after_seconds=_sooner(retry, conflict_retry))
+
+
+def gather_facts(
+    request: SyncRequest,
+    spec: InferenceServiceSpec,
+    settings: Settings,
+    now: datetime,
+    find_model: Callable[[InferenceServiceSpec, Observed], ModelFacts | None] = find_model_facts,
+) -> Facts:
+    """All that a plan is made from; `find_model` is for who knows the model better than cache and catalogue."""
+    observed = parse_observed(request, spec.storage.model_cache, makes_cache=spec.model.source is not None)
+    need = plan_need(spec, find_model(spec, observed), settings)
+    return Facts(_identity(request.parent), spec, observed, settings, need, now)
 
 
 def customize(parent: Parent) -> CustomizeResponse:

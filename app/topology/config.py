@@ -10,8 +10,9 @@ Sources: transformers 5.23 (configuration_*.py: names and defaults), vLLM 0.33 (
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
+from app.topology.codec import LARGEST
 from app.topology.config_values import ConfigError, Values
 from app.topology.models import (
     MOST_LAYERS,
@@ -102,12 +103,15 @@ def parse_config(config: Mapping[str, object], weight_bytes: int | None = None) 
         return Unreadable(str(error))
     if parse_facts(to_json(facts)) is None:
         return Unreadable("the sizes in config.json contradict each other, or are larger than any model's")
-    formula = stored_bytes(facts)
-    if facts.weight_bytes is not None and facts.weight_bytes * _SMALLEST_SHARE < formula:
-        return Unreadable(
-            f"weight files of {weight_bytes:,} bytes are not those of this model, which takes {formula:,}"
-        )
-    return facts
+    return facts if facts.weight_bytes is None else with_weight_bytes(facts, facts.weight_bytes)
+
+
+def with_weight_bytes(facts: ModelFacts, weight_bytes: int) -> ModelFacts | Unreadable:
+    """The same model with the size of its weight files, unless it cannot be that of this model."""
+    formula = stored_bytes(replace(facts, weight_bytes=None))
+    if not formula <= weight_bytes * _SMALLEST_SHARE <= LARGEST * _SMALLEST_SHARE:
+        return Unreadable(f"weight files of {weight_bytes:,} bytes are not those of a model that takes {formula:,}")
+    return replace(facts, weight_bytes=weight_bytes)
 
 
 def _parse(config: Mapping[str, object], weight_bytes: int | None) -> ModelFacts:
