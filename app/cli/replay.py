@@ -18,12 +18,13 @@ from app.cli.errors import CliError
 from app.hook import DecorateRequest, SyncRequest
 from app.kinds import DECORATORS, HOOKS
 from app.kube.conditions import parse_time
-from app.kube.lenient import mapping_at, text_at
+from app.kube.lenient import mapping_at, mappings_at, text_at
 from app.kube.manifest import Manifest, differences, last_applied
 from app.settings import Settings
 
 _TIME = re.compile(r'"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ)"')
 _SHOWN = 200
+_CONTROLLER_LABEL = "controller-uid"
 _OBJECT_KINDS = {"Node": "gpunode"}
 
 
@@ -88,8 +89,20 @@ def find_differences(content: Mapping[str, Any], answer: Mapping[str, Any]) -> I
 
 
 def _changed(key: str, before: Mapping[str, Any], after: Mapping[str, Any]) -> Iterator[str]:
-    for path, old, new in differences(dict(before), dict(after)):
+    for path, old, new in differences(_comparable(before), _comparable(after)):
         yield f"{key}: {path}: {_short(old)} -> {_short(new)}"
+
+
+def _comparable(content: Mapping[str, Any]) -> Manifest:
+    """Conditions by their type, and without the label by which Metacontroller finds its children again."""
+    found = dict(content)
+    if conditions := mappings_at(content, "conditions"):
+        found["conditions"] = {str(it.get("type")): dict(it) for it in conditions}
+    labels = mapping_at(content, "metadata", "labels")
+    if _CONTROLLER_LABEL in labels:
+        rest = {name: value for name, value in labels.items() if name != _CONTROLLER_LABEL}
+        found["metadata"] = {**mapping_at(content, "metadata"), "labels": rest}
+    return found
 
 
 def _key(child: Manifest) -> str:
