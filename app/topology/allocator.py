@@ -234,7 +234,7 @@ class _Allocation:
     def _is_certain(self, draft: Draft, slot: Slot, host: str) -> bool:
         """Seen before at this place, and either certain then or contradicted by nobody."""
         held = draft.held
-        if held is None or not draft.is_known:
+        if held is None or held.digest != draft.need.digest:
             return slot not in draft.proposed and not self._is_contested(draft, host)
         if held.slots.get(slot) != host:
             return False
