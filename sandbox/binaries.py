@@ -1,7 +1,8 @@
 """Where the control plane's programs come from.
 
 In this order: the folder named by $KUBEBUILDER_ASSETS (envtest's convention), our cache, and `go build` of the versions
-that tools/go.mod pins, once per machine. Nothing is looked up in PATH: another version there would pass unnoticed.
+that tools/go.mod and stores/go.mod pin, once per machine. Nothing is looked up in PATH: another version there would
+pass unnoticed.
 """
 
 from __future__ import annotations
@@ -14,13 +15,15 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 from sandbox.process import tail
 
 TOOLS_MODULE = Path(__file__).parent / "tools"
+STORES_MODULE = Path(__file__).parent / "stores"
+"""Apart from the tools, so that neither's pins push the other's."""
 Report = Callable[[str], None]
 
 
@@ -31,6 +34,15 @@ class Tool:
     name: str
     package: str
     estimate: str
+    module: Path = TOOLS_MODULE
+    """Folder of the go.mod that pins it."""
+
+    @property
+    def directory(self) -> Path:
+        """The cache folder of exactly the versions that its go.mod pins."""
+        root = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+        pinned = hashlib.sha256((self.module / "go.mod").read_bytes()).hexdigest()[:16]
+        return root / "inference-operator" / "sandbox" / pinned
 
 
 TOOLS = (
@@ -42,18 +54,13 @@ TOOLS = (
 )
 KUBECTL = Tool("kubectl", "k8s.io/kubernetes/cmd/kubectl", "1 minute")
 """What users hold in their hands; only tests need it."""
+GCS = Tool("fake-gcs-server", "github.com/fsouza/fake-gcs-server", "1 minute", STORES_MODULE)
+"""Google Cloud Storage's API on this machine, for the downloader's tests."""
 Binaries = dict[str, Path]
 
 
 class BinariesMissingError(RuntimeError):
     """Programs are missing and cannot be built; the message says what to do."""
-
-
-def cache_directory() -> Path:
-    """The cache folder of exactly the versions that tools/go.mod pins."""
-    root = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    pinned = hashlib.sha256((TOOLS_MODULE / "go.mod").read_bytes()).hexdigest()[:16]
-    return root / "inference-operator" / "sandbox" / pinned
 
 
 def _first_executable(paths: list[Path]) -> Path | None:
@@ -63,8 +70,8 @@ def _first_executable(paths: list[Path]) -> Path | None:
 def find_binaries(tools: Sequence[Tool] = TOOLS) -> Binaries:
     """The programs that are there already; absent names are missing."""
     assets = os.environ.get("KUBEBUILDER_ASSETS")
-    folders = [*([Path(assets)] if assets else []), cache_directory()]
-    found = {tool.name: _first_executable([folder / tool.name for folder in folders]) for tool in tools}
+    given = [Path(assets)] if assets else []
+    found = {tool.name: _first_executable([it / tool.name for it in (*given, tool.directory)]) for tool in tools}
     return {name: path for name, path in found.items() if path}
 
 
@@ -72,7 +79,9 @@ def ensure_binaries(report: Report = print, tools: Sequence[Tool] = TOOLS) -> Bi
     """All programs, after building those that are missing. `report` receives a line per build."""
     if missing := _missing(tools):
         _require_go(missing)
-        with _locked(cache_directory(), report):
+        with ExitStack() as locks:
+            for directory in sorted({tool.directory for tool in missing}):
+                locks.enter_context(_locked(directory, report))
             missing = _missing(tools)  # another run may have built them while we waited
             for number, tool in enumerate(missing, start=1):
                 _build(tool, f"{number} of {len(missing)}", report)
@@ -108,14 +117,14 @@ def _locked(directory: Path, report: Report) -> Iterator[None]:
 
 def _build(tool: Tool, position: str, report: Report) -> None:
     """Build into a temporary name and rename, so that an interrupted build leaves nothing that looks complete."""
-    directory = cache_directory()
+    directory = tool.directory
     log, partial = directory / f"{tool.name}.log", directory / f".{tool.name}.{os.getpid()}"
     argv = ["go", "build", "-trimpath", "-buildvcs=false", "-ldflags", "-s -w", "-o", str(partial), tool.package]
     title = f"building {tool.name} ({position}), about {tool.estimate} on two cores, first time only"
     begun = time.monotonic()
     with log.open("wb") as output:
         build = subprocess.Popen(
-            argv, cwd=TOOLS_MODULE, stdout=output, stderr=output, env={**os.environ, "CGO_ENABLED": "0"}
+            argv, cwd=tool.module, stdout=output, stderr=output, env={**os.environ, "CGO_ENABLED": "0"}
         )
         try:
             _show_progress(build, title, begun)

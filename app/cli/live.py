@@ -1,125 +1,166 @@
-"""A cluster -> the world of one service: what pool and reconciler see of it, read once."""
+"""The world of a service as the cluster has it now -> Case."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from datetime import UTC, datetime
-from typing import Any
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
 
-from app.cli.cluster import Cluster
-from app.cli.errors import CliError
-from app.cli.service import parse_service
-from app.cli.world import Children, World, gpu_nodes_of, keyed
-from app.crd import API_VERSION
-from app.gpupool.spec import GPUPoolSpec
-from app.hook import Parent
-from app.inferenceservice.handshake import GPU_REQUEST
-from app.inferenceservice.names import cache_child_name, deployment_name
-from app.inferenceservice.observed import DEPLOYMENT, LEADER_WORKER_SET, MODEL_CACHE, SERVICE
-from app.kube.lenient import mapping_at, value_at
+from app.cli.case import CACHE_KIND, Case, done_keys, new_pool, read_nodes, ready_caches
+from app.cli.cluster import Cluster, ForbiddenError
+from app.cli.model import Told
+from app.cli.owned import OWN, find_children, managed_kinds
+from app.cli.settings import from_environment, from_variables
+from app.inferenceservice.names import cache_child_name
+from app.inferenceservice.observed import JOB
+from app.kube.lenient import mapping_at, mappings_at, text_at, value_at
 from app.kube.manifest import Manifest
 from app.settings import Settings
 
-_OURS = f"/apis/{API_VERSION}"
+OPERATOR = "/apis/apps/v1/namespaces/inference-system/deployments/inference-operator"
+CONFIG_MAPS = "/api/v1/namespaces/inference-system/configmaps"
 
 
-def read_world(cluster: Cluster, service: Mapping[str, Any], settings: Settings, namespace: str) -> World:
-    """Everything about a service that is written in a file, as it would be after `kubectl apply`."""
-    given = value_at(service, "metadata", "namespace")
-    parent, spec = parse_service(service, namespace or str(given or cluster.namespace))
-    there = cluster.find(f"{_OURS}/namespaces/{parent.namespace}/inferenceservices/{parent.name}")
-    if there:
-        parent, spec = parse_service(_applied(parent, there), parent.namespace)
-    pools = keyed(_list(cluster, "gpupools", "GPUPool"))
-    pool = pools.get(spec.resources.pool)
-    nodes, others, notes = _nodes(cluster, settings)
-    return World(
-        parent=parent,
-        spec=spec,
-        settings=settings,
-        now=datetime.now(UTC),
-        gpu_nodes=nodes,
-        others=others,
-        pool=Parent.model_validate(pool) if pool else None,
-        pools=pools,
-        namespaces=_namespaces(cluster, pool),
-        requests=keyed(_list(cluster, "gpurequests", "GPURequest")),
-        allocations=keyed(_list(cluster, "gpuallocations", "GPUAllocation")),
-        children=_children(cluster, parent),
-        caches=_caches(cluster, parent.namespace, spec.storage.model_cache),
-        is_live=True,
-        notes=notes,
-    )
+@dataclass
+class Live:
+    """One cluster; what all services share is read once."""
 
+    cluster: Cluster
+    namespace: str
 
-def _applied(parent: Parent, there: Manifest) -> Manifest:
-    """The object after `kubectl apply`: labels and annotations of others stay, and so does the number of groups where
-    the file gives none."""
-    metadata = dict(mapping_at(there, "metadata"))
-    for key, ours in (("labels", parent.labels), ("annotations", parent.annotations)):
-        metadata[key] = {**mapping_at(there, "metadata", key), **ours}
-    replicas = value_at(there, "spec", "replicas")
-    spec = ({"replicas": replicas} if replicas is not None else {}) | parent.spec
-    return {"metadata": metadata, "spec": spec, "status": there.get("status")}
+    @cached_property
+    def _settings(self) -> tuple[Settings, str]:
+        """And where they could not be read, a note."""
+        try:
+            deployment = self.cluster.find(OPERATOR) or {}
+            for container in mappings_at(deployment, "spec", "template", "spec", "containers"):
+                for source in mappings_at(container, "envFrom"):
+                    name = text_at(source, "configMapRef", "name")
+                    found = self.cluster.find(f"{CONFIG_MAPS}/{name}") if name else None
+                    if found:
+                        return from_variables(mapping_at(found, "data"), f"ConfigMap {name}"), ""
+        except ForbiddenError:
+            pass
+        note = "the operator's settings could not be read in inference-system: those of this environment count"
+        return from_environment(), note
 
+    @property
+    def settings(self) -> Settings:
+        return self._settings[0]
 
-def _list(cluster: Cluster, plural: str, kind: str) -> list[Manifest]:
-    found = cluster.list(f"{_OURS}/{plural}", kind)
-    if found is None:
-        raise CliError(
-            f"this cluster has no {plural}: install the operator, or give --nodes to plan without what is in use"
+    @cached_property
+    def _inventory(self) -> tuple[dict[str, Manifest], frozenset[str], str]:
+        """GPUNodes by name, the names of all nodes, and what could not be seen."""
+        made = self.cluster.list(f"{OWN}/gpunodes")
+        try:
+            nodes = self.cluster.list("/api/v1/nodes", names_only=made is not None) or []
+        except ForbiddenError:
+            if made is None:
+                raise
+            nodes, note = made, "you may not list Nodes: those without AMD GPUs are not counted"
+        else:
+            note = "" if made is not None else "the operator is not installed: its pools and requests are not there"
+        gpu_nodes = _by_name(made) if made is not None else read_nodes(nodes, self.settings)
+        return gpu_nodes, frozenset(text_at(it, "metadata", "name") for it in nodes) | gpu_nodes.keys(), note
+
+    @cached_property
+    def _pools(self) -> dict[str, Manifest]:
+        return _by_name(self.cluster.list(f"{OWN}/gpupools") or [])
+
+    @cached_property
+    def _asking(self) -> tuple[dict[str, Manifest], dict[str, Manifest]]:
+        """GPURequests and GPUAllocations of all namespaces."""
+        requests, allocations = (self.cluster.list(f"{OWN}/{it}") or [] for it in ("gpurequests", "gpuallocations"))
+        return _by_key(requests), _by_key(allocations)
+
+    def case(self, service: Manifest, told: Told, cache: Manifest | None) -> Case:
+        """The service of the file in place of the one that is there, if one is."""
+        asked, unchecked = self._asked(service)
+        name = text_at(asked, "spec", "resources", "pool") or "default"
+        pool, (gpu_nodes, nodes, unseen) = self._pools.get(name), self._inventory
+        requests, allocations = self._asking
+        exists = pool is not None
+        missing = f"there is no GPUPool {name}: the kube-scheduler finds the nodes, these are what a pool would choose"
+        case = Case(
+            service=asked,
+            pool=pool or new_pool(name),
+            gpu_nodes=gpu_nodes,
+            nodes=nodes,
+            told=told,
+            children=find_children(self.cluster, asked, managed_kinds(self.cluster)),
+            requests=requests,
+            allocations=allocations,
+            pools=self._pools,
+            namespaces=self._namespaces(pool),
+            pool_exists=exists,
+            rules_checked=not unchecked,
+            notes=tuple(it for it in (unchecked, self._settings[1], unseen, "" if exists else missing) if it),
         )
-    return found
+        return self._with_caches(_with_keys(case), cache)
+
+    def _asked(self, service: Manifest) -> tuple[Manifest, str]:
+        """As the API server would keep it, with ""; where the user may not ask that, as it is written, and a note."""
+        metadata = mapping_at(service, "metadata")
+        path = f"{OWN}/namespaces/{metadata['namespace']}/inferenceservices"
+        there = self.cluster.find(f"{path}/{metadata['name']}")
+        merged = _merged(service, there) if there else service
+        method, target = ("PUT", f"{path}/{metadata['name']}") if there else ("POST", path)
+        try:
+            kept = self.cluster.check(method, target, merged)
+        except ForbiddenError:
+            return merged, "you may not apply it, so the API server did not check its rules"
+        return {**merged, "spec": kept.get("spec", merged["spec"])}, ""
+
+    def _namespaces(self, pool: Manifest | None) -> dict[str, Manifest]:
+        selective = pool is not None and bool(mapping_at(pool, "spec", "namespaceSelector"))
+        return _by_name(self.cluster.list("/api/v1/namespaces") or []) if selective else {}
+
+    def _with_caches(self, case: Case, given: Manifest | None) -> Case:
+        """The ModelCache that is there; one that is yet to come is taken to be ready, and that is said."""
+        namespace, spec = text_at(case.service, "metadata", "namespace"), mapping_at(case.service, "spec")
+        if text_at(spec, "model", "source"):
+            key = f"{namespace}/{cache_child_name(text_at(case.service, 'metadata', 'name'))}"
+            if CACHE_KIND not in case.children or key in case.children[CACHE_KIND]:
+                return case
+            return _assuming(replace(case, children={**case.children, CACHE_KIND: ready_caches(case.service, None)}))
+        name = text_at(spec, "storage", "modelCache")
+        found = self.cluster.find(f"{OWN}/namespaces/{namespace}/modelcaches/{name}") if name else None
+        if found:
+            return replace(case, caches={f"{namespace}/{name}": found})
+        return _assuming(replace(case, caches=ready_caches(case.service, given))) if name and given else case
 
 
-def _nodes(cluster: Cluster, settings: Settings) -> tuple[tuple[Manifest, ...], int, tuple[str, ...]]:
-    """GPUNodes as they are; where no operator made any, as it would make them of the Nodes."""
-    made = tuple(_list(cluster, "gpunodes", "GPUNode"))
-    try:
-        nodes = cluster.list("/api/v1/nodes", "Node") or []
-    except CliError:
-        return made, 0, ("nodes that have no GPUs: this user may not list nodes",)
-    if made or not nodes:
-        return made, max(0, len(nodes) - len(made)), ()
-    found, others = gpu_nodes_of(nodes, settings)
-    return found, others, ("there are no GPUNodes: they were made of the nodes' labels for this plan",) if found else ()
+def connect(kubeconfig: str | None, context: str | None, namespace: str | None) -> Live:
+    cluster = Cluster(kubeconfig, context)
+    return Live(cluster, namespace or cluster.namespace)
 
 
-def _namespaces(cluster: Cluster, pool: Manifest | None) -> dict[str, Manifest]:
-    """Needed only where the pool chooses among them."""
-    if pool is None or GPUPoolSpec.model_validate(pool.get("spec") or {}).namespace_selector == _ALL:
-        return {}
-    return keyed(cluster.list("/api/v1/namespaces", "Namespace") or [])
+def _with_keys(case: Case) -> Case:
+    """The ssh keys that mpirun needs are made by the operator itself."""
+    enabled = value_at(case.service, "spec", "distributed", "mpi", "enabled") is True
+    if not enabled or case.children.get(JOB) or JOB not in case.children:
+        return case
+    made = {**case.children, JOB: done_keys(case.service)}
+    return replace(case, children=made, notes=(*case.notes, "planned as if its ssh keys were made"))
 
 
-_ALL = GPUPoolSpec().namespace_selector
+def _assuming(case: Case) -> Case:
+    return replace(case, notes=(*case.notes, "planned as if its ModelCache were there and the model downloaded"))
 
 
-def _children(cluster: Cluster, parent: Parent) -> Children:
-    """What a plan reads of the service's own objects; a kind that the cluster lacks is none that can be made."""
-    name, home = parent.name, f"namespaces/{parent.namespace}"
-    paths = {
-        DEPLOYMENT: (f"/apis/apps/v1/{home}/deployments", deployment_name(name)),
-        LEADER_WORKER_SET: (f"/apis/leaderworkerset.x-k8s.io/v1/{home}/leaderworkersets", name),
-        SERVICE: (f"/api/v1/{home}/services", name),
-        GPU_REQUEST: (f"{_OURS}/{home}/gpurequests", name),
-        MODEL_CACHE: (f"{_OURS}/{home}/modelcaches", cache_child_name(name)),
-    }
-    found = {kind: _own(cluster, path, child, parent) for kind, (path, child) in paths.items()}
-    if not found[LEADER_WORKER_SET] and cluster.find("/apis/leaderworkerset.x-k8s.io/v1") is None:
-        del found[LEADER_WORKER_SET]
-    return found
+def _merged(service: Manifest, there: Manifest) -> Manifest:
+    """The file's spec on the object that is there, which keeps its identity, status and number of groups."""
+    before, after = mapping_at(there, "metadata"), mapping_at(service, "metadata")
+    merged = {key: {**mapping_at(before, key), **mapping_at(after, key)} for key in ("labels", "annotations")}
+    spec, groups = dict(mapping_at(service, "spec")), value_at(there, "spec", "replicas")
+    if "replicas" not in spec and groups is not None:
+        spec["replicas"] = groups
+    return {**there, "metadata": {**before, **{key: value for key, value in merged.items() if value}}, "spec": spec}
 
 
-def _own(cluster: Cluster, path: str, name: str, parent: Parent) -> dict[str, Manifest]:
-    """An object of the name that somebody else owns is no child."""
-    item = cluster.find(f"{path}/{name}")
-    owners = value_at(item, "metadata", "ownerReferences") or []
-    uid = parent.metadata.get("uid")
-    is_ours = uid is not None and any(isinstance(it, dict) and it.get("uid") == uid for it in owners)
-    return {f"{parent.namespace}/{name}": item} if item and is_ours else {}
+def _by_name(objects: Sequence[Manifest]) -> dict[str, Manifest]:
+    return {text_at(it, "metadata", "name"): it for it in objects}
 
 
-def _caches(cluster: Cluster, namespace: str, name: str | None) -> dict[str, Manifest]:
-    found = cluster.find(f"{_OURS}/namespaces/{namespace}/modelcaches/{name}") if name else None
-    return {f"{namespace}/{name}": found} if found else {}
+def _by_key(objects: Sequence[Mapping[str, object]]) -> dict[str, Manifest]:
+    return {f"{text_at(it, 'metadata', 'namespace')}/{text_at(it, 'metadata', 'name')}": dict(it) for it in objects}

@@ -1,116 +1,138 @@
-"""A captured sync request, answered again: by the hook of its kind, with no cluster.
+"""`replay`: a recorded sync request, answered by the hook of its kind as it is today.
 
-A request is what Metacontroller posts: {controller, parent, children, related}, or of a Node {controller, object,
-attachments}. The moment is the newest time in the request, unless one is given, so that a replay has one answer.
+Nothing but the request, the settings and the clock goes into an answer; the clock is the newest time in the request.
 """
 
 from __future__ import annotations
 
+import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-import orjson
-from pydantic import ValidationError
+import yaml
+from pydantic import BaseModel, ValidationError
 
-from app.cli.errors import CliError
+from app.cli.documents import read_json
+from app.cli.errors import InputError, refused_field
 from app.hook import DecorateRequest, SyncRequest
 from app.kinds import DECORATORS, HOOKS
 from app.kube.conditions import parse_time
 from app.kube.lenient import mapping_at, mappings_at, text_at
-from app.kube.manifest import Manifest, differences, last_applied
+from app.kube.manifest import Manifest, differences, kind_key, last_applied
 from app.settings import Settings
 
-_TIME = re.compile(r'"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ)"')
-_SHOWN = 200
-_CONTROLLER_LABEL = "controller-uid"
-_OBJECT_KINDS = {"Node": "gpunode"}
+SOMETHING_CHANGES = 3
+"""Exit code of --diff."""
+_NOT_OURS = ("controller-uid", "metacontroller.k8s.io/")
+_TIME = re.compile(r'"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d+)?Z)"')
 
 
-def replay(content: Mapping[str, Any], settings: Settings, now: datetime | None = None) -> dict[str, Any]:
-    """What the hook answers: children and status, or attachments and labels."""
-    kind = find_kind(content)
-    try:
-        if kind in DECORATORS:
-            decorated = DECORATORS[kind].sync(DecorateRequest.model_validate(content), settings)
-            return decorated.model_dump(mode="json", by_alias=True)
-        request = SyncRequest.model_validate(content)
-    except ValidationError as error:
-        first = error.errors(include_url=False, include_input=False)[0]
-        raise CliError(f"not a sync request: {'.'.join(map(str, first['loc']))}: {first['msg']}") from None
-    hooks, moment = HOOKS[kind], now or newest_time(content)
-    if request.finalizing:
-        return hooks.finalize(request).model_dump(mode="json", by_alias=True, exclude_none=True)
-    answer = hooks.sync(request, settings, moment)
-    return answer.model_dump(mode="json", by_alias=True, exclude_none=True)
-
-
-def find_kind(content: Mapping[str, Any]) -> str:
-    """The last part of the hook's address, told by the object that the request is about."""
-    parent = mapping_at(content, "parent") or mapping_at(content, "object")
-    if not parent:
-        raise CliError("no sync request: it has neither parent nor object")
-    metadata = mapping_at(parent, "metadata")
-    if not text_at(metadata, "name"):
-        raise CliError("no sync request: its parent has no metadata.name")
-    kind = text_at(parent, "kind")
-    found = _OBJECT_KINDS.get(kind, kind.lower())
-    if found not in HOOKS and found not in DECORATORS:
-        raise CliError(f"no hook for kind {kind or '(none)'}: known are {', '.join(sorted({*HOOKS, *DECORATORS}))}")
-    if found in HOOKS and HOOKS[found].kind.scope == "Namespaced" and not text_at(metadata, "namespace"):
-        raise CliError("no sync request: its parent has no metadata.namespace")
-    return found
-
-
-def newest_time(content: Mapping[str, Any]) -> datetime:
-    """The newest time in the request; without any, now."""
-    texts = _TIME.findall(orjson.dumps(content).decode())
-    return max((moment for text in texts if (moment := parse_time(text))), default=datetime.now(UTC))
-
-
-def find_differences(content: Mapping[str, Any], answer: Mapping[str, Any]) -> Iterator[str]:
-    """Where the answer differs from what was observed: children made, removed or changed, then the status."""
-    observed = {
-        _key(child): child
-        for group in (mapping_at(content, "children") or mapping_at(content, "attachments")).values()
-        for child in group.values()
-    }
-    wanted = {_key(child): child for child in answer.get("children") or answer.get("attachments") or []}
-    for key in sorted(observed.keys() | wanted.keys()):
-        before, after = observed.get(key), wanted.get(key)
-        if before is None or after is None:
-            yield f"{key}: {'made' if before is None else 'removed'}"
+def print_replays(files: Iterable[str], kind: str | None, output: str, diff: bool, settings: Settings) -> int:
+    """Each file's answer, or how it differs from what was observed; the exit code."""
+    changed = False
+    for file in files:
+        request = read_json(file)
+        answer = replay(file, request, kind, settings)
+        if diff:
+            lines = list(find_differences(request, answer))
+            changed |= bool(lines)
+            print(f"{file}: {_count(lines)}", *lines, sep="\n")
+        elif output == "json":
+            print(json.dumps(answer, indent=2))
         else:
-            yield from _changed(key, last_applied(before), after)
+            print(yaml.safe_dump(answer, sort_keys=False, explicit_start=True, allow_unicode=True), end="")
+    return SOMETHING_CHANGES if changed else 0
+
+
+def _count(lines: Sequence[str]) -> str:
+    return f"{len(lines)} difference{'s' * (len(lines) != 1)}" if lines else "nothing would change"
+
+
+def replay(file: str, request: Any, kind: str | None, settings: Settings) -> dict[str, Any]:
+    """The answer as Metacontroller would read it."""
+    if not isinstance(request, Mapping) or not ("parent" in request or "object" in request):
+        raise InputError(f"{file} is no sync request: it has neither parent nor object")
+    name = (kind or _kind_of(request)).lower()
+    if name in DECORATORS:
+        return _as_json(DECORATORS[name].sync(_parsed(file, DecorateRequest, request), settings))
+    if name not in HOOKS:
+        known = ", ".join(sorted({*HOOKS, *DECORATORS}))
+        raise InputError(f"{file} is about {name or 'an object without a kind'}; known are {known}: say --kind")
+    return _as_json(HOOKS[name].sync(_parsed(file, SyncRequest, request), settings, newest_time(request)))
+
+
+def find_differences(request: Mapping[str, Any], answer: Mapping[str, Any]) -> Iterator[str]:
+    """What applying the answer would change, object by object, then the status."""
+    before = {_name(it): it for it in _observed(request)}
+    after = {_name(it): it for it in answer.get("children", answer.get("attachments", []))}
+    for name in sorted(before.keys() | after.keys()):
+        if name not in before:
+            yield f"+ {name} would be created"
+        elif name not in after:
+            yield f"- {name} would be deleted"
+        else:
+            yield from _lines(name, _ours(last_applied(before[name])), _ours(after[name]))
     if "status" in answer:
-        status = mapping_at(content, "parent", "status")
-        yield from _changed("status", {k: v for k, v in status.items() if k != "observedGeneration"}, answer["status"])
+        yield from _lines("status", _by_type(mapping_at(request, "parent", "status")), _by_type(answer["status"]))
 
 
-def _changed(key: str, before: Mapping[str, Any], after: Mapping[str, Any]) -> Iterator[str]:
-    for path, old, new in differences(_comparable(before), _comparable(after)):
-        yield f"{key}: {path}: {_short(old)} -> {_short(new)}"
+def _ours(manifest: Manifest) -> Manifest:
+    """Less what Metacontroller puts on every child by itself."""
+    metadata = dict(mapping_at(manifest, "metadata"))
+    for key in ("labels", "annotations"):
+        kept = {name: value for name, value in mapping_at(metadata, key).items() if not name.startswith(_NOT_OURS)}
+        metadata = {name: value for name, value in metadata.items() if name != key} | ({key: kept} if kept else {})
+    return {**manifest, "metadata": metadata}
 
 
-def _comparable(content: Mapping[str, Any]) -> Manifest:
-    """Conditions by their type, and without the label by which Metacontroller finds its children again."""
-    found = dict(content)
-    if conditions := mappings_at(content, "conditions"):
-        found["conditions"] = {str(it.get("type")): dict(it) for it in conditions}
-    labels = mapping_at(content, "metadata", "labels")
-    if _CONTROLLER_LABEL in labels:
-        rest = {name: value for name, value in labels.items() if name != _CONTROLLER_LABEL}
-        found["metadata"] = {**mapping_at(content, "metadata"), "labels": rest}
-    return found
+def _by_type(status: Mapping[str, Any]) -> dict[str, Any]:
+    """A status whose conditions can be compared one by one."""
+    rest = {key: value for key, value in status.items() if key not in ("conditions", "observedGeneration")}
+    conditions = {text_at(it, "type"): it for it in mappings_at(status, "conditions")}
+    return rest | ({"conditions": conditions} if conditions else {})
 
 
-def _key(child: Manifest) -> str:
-    metadata = mapping_at(child, "metadata")
-    names = [name for name in (text_at(metadata, "namespace"), text_at(metadata, "name")) if name]
-    return f"{child.get('kind')} {'/'.join(names)}"
+def newest_time(request: Any) -> datetime:
+    """The moment of a replay; where no time is written, the beginning of time."""
+    found = (parse_time(text) for text in _TIME.findall(json.dumps(request)))
+    return max((moment for moment in found if moment), default=datetime.fromtimestamp(0, UTC))
+
+
+def _kind_of(request: Mapping[str, Any]) -> str:
+    """A decorator's object is somebody else's: there is one decorator today, for Nodes."""
+    return "gpunode" if "object" in request else text_at(request, "parent", "kind")
+
+
+def _parsed(file: str, model: type[Any], request: Mapping[str, Any]) -> Any:
+    try:
+        return model.model_validate(request)
+    except ValidationError as error:
+        raise refused_field(file, "", error) from None
+
+
+def _as_json(response: BaseModel) -> dict[str, Any]:
+    """null means something inside labels only."""
+    answer = response.model_dump(mode="json", by_alias=True)
+    return {key: value for key, value in answer.items() if value is not None}
+
+
+def _observed(request: Mapping[str, Any]) -> Iterator[Manifest]:
+    for group in mapping_at(request, "children" if "parent" in request else "attachments").values():
+        yield from (group or {}).values()
+
+
+def _name(manifest: Manifest) -> str:
+    metadata = mapping_at(manifest, "metadata")
+    path = "/".join(part for part in (text_at(metadata, "namespace"), text_at(metadata, "name")) if part)
+    return f"{kind_key(manifest)} {path}"
+
+
+def _lines(name: str, before: Any, after: Any) -> Iterator[str]:
+    for path, old, new in differences(before, after):
+        yield f"~ {name} {path}: {_short(old)} -> {_short(new)}"
 
 
 def _short(value: Any) -> str:
-    text = "nothing" if value is None else orjson.dumps(value).decode()
-    return text if len(text) <= _SHOWN else f"{text[: _SHOWN - 1]}…"
+    return "nothing" if value is None else json.dumps(value, ensure_ascii=False)

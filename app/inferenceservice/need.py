@@ -30,8 +30,6 @@ class Need:
     """What the service asks its pool for."""
 
     demand: Demand
-    engine: Needs
-    """What the engine was told about memory."""
     fits: tuple[Fits, ...]
     """Products that hold the model, best first; empty when nothing is known of the model."""
     excluded: tuple[Excluded, ...]
@@ -65,7 +63,6 @@ def plan_need(spec: InferenceServiceSpec, model: ModelFacts | None, settings: Se
     known = model is not None
     return Need(
         demand=spec.demand,
-        engine=engine_needs(spec),
         fits=fits,
         excluded=excluded,
         unfit="" if len(excluded) < len(answers) else _unfit(model, spec, architectures, excluded),

@@ -16,7 +16,7 @@ from app.inferenceservice.handshake import (
     parse_allocation,
     parse_request,
 )
-from app.inferenceservice.names import cache_child_name, deployment_name
+from app.inferenceservice.names import cache_child_name, deployment_name, keys_name
 from app.kube.conditions import find_condition
 from app.kube.lenient import count_at, mapping_at, mappings_at, text_at, value_at
 from app.kube.manifest import Manifest, last_applied
@@ -25,6 +25,7 @@ DEPLOYMENT = "Deployment.apps/v1"
 LEADER_WORKER_SET = "LeaderWorkerSet.leaderworkerset.x-k8s.io/v1"
 SERVICE = "Service.v1"
 INGRESS = "Ingress.networking.k8s.io/v1"
+JOB = "Job.batch/v1"
 MODEL_CACHE = f"ModelCache.{API_VERSION}"
 
 
@@ -56,6 +57,25 @@ class WorkloadState:
 
 
 @dataclass(frozen=True)
+class KeysState:
+    """The Job that makes the ssh keys."""
+
+    applied: Manifest
+    complete: bool
+    failure: str
+    """Why it gave up, "" when it did not."""
+
+
+@dataclass(frozen=True)
+class CacheCopy:
+    """One volume of a ModelCache."""
+
+    claim: str
+    ready: bool
+    path: str
+
+
+@dataclass(frozen=True)
 class CacheState:
     """What a ModelCache tells in its status, and the part of its spec that is the operator's choice."""
 
@@ -71,6 +91,14 @@ class CacheState:
     message: str
     model: str
     """Id of the model, as its source names it."""
+    model_name: str
+    source: Mapping[str, Any]
+    access_mode: str
+    keeps: bool
+    """False: pods fetch the model themselves."""
+    host_path: str
+    copies: tuple[CacheCopy, ...]
+    is_leaving: bool
     facts: Mapping[str, Any]
     """What was read from the weights themselves."""
 
@@ -81,6 +109,7 @@ class Observed:
 
     workloads: tuple[WorkloadState, ...] = ()
     cache: CacheState | None = None
+    keys: KeysState | None = None
     distributed_possible: bool = True
     load_balancer: str = ""
     """Address of the Service's load balancer."""
@@ -117,6 +146,7 @@ def parse_observed(request: SyncRequest, cache_name: str | None, makes_cache: bo
             if found is not None
         ),
         cache=_cache(request, cache_name, makes_cache),
+        keys=_keys(request.child(JOB, keys_name(name))),
         distributed_possible=request.manages(LEADER_WORKER_SET),
         load_balancer=_address(service or {}),
         service_exists=service is not None,
@@ -151,6 +181,16 @@ def _failure(conditions: Sequence[Mapping[str, Any]]) -> str:
     return ""
 
 
+def _keys(job: Manifest | None) -> KeysState | None:
+    if job is None:
+        return None
+    conditions = mappings_at(job, "status", "conditions")
+    failed = find_condition(conditions, "Failed")
+    failure = f"{failed.get('reason', 'Failed')}: {failed.get('message', '')}" if failed.get("status") == "True" else ""
+    complete = find_condition(conditions, "Complete").get("status") == "True"
+    return KeysState(last_applied(job), complete, failure)
+
+
 def _cache(request: SyncRequest, referenced: str | None, makes_cache: bool) -> CacheState | None:
     """The cache that the spec means; one that was made for an earlier spec is on its way out."""
     name = referenced or cache_child_name(request.parent.name)
@@ -173,8 +213,19 @@ def _cache(request: SyncRequest, referenced: str | None, makes_cache: bool) -> C
         version=text_at(found, "status", "version"),
         message=str(ready.get("message", "")),
         model=_model_id(found),
+        model_name=text_at(found, "spec", "modelName"),
+        source=mapping_at(found, "spec", "source"),
+        access_mode=text_at(found, "spec", "accessMode") or "ReadWriteMany",
+        keeps=value_at(found, "spec", "caching", "enabled") is not False,
+        host_path=text_at(found, "status", "hostPath"),
+        copies=tuple(_copy(it) for it in mappings_at(found, "status", "copies") if text_at(it, "claimName")),
+        is_leaving=bool(text_at(found, "metadata", "deletionTimestamp")),
         facts=mapping_at(found, "status", "model"),
     )
+
+
+def _copy(copy: Mapping[str, Any]) -> CacheCopy:
+    return CacheCopy(text_at(copy, "claimName"), value_at(copy, "ready") is True, text_at(copy, "path"))
 
 
 def _model_id(cache: Mapping[str, Any]) -> str:

@@ -25,7 +25,7 @@ def build_request(plan: Plan, facts: Facts) -> list[Manifest]:
     standing = facts.observed.request
     if standing and (_is_of_workload(plan, standing.applied) or not _asks(plan)):
         return [_with_current(standing.applied, plan, facts)]
-    return [new_request(facts.need, plan, facts)] if _asks(plan) and facts.need else []
+    return [_new_request(facts.need, plan, facts)] if _asks(plan) and facts.need else []
 
 
 def _asks(plan: Plan) -> bool:
@@ -45,8 +45,7 @@ def _with_current(applied: Manifest, plan: Plan, facts: Facts) -> Manifest:
     return applied | {"spec": applied["spec"] | current}
 
 
-def new_request(need: Need, plan: Plan, facts: Facts) -> Manifest:
-    """What the pool would be asked for today."""
+def _new_request(need: Need, plan: Plan, facts: Facts) -> Manifest:
     spec: GPURequestSpec = need.request.model_copy(update={"replicas": _replicas(plan, facts)})
     labels = standard_labels("gpu-request", facts.identity.name, facts.spec.model.name)
     return {

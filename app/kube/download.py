@@ -17,7 +17,7 @@ from app.topology.models import ModelFacts
 REPORT_ANNOTATION = "inference.ai/download-report"
 REPORT_SECONDS = 10
 EXIT_RETRY = 1
-"""Transient or External: the same command may succeed later."""
+"""Transient, External or Resource (a volume may grow): the same command may succeed later."""
 EXIT_FINAL = 42
 """Configuration or Permanent: somebody must change something first."""
 
@@ -25,7 +25,8 @@ MODEL_NAME = "INFERENCE_MODEL_NAME"
 SOURCE_TYPE = "INFERENCE_SOURCE_TYPE"
 """huggingface, s3, gcs or http."""
 SOURCE = "INFERENCE_SOURCE"
-"""That member of spec.source as compact JSON with sorted keys; Secrets are not named in it."""
+"""That member of spec.source as compact JSON with sorted keys; Secrets are not named in it. `"extract":true` in an http
+source asks for its archive to be unpacked; without it an archive is refused."""
 VOLUME = "INFERENCE_VOLUME"
 """Root of the volume; everything the downloader writes is below it."""
 PATH = "INFERENCE_PATH"
@@ -36,6 +37,15 @@ KEEP = "INFERENCE_KEEP_REVISIONS"
 """How many other finished folders of the same model stay on the volume; absent: all."""
 COPY_FROM = "INFERENCE_COPY_FROM"
 """Root of another volume, read-only, that has the finished folder already: copy and verify instead of fetching."""
+SECRET = "INFERENCE_SECRET"
+"""Name of the Secret that the source refers to; absent: it refers to none. Its keys are given by reference and are
+optional, so that the pod starts without them and says by its report what is missing."""
+SECRET_KEYS = {
+    "huggingface": {"HF_TOKEN": "token"},
+    "s3": {"AWS_ACCESS_KEY_ID": "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY": "AWS_SECRET_ACCESS_KEY"},
+    "gcs": {"GOOGLE_APPLICATION_CREDENTIALS": "key.json"},
+}
+"""Source type -> variable -> key of the Secret. GOOGLE_APPLICATION_CREDENTIALS names a file, the others hold values."""
 JOB = "INFERENCE_JOB"
 """namespace/name of the Job to report to; absent: report to the log only."""
 
@@ -64,6 +74,9 @@ class DownloadReport:
     files_total: int = 0
     revision: str = ""
     """What the source says the content is: a commit, an ETag; "" where it says nothing."""
+    path: str = ""
+    """Folder below VOLUME where readers find the model; "" until it is finished. It is PATH, or `PATH@<content>` when
+    the source's content changed: what a running server reads is never touched."""
     size_on_disk: int = 0
     """Of the finished folder; 0 until then."""
     verified_files: int = 0

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
 
 import pytest
 
-from tests.bench import agent, exact, planner
+from tests.bench import agent, downloader, exact, planner
 from tests.bench.__main__ import cpu_seconds, main
 
 
@@ -38,4 +39,11 @@ def test_the_agents_benchmark_prints_its_figures(capsys: pytest.CaptureFixture[s
     assert agent.main(["--nodes", "10", "--pods", "1000"]) == 0
     printed = capsys.readouterr().out
     for word in ("machine:", "read a second", "first look:", "idle look:", " 0 writes"):
+        assert word in printed
+
+
+def test_the_downloaders_benchmark_prints_its_figures(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    assert downloader.main(["--mib", "8", "--files", "4", "--rounds", "1", "--folder", str(tmp_path)]) == 0
+    printed = capsys.readouterr().out
+    for word in ("machine:", "org/large: library", "org/small: library", "without hashing", "peak", "nothing to do:"):
         assert word in printed

@@ -1,48 +1,29 @@
-"""`plan --batch`: one line in, one line out, and every key always there."""
+"""`plan --batch`: one answer a line, in order, in the agreed form."""
 
 from __future__ import annotations
 
 import json
-from typing import Any
+from pathlib import Path
 
-import pytest
+from tests.cli.asking import Json, batch, one, question, run, service
 
-from app.cli.batch import answer_lines
-from app.settings import Settings
-from tests.cli.ask import Object, answers, as_lines, node, run, service
-from tests.topology.configs_written import CONFIGS, FP8_BLOCKS
-
-LLAMA_405B = "meta-llama/Llama-3.1-405B-Instruct"
-KEYS = [
+GIB = 1024**3
+FIELDS = {
     *("outcome", "product", "tensorParallel", "pipelineParallel", "dataParallel", "expertParallel", "maxModelLen"),
     *("nodes", "memory", "reasons", "excluded", "foreignUseUnknown"),
-]
+}
+LLAMA_8B, LLAMA_405B = "meta-llama/Llama-3.1-8B-Instruct", "meta-llama/Llama-3.1-405B-Instruct"
+DEEPSEEK = "deepseek-ai/DeepSeek-V3"
 
 
-def ask(**question: Any) -> Object:
-    """The answer to one question, in this process."""
-    [(line, answered)] = answer_lines([as_lines([question])], Settings())
-    assert answered, line
-    found: Object = json.loads(line)
-    assert list(found) == KEYS
-    return found
+def engine(**arguments: object) -> Json:
+    return {"engineArgs": arguments}
 
 
-def refusal(line: str) -> str:
-    [(answer, answered)] = answer_lines([line], Settings())
-    assert not answered
-    found = json.loads(answer)
-    assert list(found) == ["error"]
-    return str(found["error"])
-
-
-def sized(model: str, gpus: int, **sizes: int) -> Object:
-    arguments = {f"{axis}_parallel_size": size for axis, size in sizes.items()}
-    return service(model, gpus, vllm={"engineArgs": arguments})
-
-
-def test_a_service_that_fits_is_told_with_its_numbers() -> None:
-    assert ask(service=service("meta-llama/Llama-3.1-8B-Instruct"), nodes=[node()]) == {
+def test_an_answer_has_the_agreed_fields_and_numbers() -> None:
+    answer = one(service(LLAMA_8B))
+    assert answer.keys() == FIELDS
+    assert answer | {"reasons": [], "memory": {}} == {
         "outcome": "fit",
         "product": "MI300X",
         "tensorParallel": 1,
@@ -50,221 +31,124 @@ def test_a_service_that_fits_is_told_with_its_numbers() -> None:
         "dataParallel": 1,
         "expertParallel": False,
         "maxModelLen": 131072,
-        "nodes": [{"name": "n0", "gpus": 1}],
-        "memory": {
-            "weightsBytes": 16_060_522_496,
-            "kvCacheBytesPerToken": 131_072,
-            "overheadBytes": 8_245_666_119,
-            "budgetBytes": 189_650_320_752,
-            "maxSequences": 9,
-        },
-        "reasons": [
-            "MI300X: TP 1 x PP 1 x DP 1 by strategy dynamic: weights 15.0 GiB + overhead 7.7 GiB of 176.6 GiB usable "
-            "leave 154.0 GiB for the KV cache: 9 sequences of 131,072 tokens",
-            "1 pod of 1 GPU on n0.",
-        ],
+        "nodes": [{"name": "mi300x-0", "gpus": 1}],
+        "memory": {},
+        "reasons": [],
         "excluded": {},
         "foreignUseUnknown": True,
     }
+    memory = answer["memory"]
+    assert memory["weightsBytes"] == 2 * 8_030_261_248
+    assert memory["kvCacheBytesPerToken"] == 131072
+    left = memory["budgetBytes"] - memory["weightsBytes"] - memory["overheadBytes"]
+    assert memory["maxSequences"] == left // (131072 * 131072)
+    assert "1 pod of 1 GPU on mi300x-0." in answer["reasons"]
 
 
-@pytest.mark.parametrize(
-    ("asked", "config", "words"),
-    [
-        pytest.param(
-            service(LLAMA_405B),
-            None,
-            "MI300X: TP 1 x PP 1 x DP 1 needs 835.5 GiB a GPU, MI300X has 192.0 GiB",
-            id="405B",
-        ),
-        pytest.param(
-            sized("microsoft/phi-4", 8, tensor=8), None, "10 key-value heads cannot be divided by TP 8", id="KV heads"
-        ),
-        pytest.param(
-            sized("Qwen/Qwen2.5-7B-Instruct", 8, tensor=8),
-            None,
-            "28 attention heads cannot be divided by TP 8",
-            id="heads",
-        ),
-        pytest.param(
-            sized("org/edition", 8, tensor=8),
-            CONFIGS["Qwen/Qwen2.5-72B-Instruct"] | {"quantization_config": FP8_BLOCKS},
-            "MLP width 29,568 / TP 8 = 3,696 is no multiple of 128",
-            id="a slice of FP8 blocks",
-        ),
-    ],
-)
-def test_what_cannot_work_is_refused_with_numbers(asked: Object, config: Object | None, words: str) -> None:
-    answer = ask(service=asked, nodes=[node()], modelConfig=config)
-    assert answer["outcome"] == "impossible"
-    assert any(words in reason for reason in answer["reasons"]), answer["reasons"]
-    assert answer["nodes"] == []
-    assert sum(answer["excluded"].values()) == 1
-
-
-def test_what_waits_says_so_and_counts_add_up_to_all_nodes() -> None:
-    tainted = [{"key": "maintenance", "value": "", "effect": "NoSchedule"}]
-    nodes = [
-        node(name="tainted", taints=tainted),
-        node("MI210", "small", gpus=4),
-        node("none", "cpu", gpus=0),
-        node("none", "marked", gpus=0, labels={"amd.com/gpu.family": "AI"}),
+def test_a_bad_line_is_answered_in_its_place_and_the_others_all_the_same() -> None:
+    good = question(service())
+    lines = [
+        json.dumps(good),
+        "{",
+        "[]",
+        json.dumps({"nodes": []}),
+        json.dumps(question(service({"name": "Qwen/Qwen3-8B", "precision": "fp3"}))),
+        json.dumps(question(service(), [{"kind": "Node"}])),
+        json.dumps(good | {"weightsBytes": -1}),
+        json.dumps(good | {"modelConfig": 7}),
+        json.dumps(good | {"service": {"metadata": {}}}),
+        "",
+        json.dumps(good),
     ]
-    answer = ask(service=service(gpus=8, vllm={"engineArgs": {"tensor_parallel_size": 8}}), nodes=nodes)
-    assert answer["outcome"] == "pending"
-    assert answer["excluded"] == {
-        "has the taint maintenance:NoSchedule": 1,
-        "has 4 free GPUs, fewer than 8": 1,
-        "is no AMD GPU node": 1,
-        "offers no GPUs": 1,
-    }
-    assert answer["memory"]["maxSequences"] > 0
+    done = run("plan", "--batch", "-", stdin="\n".join(lines))
+    assert done.returncode == 1
+    answers = [json.loads(line) for line in done.stdout.splitlines()]
+    assert answers[0] == answers[-1]
+    assert answers[0]["outcome"] == "fit"
+    errors = [answer["error"] for answer in answers[1:-1]]
+    assert errors[0].startswith("the line is not JSON: ")
+    assert errors[1:3] == ["the line is no JSON object", "service is missing: give an InferenceService"]
+    assert errors[3].startswith("InferenceService demo is not accepted: spec.model.precision: Input should be 'fp16'")
+    assert errors[4:] == [
+        "nodes[0] is no Node: it has no metadata.name",
+        "the size of the weights must be a whole number of bytes, at least 1, not -1",
+        "the model's config is no JSON object",
+        "the InferenceService has no spec",
+    ]
 
 
-def test_nodes_that_are_too_small_make_it_impossible() -> None:
-    answer = ask(service=service(gpus=16), nodes=[node()])
-    assert answer["outcome"] == "impossible"
-    assert "no node of the pool could ever give that" in answer["reasons"][-1]
+def test_a_file_of_questions_is_read_like_standard_input(tmp_path: Path) -> None:
+    file = tmp_path / "requests.jsonl"
+    file.write_text(json.dumps(question(service())) + "\n")
+    assert json.loads(run("plan", "--batch", file).stdout) == one(service())
+    missing = run("plan", "--batch", tmp_path / "none.jsonl")
+    assert (missing.returncode, missing.stdout) == (1, "")
+    assert missing.stderr == f"kubectl inference: {tmp_path}/none.jsonl cannot be read: No such file or directory\n"
 
 
-def test_without_nodes_nothing_is_known_but_what_no_gpu_could_hold() -> None:
-    assert ask(service=service(), nodes=[])["outcome"] == "unknown"
-    assert ask(service=service(LLAMA_405B), nodes=[])["outcome"] == "impossible"
-
-
-def test_an_unknown_model_with_sizes_is_placed_and_nothing_is_claimed() -> None:
-    answer = ask(service=sized("org/new", 8, tensor=4), nodes=[node()])
-    assert (answer["outcome"], answer["product"]) == ("unknown", "MI300X")
-    assert (answer["tensorParallel"], answer["dataParallel"]) == (4, 2)
-    assert answer["nodes"] == [{"name": "n0", "gpus": 8}]
-    assert answer["memory"] is None
-    assert answer["maxModelLen"] is None
-
-
-def test_an_unknown_model_whose_sizes_contradict_is_impossible() -> None:
-    answer = ask(service=sized("org/new", 8, tensor=3), nodes=[node()])
-    assert answer["outcome"] == "impossible"
-    assert "TP 3 = 3 cannot make totalGpus 8" in answer["reasons"][0]
-    assert sum(answer["excluded"].values()) == 1
-
-
-def test_a_config_that_is_given_wins_over_the_name() -> None:
-    large = CONFIGS[LLAMA_405B]
-    assert ask(service=service(), nodes=[node()], modelConfig=large)["outcome"] == "impossible"
-    assert ask(service=service(LLAMA_405B), nodes=[node()], modelConfig=CONFIGS["Qwen/Qwen3-8B"])["outcome"] == "fit"
-
-
-def test_a_config_of_a_class_that_is_not_known_makes_the_model_unknown() -> None:
-    config = CONFIGS["Qwen/Qwen3-8B"] | {"architectures": ["NewForCausalLM"]}
-    answer = ask(service=service(), nodes=[node()], modelConfig=config)
-    assert answer["outcome"] == "unknown"
-    assert "NewForCausalLM is not known here" in answer["reasons"][0]
-    assert answer["nodes"] == [{"name": "n0", "gpus": 1}]
-
-
-def test_the_size_of_the_weight_files_counts() -> None:
-    half = ask(service=service(), nodes=[node()], weightsBytes=8_190_735_360)
-    assert half["memory"]["weightsBytes"] == 8_190_735_360
-    with_config = ask(
-        service=service("org/x"), nodes=[node()], modelConfig=CONFIGS["Qwen/Qwen3-8B"], weightsBytes=8_190_735_360
+def test_sizes_that_cannot_work_are_refused_with_numbers() -> None:
+    too_large, heads, blocks, product = batch(
+        [
+            question(service({"name": LLAMA_405B, "precision": "bf16"})),
+            question(service(LLAMA_8B, 6, vllm=engine(tensor_parallel_size=6))),
+            question(service("Qwen/Qwen3-8B", 8, vllm=engine(**{"tensor-parallel-size": 8})), modelConfig=block_fp8()),
+            question(service(LLAMA_8B, 4, vllm=engine(tensor_parallel_size=3))),
+        ]
     )
-    assert with_config["memory"] == half["memory"]
-    wrong = ask(service=service(), nodes=[node()], weightsBytes=5)
-    assert wrong["outcome"] == "unknown"
-    assert "weight files of 5 bytes are not those of a model that takes" in wrong["reasons"][0]
+    assert {it["outcome"] for it in (too_large, heads, blocks, product)} == {"impossible"}
+    assert "MI300X: TP 1 x PP 1 x DP 1 needs 835.5 GiB a GPU, MI300X has 192.0 GiB" in " ".join(too_large["reasons"])
+    assert too_large["memory"]["weightsBytes"] > 750 * GIB
+    assert too_large["memory"]["maxSequences"] == 0
+    assert "32 attention heads cannot be divided by TP 6" in heads["reasons"][0]
+    assert "1,472 / TP 8 = 184 is no multiple of 128" in blocks["reasons"][0].replace("MLP width ", "")
+    assert "TP 3 = 3 cannot make totalGpus 4" in product["reasons"][0]
+    for answer in (too_large, heads, blocks, product):
+        assert answer["nodes"] == []
+        assert sum(answer["excluded"].values()) == 1
 
 
-@pytest.mark.parametrize(
-    ("spec", "nodes", "taken"),
-    [
-        pytest.param({"resources": {"gpu": {"count": 8}}}, 1, [8], id="the second spelling"),
-        pytest.param(
-            {"resources": {"totalGpus": 16}, "distributed": {"enabled": True, "size": 2}}, 3, [8, 8], id="two nodes"
-        ),
-        pytest.param(
-            {
-                "resources": {"totalGpus": 16},
-                "distributed": {"enabled": True, "leaderReplicas": 1, "workerReplicas": 1},
-            },
-            2,
-            [8, 8],
-            id="leader and worker",
-        ),
-        pytest.param({"resources": {"totalGpus": 4}, "replicas": 3}, 2, [8, 4], id="three groups"),
-    ],
-)
-def test_each_spelling_takes_its_gpus(spec: Object, nodes: int, taken: list[int]) -> None:
-    asked = service("meta-llama/Llama-3.3-70B-Instruct", **spec)
-    asked["spec"]["resources"]["autoOptimize"] = True
-    answer = ask(service=asked, nodes=[node(name=f"n{number}") for number in range(nodes)])
-    assert answer["outcome"] == "fit", answer["reasons"]
-    assert sorted((it["gpus"] for it in answer["nodes"]), reverse=True) == taken
-    assert sum(answer["excluded"].values()) + len(taken) == nodes
+def block_fp8() -> Json:
+    """A small Qwen3 with one FP8 scale for each 128 x 128 block, and an MLP that eight GPUs cannot share."""
+    return {
+        "architectures": ["Qwen3ForCausalLM"],
+        "num_hidden_layers": 4,
+        "hidden_size": 1024,
+        "num_attention_heads": 16,
+        "num_key_value_heads": 8,
+        "head_dim": 128,
+        "intermediate_size": 1472,
+        "vocab_size": 32000,
+        "max_position_embeddings": 8192,
+        "quantization_config": {"quant_method": "fp8", "weight_block_size": [128, 128]},
+    }
 
 
-def test_a_source_names_the_model() -> None:
-    asked = service("chat")
-    asked["spec"]["model"]["source"] = "huggingface://Qwen/Qwen3-8B"
-    assert ask(service=asked, nodes=[node()])["outcome"] == "fit"
+def test_a_config_goes_before_the_catalogue_and_its_weights_before_the_formula() -> None:
+    small = block_fp8() | {"intermediate_size": 1536}
+    listed, told, weighed, named = batch(
+        [
+            question(service(LLAMA_405B)),
+            question(service(LLAMA_405B), modelConfig=small),
+            question(service(LLAMA_405B), modelConfig=small, weightsBytes=64 * GIB),
+            question(service("org/never-heard-of"), modelConfig=small),
+        ]
+    )
+    assert [it["outcome"] for it in (listed, told, weighed, named)] == ["impossible", "fit", "fit", "fit"]
+    assert told["maxModelLen"] == named["maxModelLen"] == 8192
+    assert told["memory"]["weightsBytes"] < GIB
+    assert weighed["memory"]["weightsBytes"] == 64 * GIB
 
 
-def test_partitions_count_as_gpus() -> None:
-    mode = {"amd.com/gpu.compute-memory-partition": "CPX_NPS4"}
-    asked = service("Qwen/Qwen3-8B", resources={"totalGpus": 1, "gpu": {"partition": "cpx_nps4"}})
-    asked["spec"]["model"]["maxTokens"] = 8192
-    answer = ask(service=asked, nodes=[node(gpus=64, labels=mode)])
-    assert (answer["outcome"], answer["product"]) == ("fit", "MI300X-CPX-NPS4"), answer
+def test_a_size_alone_corrects_a_listed_model_and_tells_nothing_of_another() -> None:
+    listed, other = batch(
+        [question(service(LLAMA_8B), weightsBytes=80 * GIB), question(service("org/other"), weightsBytes=80 * GIB)]
+    )
+    assert (listed["outcome"], listed["memory"]["weightsBytes"]) == ("fit", 80 * GIB)
+    assert (other["outcome"], other["memory"]) == ("unknown", None)
 
 
-@pytest.mark.parametrize(
-    ("line", "words"),
-    [
-        pytest.param("{", "the line is not JSON", id="no JSON"),
-        pytest.param("[1]", "the line is no JSON object", id="no object"),
-        pytest.param("[" * 100_000, "the line is not JSON", id="deep"),
-        pytest.param("{}", "service is missing", id="nothing"),
-        pytest.param(json.dumps({"service": {"kind": "Pod"}}), "kind is 'Pod', not InferenceService", id="a pod"),
-        pytest.param(json.dumps({"service": {"spec": None}}), "spec is missing", id="no spec"),
-        pytest.param(
-            json.dumps({"service": service(resources={"totalGpus": 0})}),
-            "spec.resources.totalGpus is not accepted: Input should be greater than or equal to 1",
-            id="a field out of bounds",
-        ),
-        pytest.param(
-            json.dumps({"service": service(resources={})}), "say how many GPUs one group uses", id="no number of GPUs"
-        ),
-        pytest.param(json.dumps({"service": service(), "nodes": {}}), "nodes must be a list", id="nodes no list"),
-        pytest.param(json.dumps({"service": service(), "nodes": [7]}), "object 1 of the nodes is no Node", id="number"),
-        pytest.param(
-            json.dumps({"service": service(), "nodes": [{"metadata": {}}]}), "node 1 has no metadata.name", id="no name"
-        ),
-        pytest.param(
-            json.dumps({"service": service(), "nodes": [node(), node()]}), "two nodes have the same name", id="twice"
-        ),
-        pytest.param(
-            json.dumps({"service": service(), "modelConfig": [1]}), "modelConfig must be the content", id="no config"
-        ),
-        pytest.param(
-            json.dumps({"service": service(), "weightsBytes": "5"}), "weightsBytes must be a whole number", id="a text"
-        ),
-        pytest.param(
-            json.dumps({"service": service(), "weightsBytes": -5}), "weightsBytes must be a whole number", id="negative"
-        ),
-    ],
-)
-def test_a_bad_line_says_what_is_wrong(line: str, words: str) -> None:
-    assert words in refusal(line)
-
-
-def test_other_lines_are_answered_in_their_order_and_the_code_is_not_zero() -> None:
-    good = {"service": service(), "nodes": [node()]}
-    text = f"{as_lines([good])}nonsense\n\n{as_lines([good | {'nodes': []}])}"
-    done = run("plan", "--batch", "-", stdin=text)
-    found = [json.loads(line) for line in done.stdout.splitlines()]
-    assert [line.get("outcome", "error") for line in found] == ["fit", "error", "unknown"]
-    assert (done.returncode, done.stderr) == (2, "")
-
-
-def test_a_good_batch_ends_with_zero_and_says_the_same_each_time() -> None:
-    questions = [{"service": service(gpus=gpus), "nodes": [node(), node(name="n1")]} for gpus in (1, 2, 4, 8, 16)]
-    assert answers(questions) == answers(questions)
+def test_a_config_of_an_unknown_architecture_says_so_and_leaves_the_model_unknown() -> None:
+    config = block_fp8() | {"architectures": ["NobodyKnowsForCausalLM"]}
+    answer = one(service("org/other"), modelConfig=config)
+    assert answer["outcome"] == "unknown"
+    assert any(it.startswith("config.json was passed over: ") and "NobodyKnows" in it for it in answer["reasons"])

@@ -1,117 +1,84 @@
-"""Deployments that were published as running go through `plan --batch`, all in one process."""
+"""Deployments that were published as running, asked of the console script: known models fit with their own sizes, and
+of models that nobody here knows it is never said that they cannot."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
-from functools import cache
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.cli.ask import Object, answers, node, service
-from tests.topology.configs_written import CONFIGS
+from tests.cli.asking import Json, batch, nodes, question, service
 
-KNOWN = json.loads((Path(__file__).parents[1] / "topology" / "published.json").read_text())
-UNKNOWN = json.loads((Path(__file__).parent / "published_unknown.json").read_text())
-_FORMATS: dict[str, Object] = {
-    "fp8": {"quant_method": "fp8"},
-    "mxfp4": {
-        "quant_method": "quark",
-        "global_quant_config": {"weight": {"dtype": "fp4", "qscheme": "per_group", "group_size": 32}},
-    },
-    "int4": {"quant_method": "gptq", "bits": 4},
+HERE = Path(__file__).parent
+KNOWN: list[Json] = json.loads((HERE.parent / "topology" / "published.json").read_text())
+UNKNOWN: list[Json] = json.loads((HERE / "unknown_models.json").read_text())
+ANY_PRODUCT = "MI300X"
+ARGUMENTS = {
+    "maxModelLen": "max_model_len",
+    "utilization": "gpu-memory-utilization",
+    "kvCacheDtype": "kv_cache_dtype",
+    "batchedTokens": "max-num-batched-tokens",
+    "expertParallel": "enable_expert_parallel",
 }
 
 
-def _cases(rows: list[Object]) -> Iterator[tuple[Object, str]]:
-    return ((row, product) for row in rows for product in row["gpus"])
+def asked(row: Json, dashes: bool) -> Json:
+    """The row as a user writes it."""
+    tensor, pipeline, data = row["sizes"]
+    sizes = {"tensor_parallel_size": tensor, "pipeline_parallel_size": pipeline, "data_parallel_size": data}
+    arguments = sizes | {ARGUMENTS[key]: row[key] for key in ARGUMENTS if key in row}
+    model: dict[str, Any] = {"name": row["model"]} | ({"precision": row["precision"]} if "precision" in row else {})
+    stored = row.get("quantization", {}).get("format")
+    model |= {"precision": "fp8"} if stored == "fp8" else {}
+    arguments |= {"quantization": stored} if stored == "mxfp4" else {}
+    if dashes:
+        arguments = {name.replace("_", "-"): value for name, value in arguments.items()}
+    group = {"enabled": True, "size": row["nodes"]} if "nodes" in row else {}
+    return service(model, tensor * pipeline * data, vllm={"engineArgs": arguments}, distributed=group)
 
 
-def _engine_args(row: Object, dashes: bool) -> Object:
-    sizes = dict(zip(("tensor", "pipeline", "data"), row["sizes"], strict=True))
-    arguments: Object = {f"{axis}_parallel_size": size for axis, size in sizes.items()}
-    arguments |= {"enable_expert_parallel": True} if row.get("expertParallel") else {}
-    for name, key in (
-        ("kv_cache_dtype", "kvCacheDtype"),
-        ("gpu_memory_utilization", "utilization"),
-        ("max_num_batched_tokens", "batchedTokens"),
-        ("max_model_len", "maxModelLen"),
-    ):
-        arguments |= {name: row[key]} if key in row else {}
-    return {name.replace("_", "-"): value for name, value in arguments.items()} if dashes else arguments
-
-
-def _question(row: Object, product: str, dashes: bool) -> Object:
-    """Eight GPUs a node, and as many nodes as the row says."""
-    nodes, (tensor, pipeline, data) = row.get("nodes", 1), row["sizes"]
-    asked = service(row["model"], tensor * pipeline * data, vllm={"engineArgs": _engine_args(row, dashes)})
-    if nodes > 1:
-        asked["spec"]["distributed"] = {"enabled": True, "size": nodes}
-    if "precision" in row:
-        asked["spec"]["model"]["precision"] = row["precision"]
-    question = {"service": asked, "nodes": [node(product, f"n{number}") for number in range(nodes)]}
-    return question | ({"modelConfig": _config(row)} if "quantization" in row else {})
-
-
-def _config(row: Object) -> Object:
-    """The model's own config.json, of an edition that was quantised."""
-    quantization = row["quantization"]
-    written = _FORMATS[quantization["format"]]
-    if len(quantization.get("block", ())) == 2:
-        written = written | {"weight_block_size": quantization["block"]}
-    elif "block" in quantization and quantization["format"] == "int4":
-        written = written | {"group_size": quantization["block"][0]}
-    return CONFIGS[row["model"]] | {"quantization_config": written}
-
-
-@cache
-def _answered(dashes: bool) -> tuple[dict[str, Any], ...]:
-    """All rows in one process: known ones first."""
-    return tuple(answers(_question(row, product, dashes) for row, product in (*_cases(KNOWN), *_cases(UNKNOWN))))
-
-
-def _name(row: Object, product: str) -> str:
-    return f"{row['model']}-{'x'.join(map(str, row['sizes']))}-{product}"
+def cases(rows: list[Json]) -> list[tuple[Json, str]]:
+    return [(row, product) for row in rows for product in row["gpus"] or [ANY_PRODUCT]]
 
 
 @pytest.mark.parametrize("dashes", [False, True], ids=["underscores", "dashes"])
-@pytest.mark.parametrize(
-    ("number", "row", "product"),
-    [pytest.param(n, row, product, id=f"{n}-{_name(row, product)}") for n, (row, product) in enumerate(_cases(KNOWN))],
-)
-def test_of_a_known_model_its_own_sizes_fit(number: int, row: Object, product: str, dashes: bool) -> None:
-    answer = _answered(dashes)[number]
-    assert answer["outcome"] == "fit", answer["reasons"]
-    assert answer["product"] == product
-    assert [answer[f"{axis}Parallel"] for axis in ("tensor", "pipeline", "data")] == row["sizes"]
-    assert answer["expertParallel"] == row.get("expertParallel", False)
-    tensor, pipeline, data = row["sizes"]
-    assert sum(it["gpus"] for it in answer["nodes"]) == tensor * pipeline * data
-    memory = answer["memory"]
-    assert memory["maxSequences"] >= 1
-    assert memory["weightsBytes"] + memory["overheadBytes"] < memory["budgetBytes"]
-    if "maxModelLen" in row:
-        assert answer["maxModelLen"] == row["maxModelLen"]
+def test_every_deployment_of_a_known_model_fits_with_its_own_sizes(dashes: bool) -> None:
+    rows = cases(KNOWN)
+    answers = batch(question(asked(row, dashes), nodes(1, product)) for row, product in rows)
+    found = [
+        (it["outcome"], it["product"], it["tensorParallel"], it["pipelineParallel"], it["dataParallel"])
+        for it in answers
+    ]
+    assert found == [("fit", product, *row["sizes"]) for row, product in rows]
+    for (row, product), answer in zip(rows, answers, strict=True):
+        assert answer["expertParallel"] == row.get("expertParallel", False)
+        assert answer["maxModelLen"] == row.get("maxModelLen", answer["maxModelLen"])
+        assert answer["nodes"] == [{"name": f"{product.lower()}-0", "gpus": row["sizes"][0] * row["sizes"][2]}]
+        memory = answer["memory"]
+        sequence = memory["kvCacheBytesPerToken"] * answer["maxModelLen"]
+        assert (
+            memory["weightsBytes"] + memory["overheadBytes"] + memory["maxSequences"] * sequence
+            <= (memory["budgetBytes"])
+        )
+        assert memory["maxSequences"] >= 1
 
 
-@pytest.mark.parametrize(
-    ("number", "row", "product"),
-    [
-        pytest.param(n, row, product, id=f"{n}-{_name(row, product)}")
-        for n, (row, product) in enumerate(_cases(UNKNOWN), len(list(_cases(KNOWN))))
-    ],
-)
-def test_of_an_unknown_model_nothing_is_claimed(number: int, row: Object, product: str) -> None:
-    answer = _answered(False)[number]
-    assert answer["outcome"] == "unknown", answer
-    assert [answer[f"{axis}Parallel"] for axis in ("tensor", "pipeline", "data")] == row["sizes"]
-    assert len(answer["nodes"]) == row.get("nodes", 1)
-    assert answer["memory"] is None
-    assert "nothing is known of model" in answer["reasons"][0]
-
-
-def test_both_lists_are_there() -> None:
-    assert len(KNOWN) > 25
-    assert len(UNKNOWN) > 60
+def test_a_deployment_of_an_unknown_model_is_placed_and_called_unknown() -> None:
+    rows = cases(UNKNOWN)
+    answers = batch(question(asked(row, False), nodes(row.get("nodes", 1), product)) for row, product in rows)
+    assert len(answers) > 100
+    for (row, product), answer in zip(rows, answers, strict=True):
+        tensor, pipeline, data = row["sizes"]
+        assert (answer["outcome"], answer["product"]) == ("unknown", product)
+        assert (answer["tensorParallel"], answer["pipelineParallel"], answer["dataParallel"]) == (
+            tensor,
+            pipeline,
+            data,
+        )
+        assert sum(node["gpus"] for node in answer["nodes"]) == tensor * pipeline * data
+        assert len(answer["nodes"]) == row.get("nodes", 1)
+        assert answer["memory"] is None
+        assert any(f"nothing is known of model {row['model']}" in reason for reason in answer["reasons"])
+        assert answer["expertParallel"] == row.get("expertParallel", False)

@@ -1,90 +1,87 @@
-"""`kubectl inference replay`: a captured request has the answer that the hook gave."""
+"""`replay`: recorded requests, answered as the golden tests answer them."""
 
 from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
 
 import pytest
 import yaml
 
-from app.cli.replay import find_kind, replay
-from app.kinds import DECORATORS
-from tests.cli.ask import call, run
-from tests.golden.replay import REQUESTS, case_name, kind_of, load, settings_of
-from tests.golden.replay import replay as golden
+from app.kube.manifest import LAST_APPLIED
+from tests.cli.asking import run
+from tests.golden.replay import FOLDER, answer_path, kind_of, load
 
-READY = next(path for path in REQUESTS if case_name(path) == "inferenceservice/basic-test/03-ready")
-CREATED = next(path for path in REQUESTS if case_name(path) == "inferenceservice/basic-test/01-created")
-
-
-@pytest.mark.parametrize("path", REQUESTS, ids=case_name)
-def test_a_captured_request_is_answered_as_by_the_hook(path: Path) -> None:
-    content = load(path)
-    assert find_kind(content) == kind_of(path)
-    answer, wanted = replay(content, settings_of(path)), golden(path, content)
-    children = "attachments" if kind_of(path) in DECORATORS else "children"
-    assert sorted(map(json.dumps, answer.pop(children))) == sorted(map(json.dumps, wanted.pop(children)))
-    assert answer == wanted
-
-
-def test_yaml_and_json_say_the_same() -> None:
-    text = run("replay", str(READY))
-    assert (text.returncode, text.stderr) == (0, "")
-    answer = json.loads(run("replay", "-o", "json", str(READY)).stdout)
-    assert yaml.safe_load(text.stdout) == answer
-    assert {child["kind"] for child in answer["children"]} >= {"Deployment", "Service", "GPURequest"}
-    piped = run("replay", "-o", "json", "-", stdin=READY.read_text())
-    assert json.loads(piped.stdout) == answer
+CASES = [
+    FOLDER / "inferenceservice" / "basic-test" / "03-ready.request.json",
+    FOLDER
+    / "gpupool"
+    / "default"
+    / sorted(it.name for it in (FOLDER / "gpupool" / "default").glob("*.request.json"))[0],
+    FOLDER / "gpunode" / "eight-mi300x" / "02-labelled.request.json",
+]
+SETTINGS = {
+    f"INFERENCE_{name.upper()}": ",".join(f"{key}={text}" for key, text in value.items())
+    if isinstance(value, dict)
+    else value
+    for name, value in load(FOLDER / "settings.json").items()
+}
 
 
-def test_the_difference_to_what_is_observed_is_told() -> None:
-    done = run("replay", "--diff", str(CREATED))
-    assert done.returncode == 1
-    assert "Service inference-system/basic-test: made" in done.stdout.splitlines()
-    assert 'status: phase: nothing -> "Pending"' in done.stdout.splitlines()
+def by_name(answer: object) -> object:
+    """Without an order of children."""
+    found = json.loads(json.dumps(answer))
+    for key in ("children", "attachments"):
+        found.get(key, []).sort(key=lambda it: (it["apiVersion"], it["kind"], it["metadata"]["name"]))
+    return found
 
 
-def test_nothing_differs_once_the_answer_is_what_is_observed(tmp_path: Path) -> None:
-    """The answer is fed back as observed, as a cluster does."""
-    content, settings = load(READY), settings_of(READY)
-    answer = replay(content, settings)
-    observed: dict[str, dict[str, Any]] = {kind: {} for kind in content["children"]}
+@pytest.mark.parametrize("case", CASES, ids=kind_of)
+def test_a_replay_is_what_the_golden_answer_says(case: Path) -> None:
+    wanted = by_name(load(answer_path(case)))
+    as_json, as_yaml = (run("replay", "-o", form, case, env=SETTINGS) for form in ("json", "yaml"))
+    assert (as_json.returncode, as_json.stderr) == (0, "")
+    assert by_name(json.loads(as_json.stdout)) == by_name(yaml.safe_load(as_yaml.stdout)) == wanted
+
+
+def test_a_diff_tells_what_would_change_and_nothing_when_nothing_would(tmp_path: Path) -> None:
+    created = FOLDER / "inferenceservice" / "basic-test" / "01-created.request.json"
+    done = run("replay", "--diff", created, env=SETTINGS)
+    assert done.returncode == 3
+    assert "+ Service.v1 inference-system/basic-test would be created" in done.stdout.splitlines()
+
+    request, answer = load(CASES[0]), load(answer_path(CASES[0]))
+    request["parent"]["status"] = answer["status"]
     for child in answer["children"]:
-        key = f"{child['kind']}.{child['apiVersion']}"
-        observed[key][f"{child['metadata']['namespace']}/{child['metadata']['name']}"] = child
-    fed = content | {"parent": content["parent"] | {"status": answer["status"]}}
-    for key, children in content["children"].items():
-        for name, child in observed[key].items():
-            status = children.get(name, {}).get("status")
-            observed[key][name] = child | ({"status": status} if status else {})
-    fed["children"] = observed
-    file, variables = tmp_path / "fed.json", tmp_path / "settings.env"
-    file.write_text(json.dumps(fed))
-    variables.write_text("INFERENCE_NODE_SELECTOR=accelerator=amd-gpu\nINFERENCE_STORAGE_CLASS=fast-ssd\n")
-    done = run("replay", "--diff", "--settings", str(variables), str(file))
-    assert (done.returncode, done.stdout) == (0, "nothing differs\n"), done.stdout
+        kind, metadata = f"{child['kind']}.{child['apiVersion']}", child["metadata"]
+        observed = request["children"][kind].setdefault(f"{metadata['namespace']}/{metadata['name']}", dict(child))
+        observed["metadata"] = {**metadata, "annotations": {LAST_APPLIED: json.dumps(child)}}
+    settled = tmp_path / "settled.json"
+    settled.write_text(json.dumps(request))
+    again = run("replay", "--diff", settled, env=SETTINGS)
+    assert (again.returncode, again.stdout) == (0, f"{settled}: nothing would change\n")
 
 
-@pytest.mark.parametrize(
-    ("text", "words"),
-    [
-        pytest.param("{", "is not JSON", id="no JSON"),
-        pytest.param("[]", "holds no sync request", id="a list"),
-        pytest.param("{}", "it has neither parent nor object", id="no parent"),
-        pytest.param('{"parent": {"kind": "Pod", "metadata": {"name": "x"}}}', "no hook for kind Pod", id="a pod"),
-        pytest.param('{"parent": {"kind": "GPUPool", "metadata": {}}}', "no metadata.name", id="no name"),
-        pytest.param(
-            '{"parent": {"kind": "InferenceService", "metadata": {"name": "x"}}}', "no metadata.namespace", id="nowhere"
-        ),
-        pytest.param(
-            '{"parent": {"kind": "GPUPool", "metadata": {"name": "x"}, "spec": 3}}', "parent.spec", id="no spec"
-        ),
-    ],
-)
-def test_what_is_no_request_is_told_in_a_sentence(text: str, words: str) -> None:
-    done = call("replay", "-", stdin=text)
-    assert (done.returncode, done.stdout) == (2, "")
-    assert words in done.stderr
-    assert len(done.stderr.splitlines()) == 1
+def test_a_changed_field_is_told_with_both_values(tmp_path: Path) -> None:
+    request = load(CASES[0])
+    [(_, service)] = request["children"]["Service.v1"].items()
+    applied = json.loads(service["metadata"]["annotations"][LAST_APPLIED])
+    applied["spec"]["ports"][0]["port"] = 81
+    service["metadata"]["annotations"][LAST_APPLIED] = json.dumps(applied)
+    file = tmp_path / "request.json"
+    file.write_text(json.dumps(request))
+    assert "spec.ports.http.port: 81 -> 8000" in run("replay", "--diff", file, env=SETTINGS).stdout
+
+
+def test_what_is_no_request_is_refused_in_a_sentence(tmp_path: Path) -> None:
+    file = tmp_path / "request.json"
+    for text, sentence in {
+        "{": "is not JSON",
+        "{}": "is no sync request: it has neither parent nor object",
+        '{"parent": {"kind": "Pod", "metadata": {}}}': "is about pod; known are gpunode, gpupool, ",
+        '{"parent": {"kind": "GPUPool"}}': "is not accepted: parent.metadata: Field required",
+    }.items():
+        file.write_text(text)
+        done = run("replay", file)
+        assert (done.returncode, done.stdout) == (1, "")
+        assert done.stderr.startswith(f"kubectl inference: {file} {sentence}")

@@ -1,0 +1,90 @@
+"""What each failure means: one table of HTTP statuses, one of the system's errors. The sources add their own."""
+
+from __future__ import annotations
+
+import errno
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+
+from app.downloader.fault import Fault
+from app.kube.conditions import ErrorClass
+
+TRANSIENT, EXTERNAL = ErrorClass.TRANSIENT, ErrorClass.EXTERNAL
+CONFIGURATION, PERMANENT, RESOURCE = ErrorClass.CONFIGURATION, ErrorClass.PERMANENT, ErrorClass.RESOURCE
+
+
+@dataclass(frozen=True)
+class Row:
+    """Class, reason, and what to do."""
+
+    error_class: ErrorClass
+    reason: str
+    advice: str
+
+
+STATUSES = {
+    400: Row(CONFIGURATION, "BadRequest", "check the source's address, key and region"),
+    401: Row(CONFIGURATION, "Unauthorized", "give valid credentials: the source refuses those it got, or got none"),
+    403: Row(CONFIGURATION, "Forbidden", "use credentials that may read this, or ask for access at the source"),
+    404: Row(CONFIGURATION, "NotFound", "check the source's name and path: there is nothing there"),
+    408: Row(TRANSIENT, "Timeout", "it is tried again"),
+    410: Row(CONFIGURATION, "NotFound", "the source has removed it: choose another"),
+    412: Row(TRANSIENT, "SourceChanged", "the content changed while it was read; it is read anew"),
+    416: Row(TRANSIENT, "SourceChanged", "the content is shorter than it was; it is read anew"),
+    429: Row(TRANSIENT, "RateLimited", "it is tried again after the pause that the source asks for"),
+}
+_SERVER = Row(EXTERNAL, "SourceUnavailable", "the source's server fails; it is tried again")
+_REFUSED = Row(PERMANENT, "RequestRefused", "the source does not serve this request: check its address")
+_FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
+_DENIED = frozenset({errno.EACCES, errno.EPERM, errno.EROFS})
+
+
+def row_of(status: int) -> Row:
+    """The row of an HTTP status that is no success."""
+    return STATUSES.get(status) or (_SERVER if status >= 500 else _REFUSED)
+
+
+def status_fault(status: int, what: str, retry_after: str = "") -> Fault:
+    """The failure that this HTTP status for `what` is."""
+    row = row_of(status)
+    message = f"{what}: the source answered {status}; {row.advice}."
+    return Fault(row.error_class, row.reason, message, parse_retry_after(retry_after))
+
+
+def parse_retry_after(text: str, now: datetime | None = None) -> float:
+    """Seconds in a Retry-After header, which holds seconds or a date; 0 when it says nothing."""
+    if text.strip().isdigit():
+        return min(float(text), 86_400.0)
+    try:
+        moment = parsedate_to_datetime(text)
+    except ValueError:
+        return 0.0
+    moment = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+    return max(0.0, (moment - (now or datetime.now(UTC))).total_seconds())
+
+
+def timeout_fault(what: str) -> Fault:
+    return Fault(TRANSIENT, "Timeout", f"{what}: the source did not answer in time; it is tried again.")
+
+
+def cut_fault(what: str) -> Fault:
+    return Fault(TRANSIENT, "ConnectionCut", f"{what}: the connection broke; it goes on where it stopped.")
+
+
+def unreachable_fault(what: str, why: str) -> Fault:
+    message = f"{what}: the source cannot be reached ({why}); check DNS, proxy and network policies if this stays."
+    return Fault(EXTERNAL, "Unreachable", message)
+
+
+def system_fault(error: OSError, what: str) -> Fault:
+    """The failure that an error of the file system is."""
+    if error.errno in _FULL:
+        message = f"{what}: the volume is full; enlarge it (spec.size) or remove what else is on it."
+        return Fault(RESOURCE, "VolumeTooSmall", message)
+    if error.errno in _DENIED:
+        message = f"{what}: {error.strerror}; uid 1001 must be able to write to the volume."
+        return Fault(CONFIGURATION, "VolumeNotWritable", message)
+    if error.errno == errno.ENAMETOOLONG:
+        return Fault(PERMANENT, "UnsafeName", f"{what}: the name is too long for the volume; exclude the file.")
+    return Fault(TRANSIENT, "VolumeError", f"{what}: {error.strerror or type(error).__name__} on the volume.")

@@ -1,0 +1,115 @@
+"""`download`: the process in a ModelCache's Job. Reads the environment, runs, reports, and ends with the exit code."""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import sys
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from types import FrameType
+from typing import NoReturn
+
+from app.downloader.fault import Fault, Stopped, redact
+from app.downloader.progress import as_line
+from app.downloader.report import Reporter, build_patch
+from app.downloader.run import Run
+from app.downloader.storage import human
+from app.downloader.task import parse_task, termination_log
+from app.kube.conditions import ErrorClass
+from app.kube.download import EXIT_RETRY, DownloadReport
+
+STOPPED = 128 + signal.SIGTERM
+log = logging.getLogger("app.downloader")
+
+
+class _Redacting(logging.Formatter):
+    """No secret leaves by the log, whoever wrote the line; libraries log URLs."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        return redact(super().format(record))
+
+
+def main() -> NoReturn:
+    code = EXIT_RETRY
+    try:
+        code = run(os.environ)
+    finally:
+        # Threads may be in the middle of a transfer; what they wrote is safe as it is.
+        logging.shutdown()
+        os._exit(code)
+
+
+def run(environment: Mapping[str, str]) -> int:
+    """The exit code of one run."""
+    _set_up_log()
+    try:
+        signal.signal(signal.SIGTERM, _stop)
+        return _run(environment)
+    except Fault as fault:
+        _say_last(termination_log(environment), str(fault))
+        return fault.exit_code
+    except Stopped:
+        _say_last(termination_log(environment), "Stopped: it goes on from here when it is started again.")
+        return STOPPED
+    except Exception as error:
+        log.exception("this is a bug")
+        _say_last(termination_log(environment), f"InternalError: {type(error).__name__}; see the pod's log.")
+        return EXIT_RETRY
+
+
+def _run(environment: Mapping[str, str]) -> int:
+    task = parse_task(environment)
+    job = Run(task)
+    reporter = Reporter(job.progress.snapshot, build_patch(task.job, environment))
+    reporter.start()
+    try:
+        report = _bug_as_fault(job)
+    except Fault as fault:
+        reporter.finish(replace(job.progress.snapshot(), error=fault.error))
+        raise
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    log.info("%s", as_line(report))
+    size, verified = human(report.size_on_disk), f"{report.verified_files} of {report.files_total}"
+    log.info("%s: %s, %s files have the source's hash", report.path, size, verified)
+    reporter.finish(report)
+    return 0
+
+
+def _bug_as_fault(job: Run) -> DownloadReport:
+    try:
+        return job()
+    except Fault:
+        raise
+    except Exception as error:
+        log.exception("this is a bug")
+        message = f"The downloader failed in a way it does not know ({type(error).__name__}); see the pod's log."
+        raise Fault(ErrorClass.TRANSIENT, "InternalError", message) from error
+
+
+def _stop(number: int, frame: FrameType | None) -> None:
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    raise Stopped
+
+
+def _say_last(path: Path, message: str) -> None:
+    """To the log, and to where Kubernetes takes a container's last message from."""
+    log.error("%s", message)
+    try:
+        path.write_text(redact(message))
+    except OSError as error:
+        log.warning("cannot write %s: %s", path, error.strerror)
+
+
+def _set_up_log() -> None:
+    handler = logging.StreamHandler(sys.stdout)
+    handler.setFormatter(_Redacting("%(asctime)s %(levelname)s %(message)s"))
+    logging.basicConfig(level=logging.INFO, handlers=[handler], force=True)
+    for noisy in ("httpx", "httpx2", "httpcore", "botocore", "urllib3", "google"):
+        logging.getLogger(noisy).setLevel(logging.WARNING)
+
+
+if __name__ == "__main__":
+    main()

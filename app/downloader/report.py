@@ -1,0 +1,108 @@
+"""Telling the Job how far it is: an annotation, patched now and then. A report that fails never fails the download."""
+
+from __future__ import annotations
+
+import logging
+import os
+import ssl
+import threading
+from collections.abc import Callable, Mapping
+from functools import partial
+from pathlib import Path
+from typing import Any, Protocol
+
+from app.downloader.fault import redact
+from app.downloader.progress import as_line
+from app.kube.download import REPORT_ANNOTATION, REPORT_SECONDS, DownloadReport, to_annotation
+
+ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount")
+LAST_TRIES = 3
+log = logging.getLogger(__name__)
+
+
+class Patch(Protocol):
+    """Writes a report somewhere; may raise anything."""
+
+    def __call__(self, report: DownloadReport) -> None: ...
+
+
+class JobPatch:
+    """Merge-patches the annotation of one Job, as the pod's own service account."""
+
+    def __init__(self, job: str, api: str, account: Path = ACCOUNT) -> None:
+        import httpx2
+
+        namespace, _, name = job.partition("/")
+        self._url = f"{api}/apis/batch/v1/namespaces/{namespace}/jobs/{name}"
+        self._token = account / "token"
+        authority = account / "ca.crt"
+        trusted = ssl.create_default_context(cafile=str(authority) if authority.exists() else None)
+        # Nothing of the environment's proxies: the API server is in the cluster.
+        self._connect = partial(httpx2.Client, verify=trusted, timeout=5.0, trust_env=False)
+
+    def __call__(self, report: DownloadReport) -> None:
+        body: Any = {"metadata": {"annotations": {REPORT_ANNOTATION: to_annotation(report)}}}
+        # Tokens are renewed while we run, so it is read each time.
+        headers = {
+            "Authorization": f"Bearer {self._token.read_text().strip()}",
+            "Content-Type": "application/merge-patch+json",
+        }
+        with self._connect() as client:
+            client.patch(self._url, json=body, headers=headers).raise_for_status()
+
+
+class Reporter:
+    """Reports at intervals from its own thread, and once at the end."""
+
+    def __init__(
+        self, look: Callable[[], DownloadReport], patch: Patch | None = None, interval: float = REPORT_SECONDS
+    ) -> None:
+        self._look, self._patch, self._interval = look, patch, interval
+        self._ended = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="report", daemon=True)
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def finish(self, report: DownloadReport) -> None:
+        """The last report: tried a few times, for it is what stays."""
+        self._ended.set()
+        if self._thread.is_alive():
+            self._thread.join(timeout=10.0)
+        for attempt in range(LAST_TRIES):
+            if self._send(report):
+                return
+            threading.Event().wait(0.5 * 2**attempt)
+
+    def _run(self) -> None:
+        while not self._ended.wait(self._interval):
+            try:
+                report = self._look()
+            except Exception as error:
+                log.warning("cannot look at the progress: %s", type(error).__name__)
+                continue
+            log.info("%s", as_line(report))
+            self._send(report)
+
+    def _send(self, report: DownloadReport) -> bool:
+        if self._patch is None:
+            return True
+        try:
+            self._patch(report)
+        except Exception as error:
+            log.warning("the report did not reach the Job: %s", redact(str(error))[:200] or type(error).__name__)
+            return False
+        return True
+
+
+def build_patch(job: str, environment: Mapping[str, str] = os.environ, account: Path = ACCOUNT) -> Patch | None:
+    """How to reach the Job; None when there is none, or no way to it."""
+    host = environment.get("KUBERNETES_SERVICE_HOST", "")
+    if not job or not host or not (account / "token").exists():
+        return None
+    host = f"[{host}]" if ":" in host else host
+    try:
+        return JobPatch(job, f"https://{host}:{environment.get('KUBERNETES_SERVICE_PORT', '443')}", account)
+    except Exception as error:
+        log.warning("no reports to the Job: %s", redact(str(error))[:200] or type(error).__name__)
+        return None

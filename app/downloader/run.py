@@ -1,0 +1,195 @@
+"""One run, from the lock to the published folder."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable
+from contextlib import closing
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+
+from app.downloader import facts
+from app.downloader import manifest as manifests
+from app.downloader.archive import unpack
+from app.downloader.checksums import file_checksum, knows
+from app.downloader.classify import CONFIGURATION, PERMANENT, system_fault
+from app.downloader.fault import Fault
+from app.downloader.fetch import Fetch, Patience, build_seeds, own_entry
+from app.downloader.listing import Listing, Source
+from app.downloader.manifest import Entry, Manifest
+from app.downloader.progress import Progress
+from app.downloader.sources.choose import build_source
+from app.downloader.storage import Finished, Volume, human, sync_file
+from app.downloader.task import Task
+from app.kube.conditions import format_time
+from app.kube.download import DownloadReport
+
+FRESH_STARTS = 5
+"""How often a source may change while it is read."""
+log = logging.getLogger(__name__)
+
+
+@dataclass
+class Run:
+    """A task on its way."""
+
+    task: Task
+    choose: Callable[[Task], Source] = build_source
+    now: Callable[[], datetime] = lambda: datetime.now(UTC)
+
+    def __post_init__(self) -> None:
+        self.volume = Volume(self.task.volume, self.task.path)
+        self.progress = Progress(self.volume)
+        self.patience = Patience(self.task.retry_seconds)
+
+    def __call__(self) -> DownloadReport:
+        """The report of a finished model; else a Fault, with everything that came kept for the next run."""
+        try:
+            with self.volume.lock():
+                finished = self._ensure()
+                self._tidy(finished)
+                return build_report(finished)
+        except OSError as error:
+            raise system_fault(error, f"folder {self.task.path}") from error
+
+    def _ensure(self) -> Finished:
+        found = self.volume.current()
+        if self.task.policy == "Never":
+            return self._verify(found)
+        if self.task.policy == "IfNotPresent" and found and self._is_whole(found):
+            log.info("%s is complete: nothing to fetch", found.name)
+            return found
+        for _ in range(FRESH_STARTS):
+            self.patience = Patience(self.task.retry_seconds)
+            try:
+                with closing(self.choose(self.task)) as source:
+                    return self._bring(source)
+            except Fault as fault:
+                if fault.error.reason != "SourceChanged":
+                    raise
+                log.warning("%s", fault.error.message)
+        raise Fault(CONFIGURATION, "SourceKeepsChanging", "The source changes faster than it can be read: freeze it.")
+
+    def _bring(self, source: Source) -> Finished:
+        source.validate()
+        listing = self._ask(source)
+        log.info("%s has %d files, %s", source.identity, len(listing.files), human(listing.total))
+        if there := self.volume.with_content(listing.digest):
+            log.info("%s has this content already: nothing to fetch", there.name)
+            self.volume.point_to(there.name)
+            return there
+        self.volume.clean_staging(listing)
+        self.progress.listing = listing
+        self.volume.require_space(listing)
+        entries = self._fetch(source, listing)
+        return self._publish(source, listing, entries)
+
+    def _ask(self, source: Source) -> Listing:
+        attempt = 0
+        while True:
+            try:
+                return source.size()
+            except Fault as fault:
+                if not fault.can_retry:
+                    raise
+                self.patience.pause(fault, attempt)
+                attempt += 1
+
+    def _fetch(self, source: Source, listing: Listing) -> list[Entry]:
+        siblings = [(self.volume.root / it.name, it.manifest.files) for it in self.volume.siblings()]
+        begun = time.monotonic()
+        entries = Fetch(source, self.volume, listing, self.patience, build_seeds(siblings)).run()
+        log.info("all %d files are here and verified, after %.1f s", len(entries), time.monotonic() - begun)
+        return self._unpack(listing) if listing.extract else entries
+
+    def _unpack(self, listing: Listing) -> list[Entry]:
+        [file] = listing.files
+        folder = self.volume.unpacked(listing)
+        self.volume.discard_staged(folder)
+        names = unpack(self.volume.staged(listing) / file.name, file.name, folder, threading.Event())
+        for name in names:
+            sync_file(folder / name)
+        return [own_entry(name, folder / name) for name in sorted(names)]
+
+    def _publish(self, source: Source, listing: Listing, entries: list[Entry]) -> Finished:
+        folder = self.volume.unpacked(listing) if listing.extract else self.volume.staged(listing)
+        summary = facts.inspect(folder, [entry.name for entry in entries])
+        manifest = Manifest(
+            model=self.task.model,
+            source=source.identity,
+            revision=listing.revision,
+            digest=listing.digest,
+            time=format_time(self.now()),
+            files=tuple(entries),
+            summary=summary,
+        )
+        finished = self.volume.publish(folder, manifest, listing.folder)
+        log.info("finished: %s in %s", human(manifest.size), finished.name)
+        return finished
+
+    def _is_whole(self, found: Finished) -> bool:
+        missing = manifests.damaged(self.volume.root / found.name, found.manifest)
+        if missing:
+            log.warning("%s is damaged (%d files, first %s): it is made anew", found.name, len(missing), missing[0])
+        return not missing
+
+    def _verify(self, found: Finished | None) -> Finished:
+        """Policy Never: every byte is read and compared."""
+        if found is None:
+            return self._adopt()
+        wrong = [entry.name for entry in found.manifest.files if not self._matches(found, entry)]
+        if wrong:
+            message = (
+                f"{len(wrong)} of {len(found.manifest.files)} files in {found.name} are missing or not what was "
+                f"downloaded, first {wrong[0]}: set downloadPolicy to Always or IfNotPresent once."
+            )
+            raise Fault(PERMANENT, "VerificationFailed", message)
+        return found
+
+    def _matches(self, found: Finished, entry: Entry) -> bool:
+        path = self.volume.root / found.name / entry.name
+        if manifests.damaged(path.parent, replace(found.manifest, files=(replace(entry, name=path.name),))):
+            return False
+        algorithm = entry.checksum.algorithm
+        return not knows(algorithm) or file_checksum(path, algorithm) == entry.checksum
+
+    def _adopt(self) -> Finished:
+        """A folder that somebody else filled: there is nothing to compare with but the files themselves."""
+        folder = self.volume.root / self.task.path
+        paths = [path for path in folder.rglob("*") if path.is_file()] if folder.is_dir() else []
+        if not paths:
+            message = f"There is no folder {self.task.path} on the volume, and downloadPolicy Never fetches nothing."
+            raise Fault(CONFIGURATION, "NotOnVolume", message)
+        names = sorted(path.relative_to(folder).as_posix() for path in paths)
+        summary = facts.inspect(folder, names)
+        entries = tuple(own_entry(name, folder / name) for name in names)
+        return Finished(self.task.path, Manifest(self.task.model, "", "", "", "", entries, summary))
+
+    def _tidy(self, finished: Finished) -> None:
+        """What is no longer needed; the model is there whether this succeeds or not."""
+        if self.task.policy == "Never":
+            return
+        self.volume.drop_staging()
+        if self.task.keep is not None:
+            self.volume.prune(self.task.model, self.task.keep, finished.name)
+        self.volume.clean_stale(time.time())
+
+
+def build_report(finished: Finished) -> DownloadReport:
+    """The last report."""
+    manifest = finished.manifest
+    return DownloadReport(
+        bytes_done=manifest.size,
+        bytes_total=manifest.size,
+        files_done=len(manifest.files),
+        files_total=len(manifest.files),
+        revision=manifest.revision,
+        path=finished.name,
+        size_on_disk=manifest.size,
+        verified_files=manifest.verified,
+        parameters=manifest.summary.parameters,
+        model=manifest.summary.facts,
+        model_unknown=manifest.summary.unknown,
+    )

@@ -1,0 +1,138 @@
+"""A folder of a Google Cloud Storage bucket, by google-cloud-storage."""
+
+from __future__ import annotations
+
+import base64
+import os
+from collections.abc import Mapping
+from typing import Any
+
+import google.auth
+import requests
+from google.api_core.exceptions import GoogleAPICallError, NotFound
+from google.auth.credentials import AnonymousCredentials
+from google.auth.exceptions import DefaultCredentialsError, GoogleAuthError, TransportError
+from google.cloud import storage
+from google.cloud.storage.exceptions import DataCorruption, InvalidResponse
+from urllib3.exceptions import HTTPError
+
+from app.downloader.classify import (
+    CONFIGURATION,
+    cut_fault,
+    status_fault,
+    system_fault,
+    timeout_fault,
+    unreachable_fault,
+)
+from app.downloader.fault import Fault
+from app.downloader.listing import Checksum, Listing, RemoteFile, build_listing, digest
+from app.downloader.part import Part
+from app.downloader.sources import given
+
+TIMEOUT = (15.0, 60.0)
+"""Seconds to connect, and between two pieces."""
+_ERRORS = (GoogleAPICallError, GoogleAuthError, InvalidResponse, DataCorruption, HTTPError, OSError)
+
+
+class GCSSource:
+    """Credentials: the file of GOOGLE_APPLICATION_CREDENTIALS, else the pod's workload identity, else none."""
+
+    def __init__(self, source: Mapping[str, Any]) -> None:
+        self._bucket = given.text(source, "bucket")
+        self._prefix = (given.maybe_text(source, "prefix") or "").lstrip("/")
+        self._made: Any = None
+
+    @property
+    def identity(self) -> str:
+        return f"gs://{self._bucket}/{self._prefix}"
+
+    @property
+    def _client(self) -> Any:
+        if self._made is None:
+            self._made = storage.Client(project="none", credentials=_credentials())
+        return self._made
+
+    def validate(self) -> None:
+        try:
+            assert self._client
+        except (GoogleAuthError, ValueError, OSError) as error:
+            message = f"{self.identity}: the service account's key file cannot be used: check credentialsSecret."
+            raise Fault(CONFIGURATION, "Unauthorized", message) from error
+
+    def size(self) -> Listing:
+        try:
+            blobs = self._client.list_blobs(
+                self._bucket, prefix=self._prefix.rstrip("/") or None, timeout=TIMEOUT, retry=None
+            )
+            found = {blob.name: blob for blob in blobs}
+        except _ERRORS as error:
+            raise self._fault(error, self.identity) from error
+        files = [_file(found[key], name) for key, name in given.below(dict.fromkeys(found, 0), self._prefix).items()]
+        if not files:
+            raise given.nothing(self.identity)
+        return build_listing(digest(*sorted(f"{it.name} {it.identity}" for it in files)), files)
+
+    def download(self, file: RemoteFile, part: Part) -> None:
+        generation, _, key = file.locator.partition(" ")
+        blob = self._client.bucket(self._bucket).blob(key, generation=int(generation))
+        begin = part.size
+        try:
+            with part.open() as target:
+                blob.download_to_file(
+                    target, start=begin or None, raw_download=True, checksum=None, timeout=TIMEOUT, retry=None
+                )
+        except _ERRORS as error:
+            raise self._fault(error, file.name) from error
+
+    def close(self) -> None:
+        if self._made is not None:
+            self._made.close()
+
+    def _fault(self, error: Exception, what: str) -> Fault:
+        match error:
+            case NotFound() if what == self.identity:
+                return Fault(CONFIGURATION, "BucketNotFound", f"{what}: there is no such bucket: check its name.")
+            case GoogleAPICallError(code=int(status)):
+                return status_fault(status, what, _retry_after(error))
+            case InvalidResponse():
+                return status_fault(error.response.status_code, what, error.response.headers.get("Retry-After", ""))
+            case TransportError():
+                return unreachable_fault(what, "Google's token service")
+            case GoogleAuthError():
+                return Fault(CONFIGURATION, "Unauthorized", f"{what}: Google refuses the credentials: renew them.")
+            case requests.Timeout():
+                return timeout_fault(what)
+            case requests.ConnectionError() if "Failed to establish" in str(error) or "resolve" in str(error):
+                return unreachable_fault(what, "no connection")
+            case OSError(errno=int()) if not isinstance(error, requests.RequestException):
+                return system_fault(error, what)
+        return cut_fault(what)
+
+
+def _credentials() -> Any:
+    if os.environ.get("STORAGE_EMULATOR_HOST"):
+        return AnonymousCredentials()  # type: ignore[no-untyped-call]
+    try:
+        return google.auth.default(scopes=["https://www.googleapis.com/auth/devstorage.read_only"])[0]
+    except DefaultCredentialsError:
+        if os.environ.get("GOOGLE_APPLICATION_CREDENTIALS"):
+            raise
+        return AnonymousCredentials()  # type: ignore[no-untyped-call]
+
+
+def _file(blob: Any, name: str) -> RemoteFile:
+    checksum = _checksum(blob)
+    identity = checksum.value if checksum else str(blob.generation)
+    return RemoteFile(name, blob.size, identity, checksum, f"{blob.generation} {blob.name}")
+
+
+def _checksum(blob: Any) -> Checksum | None:
+    for value, algorithm in ((blob.md5_hash, "md5"), (blob.crc32c, "crc32c")):
+        if value:
+            return Checksum(algorithm, base64.b64decode(value).hex())
+    return None
+
+
+def _retry_after(error: GoogleAPICallError) -> str:
+    headers = getattr(error.response, "headers", None) or {}
+    return str(headers.get("Retry-After", ""))

@@ -1,0 +1,136 @@
+"""Files of web servers: ranges, and If-Range so that a resumed file is never a mixture of two."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+from urllib.parse import unquote, urlsplit
+
+import httpx2
+
+from app.downloader.classify import CONFIGURATION, PERMANENT, TRANSIENT, status_fault
+from app.downloader.fault import Fault, redact
+from app.downloader.listing import Checksum, Listing, RemoteFile, build_listing, digest
+from app.downloader.names import safe_name
+from app.downloader.part import CHUNK, Part
+from app.downloader.sources import given
+from app.downloader.sources.transport import transport_fault
+
+ARCHIVES = (".tar", ".tar.gz", ".tgz", ".zip")
+OTHER_ARCHIVES = (".tar.bz2", ".tar.xz", ".tar.zst", ".7z", ".rar")
+_HEADERS = {"Accept-Encoding": "identity", "User-Agent": "inference-operator-downloader"}
+
+
+class HTTPSource:
+    """One URL or several."""
+
+    def __init__(self, source: Mapping[str, Any]) -> None:
+        url, urls = given.maybe_text(source, "url"), given.texts(source, "urls")
+        self._urls = (url,) if url else urls or ()
+        self._sha256 = given.maybe_text(source, "sha256")
+        self._extract = source.get("extract") is True
+        self._client = httpx2.Client(headers=_HEADERS, follow_redirects=True, timeout=httpx2.Timeout(30.0))
+
+    @property
+    def identity(self) -> str:
+        return redact(self._urls[0] if len(self._urls) == 1 else f"{len(self._urls)} files, first {self._urls[0]}")
+
+    def validate(self) -> None:
+        if not self._urls:
+            raise given.bad("source.http needs url or urls.")
+        if (self._sha256 or self._extract) and len(self._urls) != 1:
+            raise given.bad("sha256 and extract belong to one url.")
+        for url in self._urls:
+            self._validate(url)
+
+    def _validate(self, url: str) -> None:
+        if not url.startswith(("http://", "https://")):
+            raise given.bad(f"URL {url} does not begin with http:// or https://.")
+        name = safe_name(_name(url))
+        if name.lower().endswith(OTHER_ARCHIVES) or (not self._extract and name.lower().endswith(ARCHIVES)):
+            advice = "set source.http.extract to true" if name.lower().endswith(ARCHIVES) else "repack it as .tar.gz"
+            raise Fault(CONFIGURATION, "ArchiveRefused", f"{name} is an archive, which vLLM cannot read: {advice}.")
+        if self._extract and not name.lower().endswith(ARCHIVES):
+            kinds = ", ".join(ARCHIVES)
+            raise Fault(CONFIGURATION, "ArchiveRefused", f"{name} is none of {kinds}: extract cannot unpack it.")
+
+    def size(self) -> Listing:
+        files = [self._ask(url) for url in self._urls]
+        revision = files[0].identity if len(files) == 1 else digest(*(file.identity for file in files))
+        return build_listing(revision if any(file.identity for file in files) else "", files, extract=self._extract)
+
+    def download(self, file: RemoteFile, part: Part) -> None:
+        if part.size and not (_validator(file) or self._sha256):
+            # Nothing would tell whether the rest belongs to the beginning.
+            part.discard()
+        try:
+            self._download(file, part)
+        except (httpx2.HTTPError, httpx2.InvalidURL, OSError) as error:
+            raise transport_fault(error, file.name) from error
+
+    def close(self) -> None:
+        self._client.close()
+
+    def _download(self, file: RemoteFile, part: Part) -> None:
+        begin = part.size
+        headers = {"Range": f"bytes={begin}-"} if begin else {}
+        if begin and (validator := _validator(file)):
+            headers["If-Range"] = validator
+        with self._client.stream("GET", file.locator, headers=headers) as response:
+            if response.status_code == 416:
+                part.discard()
+            _require(response, file.name)
+            if _validators(response) != file.identity:
+                raise _changed(file.name)
+            if response.status_code != 206 and begin:
+                part.discard()
+            elif response.status_code == 206 and not _starts_at(response, begin):
+                raise _changed(file.name)
+            with part.open() as target:
+                for chunk in response.iter_raw(CHUNK):
+                    target.write(chunk)
+
+    def _ask(self, url: str) -> RemoteFile:
+        what = _name(url)
+        try:
+            response = self._client.head(url)
+            if response.status_code in (405, 501):
+                with self._client.stream("GET", url) as response:
+                    pass
+            _require(response, what)
+        except (httpx2.HTTPError, httpx2.InvalidURL, OSError) as error:
+            raise transport_fault(error, what) from error
+        length = response.headers.get("Content-Length", "")
+        checksum = Checksum("sha256", self._sha256) if self._sha256 else None
+        return RemoteFile(what, int(length) if length.isdigit() else None, _validators(response), checksum, url)
+
+
+def _name(url: str) -> str:
+    """The last part of the URL's path, as the server would name the file."""
+    return unquote(urlsplit(url).path).rpartition("/")[2]
+
+
+def _validators(response: httpx2.Response) -> str:
+    """What the server says the content is: its ETag, else when it was changed."""
+    return response.headers.get("ETag") or response.headers.get("Last-Modified") or ""
+
+
+def _validator(file: RemoteFile) -> str:
+    """What If-Range may hold: no weak ETag."""
+    return "" if file.identity.startswith("W/") else file.identity
+
+
+def _starts_at(response: httpx2.Response, begin: int) -> bool:
+    return response.headers.get("Content-Range", "").startswith(f"bytes {begin}-")
+
+
+def _require(response: httpx2.Response, what: str) -> None:
+    if not response.is_success:
+        raise status_fault(response.status_code, what, response.headers.get("Retry-After", ""))
+    if response.headers.get("Content-Encoding", "identity") != "identity":
+        message = f"{what}: the server compresses it although it was asked not to; serve the file as it is."
+        raise Fault(PERMANENT, "RequestRefused", message)
+
+
+def _changed(what: str) -> Fault:
+    return Fault(TRANSIENT, "SourceChanged", f"{what} changed at the source while it was read; it is read anew.")

@@ -1,0 +1,156 @@
+"""A repository of the Hugging Face Hub, by the huggingface-hub library.
+
+The commit is resolved once and everything is fetched at it. The library's transfer of one file is used, not its
+snapshot: since 2.x the latter throws away the parts of a killed download.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
+os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
+
+import httpx2
+from huggingface_hub import HfApi, close_session, constants, hf_hub_download, hf_hub_url
+from huggingface_hub.errors import (
+    DisabledRepoError,
+    GatedRepoError,
+    HfHubHTTPError,
+    HFValidationError,
+    RemoteEntryNotFoundError,
+    RepositoryNotFoundError,
+    RevisionNotFoundError,
+)
+from huggingface_hub.file_download import http_get
+from huggingface_hub.hf_api import RepoSibling
+from huggingface_hub.utils import build_hf_headers  # type: ignore[attr-defined]
+
+from app.downloader.classify import CONFIGURATION, row_of, status_fault
+from app.downloader.fault import Fault
+from app.downloader.listing import Checksum, Listing, RemoteFile, build_listing
+from app.downloader.part import CHUNK, Part
+from app.downloader.patterns import Patterns, wanted
+from app.downloader.sources import given
+from app.downloader.sources.transport import transport_fault
+
+constants.DOWNLOAD_CHUNK_SIZE = CHUNK
+"""The library's 10 MB would be lost at each cut, and held by each of our threads."""
+TIMEOUT = 30.0
+"""Seconds for an answer about the repository."""
+
+
+class HuggingFaceSource:
+    """One revision of one repository."""
+
+    def __init__(self, source: Mapping[str, Any], environment: Mapping[str, str] = os.environ) -> None:
+        self._repository = given.text(source, "repository")
+        self._revision = given.maybe_text(source, "revision") or "main"
+        self._patterns = Patterns(given.texts(source, "include"), given.texts(source, "exclude"))
+        self._token = environment.get("HF_TOKEN", "").strip() or None
+        self._endpoint = environment.get("HF_ENDPOINT", "").rstrip("/") or constants.ENDPOINT
+        self._commit = ""
+        self.http_limit = int(constants.MAX_HTTP_DOWNLOAD_SIZE)
+        """Bytes; larger files are not to be had by plain HTTP."""
+
+    @property
+    def identity(self) -> str:
+        return f"huggingface://{self._repository}@{self._revision}"
+
+    def validate(self) -> None:
+        if self._token and any(letter.isspace() for letter in self._token):
+            raise Fault(CONFIGURATION, "Unauthorized", "The token holds white space: store it without.")
+
+    def size(self) -> Listing:
+        api = HfApi(endpoint=self._endpoint, token=self._token or False)
+        try:
+            info = api.model_info(self._repository, revision=self._revision, files_metadata=True, timeout=TIMEOUT)
+        except (HfHubHTTPError, HFValidationError, httpx2.HTTPError, OSError) as error:
+            raise self._fault(error) from error
+        self._commit = info.sha or self._revision
+        siblings = {it.rfilename: it for it in info.siblings or []}
+        names = wanted(list(siblings), self._patterns)
+        if not names:
+            raise given.nothing(self.identity)
+        return build_listing(self._commit, (self._file(siblings[name]) for name in names))
+
+    def download(self, file: RemoteFile, part: Part) -> None:
+        try:
+            if (file.size or 0) > self.http_limit:
+                self._download_large(file, part)
+            else:
+                self._download(file, part)
+        except (HfHubHTTPError, httpx2.HTTPError, OSError) as error:
+            raise self._fault(error, file.name) from error
+
+    def close(self) -> None:
+        close_session()
+
+    def _download(self, file: RemoteFile, part: Part) -> None:
+        if file.size is None:
+            # Nothing would tell whether the part is whole already.
+            part.discard()
+        # Compressed answers could not be resumed by position.
+        headers = {**build_hf_headers(token=self._token or False), "Accept-Encoding": "identity"}
+        url = hf_hub_url(self._repository, file.name, revision=self._commit, endpoint=self._endpoint)
+        with part.open() as target:
+            http_get(url, target, resume_size=part.size, headers=headers, expected_size=file.size)
+
+    def _download_large(self, file: RemoteFile, part: Part) -> None:
+        """By the library's chunk protocol (Xet), which starts anew after a kill."""
+        folder = part.path.with_suffix(".hub")
+        done = hf_hub_download(
+            self._repository,
+            file.name,
+            revision=self._commit,
+            local_dir=folder,
+            token=self._token or False,
+            endpoint=self._endpoint,
+        )
+        Path(done).replace(part.path)
+
+    def _file(self, it: RepoSibling) -> RemoteFile:
+        checksum = _checksum(it)
+        return RemoteFile(it.rfilename, it.size, checksum.value if checksum else self._commit, checksum)
+
+    def _fault(self, error: Exception, name: str = "") -> Fault:
+        what = f"{self._repository}, file {name}" if name else f"Repository {self._repository}"
+        match error:
+            case GatedRepoError():
+                advice = "accept its terms on the Hub with the account of the token, then try again"
+                return Fault(CONFIGURATION, "GatedRepository", f"{what} is gated: {advice}.")
+            case DisabledRepoError():
+                return Fault(CONFIGURATION, "RepositoryDisabled", f"{what} was disabled by the Hub: choose another.")
+            case RevisionNotFoundError():
+                return Fault(CONFIGURATION, "RevisionNotFound", f"{what} has no revision {self._revision!r}.")
+            case RemoteEntryNotFoundError():
+                return Fault(CONFIGURATION, "FileNotFound", f"{what} is not in the repository (any more).")
+            case RepositoryNotFoundError():
+                return self._not_found(what)
+            case HFValidationError():
+                return Fault(CONFIGURATION, "BadSource", f"{what}: the Hub's names do not look like this.")
+            case HfHubHTTPError():
+                return self._status_fault(error, what)
+        return transport_fault(error, what)
+
+    def _not_found(self, what: str) -> Fault:
+        """The Hub answers the same for what is not there and what one may not see."""
+        who = "the token may not see it" if self._token else "it is private, and no token is given"
+        message = f"{what} does not exist, or {who}: check name and tokenSecret."
+        return Fault(CONFIGURATION, "RepositoryNotFound", message)
+
+    def _status_fault(self, error: HfHubHTTPError, what: str) -> Fault:
+        status = error.response.status_code
+        if status == 401:
+            message = f"{what}: the Hub refuses the token; store a valid one under the key `token` of tokenSecret."
+            return Fault(CONFIGURATION, row_of(status).reason, message)
+        return status_fault(status, what, error.response.headers.get("Retry-After", ""))
+
+
+def _checksum(it: RepoSibling) -> Checksum | None:
+    if it.lfs:
+        return Checksum("sha256", it.lfs.sha256)
+    return Checksum("git-sha1", it.blob_id) if it.blob_id else None

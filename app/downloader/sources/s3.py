@@ -1,0 +1,176 @@
+"""A folder of an S3 bucket, by boto3."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
+from typing import Any
+
+import boto3
+from botocore import UNSIGNED
+from botocore.config import Config
+from botocore.exceptions import (
+    BotoCoreError,
+    ClientError,
+    ConnectionClosedError,
+    ConnectTimeoutError,
+    EndpointConnectionError,
+    IncompleteReadError,
+    ReadTimeoutError,
+    ResponseStreamingError,
+)
+from urllib3.exceptions import HTTPError
+
+from app.downloader.classify import (
+    CONFIGURATION,
+    cut_fault,
+    status_fault,
+    system_fault,
+    timeout_fault,
+    unreachable_fault,
+)
+from app.downloader.fault import Fault
+from app.downloader.listing import Checksum, Listing, RemoteFile, build_listing, digest
+from app.downloader.part import CHUNK, Part
+from app.downloader.sources import given
+
+_CODES = {
+    "NoSuchBucket": ("BucketNotFound", "there is no such bucket: check its name, region and endpoint"),
+    "NoSuchKey": ("NotFound", "there is nothing under this key: check it"),
+    "InvalidAccessKeyId": ("Unauthorized", "the access key is not known: check credentialsSecret"),
+    "SignatureDoesNotMatch": ("Unauthorized", "the secret key does not match: check credentialsSecret"),
+    "ExpiredToken": ("Unauthorized", "the credentials have expired: renew them"),
+    "PermanentRedirect": ("WrongRegion", "the bucket is in another region: set source.s3.region"),
+    "AuthorizationHeaderMalformed": ("WrongRegion", "the bucket is in another region: set source.s3.region"),
+    "InvalidObjectState": ("Archived", "the object is in an archive class: restore it first"),
+}
+
+
+class S3Source:
+    """Credentials: the environment, else the pod's workload identity, else none."""
+
+    def __init__(self, source: Mapping[str, Any]) -> None:
+        self._bucket, self._key = given.text(source, "bucket"), given.text(source, "key").lstrip("/")
+        self._region, self._endpoint = given.maybe_text(source, "region"), given.maybe_text(source, "endpoint")
+        self._made: Any = None
+
+    @property
+    def identity(self) -> str:
+        return f"s3://{self._bucket}/{self._key}"
+
+    @property
+    def _client(self) -> Any:
+        if self._made is None:
+            session = boto3.Session()
+            anonymous = session.get_credentials() is None
+            self._made = session.client(
+                "s3",
+                region_name=self._region or session.region_name or "us-east-1",
+                endpoint_url=self._endpoint,
+                config=_config(anonymous, path_style=bool(self._endpoint)),
+            )
+        return self._made
+
+    def validate(self) -> None:
+        try:
+            assert self._client
+        except (BotoCoreError, ValueError) as error:
+            raise given.bad(f"{self.identity}: {error}.") from error
+
+    def size(self) -> Listing:
+        try:
+            found = {item["Key"]: item["Size"] for page in self._pages() for item in page.get("Contents", [])}
+            names = given.below(found, self._key)
+            with ThreadPoolExecutor(8) as pool:
+                files = list(pool.map(self._ask, names, names.values()))
+        except (BotoCoreError, ClientError, HTTPError, OSError) as error:
+            raise self._fault(error, self.identity) from error
+        if not files:
+            raise given.nothing(self.identity)
+        return build_listing(digest(*sorted(f"{it.name} {it.identity}" for it in files)), files)
+
+    def download(self, file: RemoteFile, part: Part) -> None:
+        begin = part.size
+        wanted = {"Range": f"bytes={begin}-"} if begin else {}
+        try:
+            answer = self._client.get_object(
+                Bucket=self._bucket, Key=file.locator, IfMatch=f'"{file.identity}"', **wanted
+            )
+            with part.open() as target, closing(answer["Body"]) as body:
+                for chunk in body.iter_chunks(CHUNK):
+                    target.write(chunk)
+        except (BotoCoreError, ClientError, HTTPError, OSError) as error:
+            raise self._fault(error, file.name) from error
+
+    def close(self) -> None:
+        if self._made is not None:
+            self._made.close()
+
+    def _pages(self) -> Iterable[Mapping[str, Any]]:
+        # One key is its own prefix, and so is the folder of that name.
+        pages: Iterable[Mapping[str, Any]] = self._client.get_paginator("list_objects_v2").paginate(
+            Bucket=self._bucket, Prefix=self._key.rstrip("/")
+        )
+        return pages
+
+    def _ask(self, key: str, name: str) -> RemoteFile:
+        """The list does not tell how an object is encrypted, and without that an ETag cannot be read."""
+        head = self._client.head_object(Bucket=self._bucket, Key=key, ChecksumMode="ENABLED")
+        return RemoteFile(name, head["ContentLength"], head["ETag"].strip('"'), find_checksum(head), key)
+
+    def _fault(self, error: Exception, what: str) -> Fault:
+        match error:
+            case ClientError(response=response):
+                return _client_fault(response, what)
+            case ConnectTimeoutError() | ReadTimeoutError():
+                return timeout_fault(what)
+            case EndpointConnectionError():
+                return unreachable_fault(what, str(error))
+            case ConnectionClosedError() | ResponseStreamingError() | IncompleteReadError() | HTTPError():
+                return cut_fault(what)
+            case OSError(errno=int()):
+                return system_fault(error, what)
+            case BotoCoreError():
+                return Fault(CONFIGURATION, "BadSource", f"{what}: {error}.")
+        return cut_fault(what)
+
+
+def find_checksum(head: Mapping[str, Any]) -> Checksum | None:
+    """The best checksum of the whole object that S3 gives; a "-" marks one that was made of parts."""
+    for name, algorithm in (("ChecksumSHA256", "sha256"), ("ChecksumCRC32C", "crc32c"), ("ChecksumCRC32", "crc32")):
+        value = head.get(name, "")
+        if value and "-" not in value:
+            return Checksum(algorithm, base64.b64decode(value).hex())
+    etag = head["ETag"].strip('"')
+    # Encrypted with a key of KMS or the customer's, the ETag is no MD5.
+    encrypted = head.get("ServerSideEncryption", "AES256") != "AES256" or "SSECustomerAlgorithm" in head
+    return None if encrypted or "-" in etag or len(etag) != 32 else Checksum("md5", etag)
+
+
+def _client_fault(response: Mapping[str, Any], what: str) -> Fault:
+    code = str(response.get("Error", {}).get("Code", ""))
+    meta = response.get("ResponseMetadata", {})
+    if code in _CODES:
+        reason, advice = _CODES[code]
+        return Fault(CONFIGURATION, reason, f"{what}: {advice}.")
+    if code in ("SlowDown", "Throttling", "RequestLimitExceeded"):
+        return status_fault(429, what)
+    retry_after = meta.get("HTTPHeaders", {}).get("retry-after", "")
+    return status_fault(int(meta.get("HTTPStatusCode") or 500), what, retry_after)
+
+
+def _config(anonymous: bool, path_style: bool) -> Config:
+    unsigned = {"signature_version": UNSIGNED} if anonymous else {}
+    return Config(
+        # Our own retries go on where the file stopped.
+        retries={"total_max_attempts": 1, "mode": "standard"},
+        connect_timeout=15,
+        read_timeout=60,
+        max_pool_connections=16,
+        s3={"addressing_style": "path" if path_style else "auto"},
+        # Ranges have no checksum of their own; the whole file is checked on disk.
+        response_checksum_validation="when_required",
+        **unsigned,
+    )

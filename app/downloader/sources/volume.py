@@ -1,0 +1,58 @@
+"""The finished folder of another volume, mounted read-only: a second copy without a second download."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from app.downloader.classify import CONFIGURATION, TRANSIENT, system_fault
+from app.downloader.fault import Fault
+from app.downloader.listing import Listing, RemoteFile, build_listing
+from app.downloader.manifest import Entry
+from app.downloader.part import Part
+from app.downloader.storage import Finished, Volume
+
+CHUNK = 4 << 20
+
+
+class VolumeSource:
+    """What another downloader finished."""
+
+    def __init__(self, root: Path, path: str) -> None:
+        self._root, self._path = root, path
+        self._found: Finished | None = None
+
+    @property
+    def identity(self) -> str:
+        return self._found.manifest.source if self._found else f"copy of {self._path}"
+
+    def validate(self) -> None:
+        if not self._root.is_dir():
+            raise Fault(CONFIGURATION, "BadSource", "The volume to copy from is not mounted.")
+
+    def size(self) -> Listing:
+        self._found = Volume(self._root, self._path).current()
+        if self._found is None:
+            message = f"The volume to copy from has no finished {self._path}; it is tried again."
+            raise Fault(TRANSIENT, "CopySourceMissing", message)
+        manifest = self._found.manifest
+        files = (_file(entry) for entry in manifest.files)
+        return build_listing(manifest.revision, files, folder=self._found.name, known_digest=manifest.digest)
+
+    def download(self, file: RemoteFile, part: Part) -> None:
+        assert self._found
+        try:
+            descriptor = os.open(self._root / self._found.name / file.name, os.O_RDONLY | os.O_NOFOLLOW)
+            with os.fdopen(descriptor, "rb", buffering=0) as content, part.open() as target:
+                content.seek(part.size)
+                while block := content.read(CHUNK):
+                    target.write(block)
+        except OSError as error:
+            raise system_fault(error, file.name) from error
+
+    def close(self) -> None:
+        pass
+
+
+def _file(entry: Entry) -> RemoteFile:
+    return RemoteFile(entry.name, entry.size, entry.checksum.value, entry.checksum)

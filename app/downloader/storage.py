@@ -1,0 +1,312 @@
+"""The volume: where unfinished parts lie, how a folder becomes visible, what is removed, and who may write.
+
+    <path>/                 finished: has a manifest. Readers look here, or
+    <path>@<digest>/        here, when the content changed while <path> was there already
+    .current/<path>         name of the folder that was finished last
+    .staging/<path>/parts/  unfinished files, named by their content
+    .staging/<path>/<digest>/   finished files of a folder that is not finished
+    .locks/<path>           locked by the one writer
+
+A finished folder is renamed into place when everything in it is on disk, so readers see a whole model or none. Nothing
+below a finished folder is ever written again.
+"""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import logging
+import os
+import shutil
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from app.downloader import manifest as manifests
+from app.downloader.classify import system_fault
+from app.downloader.fault import Fault
+from app.downloader.listing import Listing, RemoteFile, digest
+from app.downloader.manifest import Manifest
+from app.downloader.names import MANIFEST
+from app.kube.conditions import ErrorClass
+
+LOCK_SECONDS = 300.0
+MARGIN = 16 << 20
+"""Bytes that stay free: folders, manifests, and the file system's own."""
+STALE_SECONDS = 14 * 86_400.0
+"""Unfinished downloads of other folders are removed when nothing wrote to them for so long."""
+_NO_LOCKS = frozenset({errno.ENOLCK, errno.ENOTSUP, errno.EINVAL, errno.ENOSYS})
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Finished:
+    """A folder that readers may read."""
+
+    name: str
+    manifest: Manifest
+
+
+class Volume:
+    """One model's place on a volume."""
+
+    def __init__(self, root: Path, path: str) -> None:
+        self.root, self.path = root, path
+        self._staging = root / ".staging" / path
+
+    @property
+    def parts(self) -> Path:
+        return self._staging / "parts"
+
+    def staged(self, listing: Listing) -> Path:
+        """Folder that fills with the finished files of this listing."""
+        return self._staging / listing.digest
+
+    def part(self, file: RemoteFile) -> Path:
+        return self.parts / file.key
+
+    def unpacked(self, listing: Listing) -> Path:
+        """Folder for an archive's content."""
+        return self._staging / f"{listing.digest}.unpacked"
+
+    def current(self) -> Finished | None:
+        """The folder that was finished last, if it still is one."""
+        with suppress(OSError):
+            name = (self.root / ".current" / self.path).read_text()
+            if self._is_ours(name) and (found := self.find(name)):
+                return found
+        return self.find(self.path)
+
+    def find(self, name: str) -> Finished | None:
+        found = manifests.read(self.root / name)
+        return Finished(name, found) if found else None
+
+    def with_content(self, content: str) -> Finished | None:
+        """A whole finished folder of exactly this content (Listing.digest)."""
+        for name in (self.path, f"{self.path}@{content}"):
+            found = self.find(name)
+            if found and found.manifest.digest == content and not manifests.damaged(self.root / name, found.manifest):
+                return found
+        return None
+
+    def siblings(self) -> list[Finished]:
+        """All finished folders of this path."""
+        names = sorted(entry.name for entry in self.root.iterdir() if self._is_ours(entry.name) and entry.is_dir())
+        return [found for name in names if (found := self.find(name))]
+
+    def publish(self, staged: Path, manifest: Manifest, folder: str = "") -> Finished:
+        """Make the staged folder visible, whole; the name is that folder's, or one beside it when that is taken."""
+        write_durably(staged / MANIFEST, manifests.to_json(manifest))
+        sync_folders(staged)
+        name = folder if self._is_ours(folder) else self.path
+        if os.path.lexists(self.root / name):
+            name = f"{self.path}@{manifest.digest}"
+        if os.path.lexists(self.root / name):
+            # Damaged, else it would have been taken as it is. Readers keep what they have open.
+            self._discard(self.root / name)
+        staged.rename(self.root / name)
+        sync_folder(self.root)
+        self.point_to(name)
+        return Finished(name, manifest)
+
+    def point_to(self, name: str) -> None:
+        """Make this finished folder the current one."""
+        (self.root / ".current").mkdir(exist_ok=True)
+        write_durably(self.root / ".current" / self.path, name)
+
+    def need(self, listing: Listing) -> int:
+        """Bytes that are still to be written."""
+        there = self.staged(listing)
+        left = sum(self._missing(there, file) for file in listing.files)
+        # Unpacking needs the archive and its content at once; the content is at least as large.
+        return left + (listing.total if listing.extract else 0)
+
+    def require_space(self, listing: Listing) -> None:
+        """Refuse when what is missing does not fit."""
+        need, free = self.need(listing) + MARGIN, free_bytes(self.root)
+        if need > free:
+            message = (
+                f"The volume is too small by {human(need - free)}: {human(need)} are still to be written, "
+                f"{human(free)} are free; enlarge it (spec.size) or remove what else is on it."
+            )
+            raise Fault(ErrorClass.RESOURCE, "VolumeTooSmall", message)
+
+    def clean_staging(self, keep: Listing | None) -> None:
+        """Remove unfinished files that this listing has no use for."""
+        keys = {file.key for file in keep.files} if keep else set()
+        for entry in _entries(self.parts):
+            if entry.name not in keys:
+                _remove(entry)
+        kept = {"parts", keep.digest} if keep else set()
+        for entry in _entries(self._staging):
+            if entry.name not in kept:
+                _remove(entry)
+
+    def discard_staged(self, folder: Path) -> None:
+        """Remove what a killed run left half unpacked."""
+        _remove(folder)
+
+    def drop_staging(self) -> None:
+        _remove(self._staging)
+        _remove(self._trash)
+
+    def prune(self, model: str, keep: int, published: str) -> list[str]:
+        """Remove the oldest finished folders of this model beyond `keep`, never the published one."""
+        names = [entry.name for entry in _entries(self.root) if not entry.name.startswith(".") and entry.is_dir()]
+        others = [found for name in names if name != published and (found := self.find(name))]
+        same = sorted((it for it in others if it.manifest.model == model), key=_age, reverse=True)
+        for old in same[keep:]:
+            log.info("removing %s: %d other finished folders of this model are kept", old.name, keep)
+            self._discard(self.root / old.name)
+        return [old.name for old in same[keep:]]
+
+    def clean_stale(self, now: float) -> None:
+        """Remove downloads of other folders that were left unfinished long ago and that nobody works at."""
+        for entry in _entries(self.root / ".staging"):
+            if entry.name != self.path and now - _newest(entry) > STALE_SECONDS:
+                with suppress(Fault), Volume(self.root, entry.name).lock(wait=0.0):
+                    log.info("removing unfinished download %s: untouched for two weeks", entry.name)
+                    _remove(entry)
+
+    @contextmanager
+    def lock(self, wait: float = LOCK_SECONDS) -> Iterator[None]:
+        """Be the only writer of this path. The kernel lets go when the holder dies, however it dies."""
+        folder = self.root / ".locks"
+        folder.mkdir(exist_ok=True)
+        descriptor = os.open(folder / self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o664)
+        try:
+            _flock(descriptor, time.monotonic() + wait, self.path)
+            yield
+        finally:
+            os.close(descriptor)
+
+    @property
+    def _trash(self) -> Path:
+        return self.root / ".trash" / self.path
+
+    def _discard(self, folder: Path) -> None:
+        """Take a folder out of sight in one step, then remove it."""
+        self._trash.mkdir(parents=True, exist_ok=True)
+        hidden = self._trash / digest(folder.name, str(time.time_ns()))
+        folder.rename(hidden)
+        _remove(hidden)
+
+    def _is_ours(self, name: str) -> bool:
+        base, separator, content = name.partition("@")
+        return base == self.path and (not separator or content.isalnum())
+
+    def _missing(self, there: Path, file: RemoteFile) -> int:
+        if file.size is None or _size(there / file.name) == file.size:
+            return 0
+        return max(0, file.size - (_size(self.part(file)) or 0))
+
+
+def human(count: int) -> str:
+    """Bytes as people read them."""
+    value = float(count)
+    for unit in ("B", "KiB", "MiB", "GiB"):
+        if value < 1024:
+            return f"{value:.0f} {unit}" if unit == "B" else f"{value:.1f} {unit}"
+        value /= 1024
+    return f"{value:.1f} TiB"
+
+
+def free_bytes(folder: Path) -> int:
+    """What an unprivileged process may still write."""
+    facts = os.statvfs(folder)
+    return facts.f_bavail * facts.f_frsize
+
+
+def write_durably(path: Path, text: str) -> None:
+    """Replace a file by this text in one step that survives a power cut."""
+    partial = path.with_name(f".{path.name}.new")
+    with partial.open("w") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+    partial.rename(path)
+    sync_folder(path.parent)
+
+
+def sync_file(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+sync_folder = sync_file
+
+
+def sync_folders(root: Path) -> None:
+    """The names in a folder and all below it are on disk."""
+    for folder, _, _ in os.walk(root):
+        sync_folder(Path(folder))
+
+
+def _flock(descriptor: int, until: float, path: str) -> None:
+    said = False
+    while True:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return
+        except BlockingIOError as error:
+            if time.monotonic() >= until:
+                message = f"Another downloader is writing {path} on this volume; it is tried again when that is done."
+                raise Fault(ErrorClass.TRANSIENT, "Locked", message) from error
+        except OSError as error:
+            if error.errno not in _NO_LOCKS:
+                raise system_fault(error, "the volume's lock") from error
+            log.warning("this volume has no locks: see to it that only one download writes to it")
+            return
+        if not said:
+            log.info("another downloader is writing %s: waiting for it", path)
+            said = True
+        time.sleep(0.2)
+
+
+def _entries(folder: Path) -> Sequence[Path]:
+    try:
+        return sorted(folder.iterdir())
+    except OSError:
+        return ()
+
+
+def _size(path: Path) -> int | None:
+    try:
+        return path.lstat().st_size
+    except OSError:
+        return None
+
+
+def _newest(folder: Path) -> float:
+    """When something below was last written."""
+    times = [folder.lstat().st_mtime]
+    for root, _, files in os.walk(folder):
+        times.append(Path(root).lstat().st_mtime)
+        for name in files:
+            with suppress(OSError):
+                times.append((Path(root) / name).lstat().st_mtime)
+    return max(times)
+
+
+def _age(found: Finished) -> str:
+    return found.manifest.time
+
+
+def _remove(path: Path) -> None:
+    """Remove a file or a folder; what cannot be removed is said and left."""
+    try:
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path, onerror=_log_error)
+        else:
+            path.unlink(missing_ok=True)
+    except OSError as error:
+        log.warning("cannot remove %s: %s", path, error.strerror)
+
+
+def _log_error(_: Callable[..., object], path: str, info: object) -> None:
+    log.warning("cannot remove %s", path)

@@ -1,0 +1,120 @@
+"""Google Cloud Storage, by the real library against fake-gcs-server."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from google.auth.credentials import AnonymousCredentials
+from google.cloud import storage
+
+from app.downloader.fault import Fault
+from tests.downloader.conftest import download, files_of
+from tests.downloader.models import model
+from tests.downloader.server import Server, Trouble
+from tests.downloader.stores import gcs
+
+BUCKET, FOLDER = "models", "tiny-1234"
+LARGE = model(2_000_000)
+
+
+def _credentials() -> Any:
+    return AnonymousCredentials()  # type: ignore[no-untyped-call]
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    with gcs(tmp_path_factory.mktemp("gcs")) as server:
+        client: Any = storage.Client(
+            project="x", credentials=_credentials(), client_options={"api_endpoint": server.url}
+        )
+        bucket = client.create_bucket(BUCKET)
+        for name, content in {**LARGE, "sub/more.txt": b"more"}.items():
+            bucket.blob(f"tiny/{name}").upload_from_string(content)
+        bucket.blob("tiny-other/not.txt").upload_from_string(b"not")
+        yield server
+
+
+@pytest.fixture(autouse=True)
+def emulator(store: Server, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    monkeypatch.setenv("STORAGE_EMULATOR_HOST", store.url)
+    store.sent.clear()
+    store.asked.clear()
+    yield
+    store.troubles.clear()
+
+
+def refused(volume: Path, asked: dict[str, Any], **changes: Any) -> Fault:
+    with pytest.raises(Fault) as caught:
+        download(volume, "gcs", asked, **{"retry_seconds": 0.1, **changes})
+    assert not (volume / FOLDER).exists()
+    return caught.value
+
+
+@pytest.mark.parametrize("prefix", ["tiny/", "tiny"])
+def test_a_folder_of_a_bucket_arrives_whole_and_verified(volume: Path, prefix: str) -> None:
+    report = download(volume, "gcs", {"bucket": BUCKET, "prefix": prefix})
+    assert files_of(volume / FOLDER) == {**LARGE, "sub/more.txt": b"more"}
+    assert (report.verified_files, report.files_done) == (4, 4)
+
+
+def test_without_a_prefix_the_whole_bucket_comes(volume: Path) -> None:
+    download(volume, "gcs", {"bucket": BUCKET})
+    assert "tiny-other/not.txt" in files_of(volume / FOLDER)
+
+
+@pytest.mark.parametrize("tenths", range(1, 10))
+def test_a_cut_connection_goes_on_where_it_broke(store: Server, volume: Path, tenths: int) -> None:
+    size = len(LARGE["model.safetensors"])
+    store.troubles = [Trouble("model.safetensors", cut_at=size * tenths // 10)]
+    download(volume, "gcs", {"bucket": BUCKET, "prefix": "tiny/"})
+    assert files_of(volume / FOLDER)["model.safetensors"] == LARGE["model.safetensors"]
+    assert store.sent_of("model.safetensors") <= size + (64 << 10)
+
+
+@pytest.mark.parametrize(
+    ("source", "reason"),
+    [
+        ({"bucket": "nowhere"}, "BucketNotFound"),
+        ({"bucket": BUCKET, "prefix": "nothing/"}, "NothingToDownload"),
+    ],
+)
+def test_what_only_a_person_can_mend_is_said_at_once(volume: Path, source: dict[str, str], reason: str) -> None:
+    fault = refused(volume, source)
+    assert (fault.error.reason, fault.exit_code) == (reason, 42)
+
+
+@pytest.mark.parametrize(
+    ("status", "reason", "code"),
+    [
+        (401, "Unauthorized", 42),
+        (403, "Forbidden", 42),
+        (429, "RateLimited", 1),
+        (500, "SourceUnavailable", 1),
+        (503, "SourceUnavailable", 1),
+    ],
+)
+@pytest.mark.parametrize("where", ["/o?", "model.safetensors"])
+def test_each_status_has_its_class(
+    store: Server, volume: Path, status: int, reason: str, code: int, where: str
+) -> None:
+    store.troubles = [Trouble(where, times=99, status=status)]
+    fault = refused(volume, {"bucket": BUCKET, "prefix": "tiny/"})
+    assert (fault.error.reason, fault.exit_code) == (reason, code)
+
+
+def test_a_wrong_byte_is_found_and_the_file_fetched_once_more(store: Server, volume: Path) -> None:
+    store.troubles = [Trouble("model.safetensors", corrupt_at=70_000)]
+    download(volume, "gcs", {"bucket": BUCKET, "prefix": "tiny/"})
+    assert files_of(volume / FOLDER)["model.safetensors"] == LARGE["model.safetensors"]
+
+
+def test_a_key_file_that_is_none_is_named(volume: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("STORAGE_EMULATOR_HOST")
+    key = tmp_path / "key.json"
+    key.write_text('{"type": "service_account"}')
+    monkeypatch.setenv("GOOGLE_APPLICATION_CREDENTIALS", str(key))
+    fault = refused(volume, {"bucket": BUCKET})
+    assert (fault.error.reason, fault.error.error_class) == ("Unauthorized", "Configuration")

@@ -1,0 +1,258 @@
+"""Plain web servers: ranges, validators, checksums, archives."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import tarfile
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from app.downloader.fault import Fault
+from app.downloader.part import CHUNK
+from tests.downloader.conftest import download, files_of
+from tests.downloader.models import model, safetensors
+from tests.downloader.server import Files, Server, Trouble
+
+Web = tuple[Files, Server]
+WEIGHTS = safetensors({"w": ("F32", [1_000_000])})
+FOLDER = "tiny-1234"
+
+
+def source(web: Web, *names: str, **changes: Any) -> dict[str, Any]:
+    urls = [f"{web[1].url}/models/{name}" for name in names]
+    return {"url": urls[0], **changes} if len(urls) == 1 else {"urls": urls, **changes}
+
+
+def host(web: Web, **files: bytes) -> None:
+    web[0].contents.update({f"/models/{name}": content for name, content in files.items()})
+
+
+def refused(volume: Path, asked: dict[str, Any], **changes: Any) -> Fault:
+    with pytest.raises(Fault) as caught:
+        download(volume, "http", asked, **{"retry_seconds": 0.1, **changes})
+    assert not (volume / FOLDER).exists()
+    return caught.value
+
+
+def test_several_urls_become_one_folder(web: Web, volume: Path) -> None:
+    host(web, **model())
+    report = download(volume, "http", source(web, *model()))
+    assert files_of(volume / FOLDER) == model()
+    assert (report.verified_files, report.files_done) == (0, 3)
+    assert report.revision, "made of the ETags of all files"
+
+
+def test_a_given_checksum_is_verified(web: Web, volume: Path) -> None:
+    host(web, **{"w.safetensors": WEIGHTS})
+    report = download(volume, "http", source(web, "w.safetensors", sha256=hashlib.sha256(WEIGHTS).hexdigest()))
+    assert report.verified_files == 1
+
+
+def test_a_wrong_checksum_is_said_and_nothing_shown(web: Web, volume: Path) -> None:
+    host(web, **{"w.safetensors": WEIGHTS})
+    fault = refused(volume, source(web, "w.safetensors", sha256="0" * 64))
+    assert (fault.error.reason, fault.error.error_class) == ("HashMismatch", "Permanent")
+    assert hashlib.sha256(WEIGHTS).hexdigest() in fault.error.message
+
+
+@pytest.mark.parametrize("tenths", range(1, 10))
+def test_a_cut_connection_goes_on_where_it_broke(web: Web, volume: Path, tenths: int) -> None:
+    host(web, **{"w.safetensors": WEIGHTS})
+    web[1].troubles = [Trouble("w.safetensors", cut_at=len(WEIGHTS) * tenths // 10)]
+    download(volume, "http", source(web, "w.safetensors"))
+    assert files_of(volume / FOLDER) == {"w.safetensors": WEIGHTS}
+    assert web[1].sent_of("w.safetensors") <= len(WEIGHTS) + CHUNK
+
+
+def test_content_that_changed_between_two_tries_is_never_mixed(web: Web, volume: Path) -> None:
+    host(web, **{"w.safetensors": WEIGHTS})
+    web[1].troubles = [Trouble("w.safetensors", cut_at=3_000_000), Trouble("w.safetensors", times=99, status=503)]
+    refused(volume, source(web, "w.safetensors"))
+    other = safetensors({"w": ("F32", [1_000_000])}, seed=7)
+    host(web, **{"w.safetensors": other})
+    web[1].troubles = []
+    download(volume, "http", source(web, "w.safetensors"))
+    assert files_of(volume / FOLDER) == {"w.safetensors": other}
+
+
+def test_content_that_changes_while_it_is_read_is_read_anew(web: Web, volume: Path) -> None:
+    other = safetensors({"w": ("F32", [1_000_000])}, seed=7)
+    host(web, **{"w.safetensors": WEIGHTS})
+
+    class Changing(Files):
+        def __call__(self, asked: Any) -> Any:
+            answer = super().__call__(asked)
+            if asked.method == "GET":
+                self.contents["/models/w.safetensors"] = other
+            return answer
+
+    web[1].backend = Changing(web[0].contents)
+    web[1].troubles = [Trouble("w.safetensors", cut_at=1_000_000)]
+    download(volume, "http", source(web, "w.safetensors"))
+    assert files_of(volume / FOLDER) == {"w.safetensors": other}
+
+
+def test_a_server_without_ranges_is_read_from_the_start_again(web: Web, volume: Path) -> None:
+    host(web, **{"w.safetensors": WEIGHTS})
+
+    class Whole(Files):
+        def __call__(self, asked: Any) -> Any:
+            asked.headers = {name: value for name, value in asked.headers.items() if name.lower() != "range"}
+            return super().__call__(asked)
+
+    web[1].backend = Whole(web[0].contents)
+    web[1].troubles = [Trouble("w.safetensors", cut_at=2_000_000)]
+    download(volume, "http", source(web, "w.safetensors"))
+    assert files_of(volume / FOLDER) == {"w.safetensors": WEIGHTS}
+
+
+@pytest.mark.parametrize(
+    ("status", "reason", "error_class", "code"),
+    [
+        (401, "Unauthorized", "Configuration", 42),
+        (403, "Forbidden", "Configuration", 42),
+        (404, "NotFound", "Configuration", 42),
+        (429, "RateLimited", "Transient", 1),
+        (500, "SourceUnavailable", "External", 1),
+        (503, "SourceUnavailable", "External", 1),
+    ],
+)
+def test_each_status_has_its_class(
+    web: Web, volume: Path, status: int, reason: str, error_class: str, code: int
+) -> None:
+    host(web, **{"w.safetensors": WEIGHTS})
+    web[1].troubles = [Trouble("w.safetensors", times=99, status=status, headers={"Retry-After": "30"})]
+    fault = refused(volume, source(web, "w.safetensors"))
+    assert (fault.error.reason, fault.error.error_class, fault.exit_code) == (reason, error_class, code)
+
+
+def test_a_server_that_compresses_all_the_same_is_refused(web: Web, volume: Path) -> None:
+    class Compressing(Files):
+        def __call__(self, asked: Any) -> Any:
+            answer = super().__call__(asked)
+            answer.headers = {**answer.headers, "Content-Encoding": "gzip"}
+            return answer
+
+    host(web, **{"w.safetensors": WEIGHTS})
+    web[1].backend = Compressing(web[0].contents)
+    assert refused(volume, source(web, "w.safetensors")).error.reason == "RequestRefused"
+
+
+def test_a_pause_that_the_server_asks_for_is_made(web: Web, volume: Path) -> None:
+    host(web, **{"w.safetensors": WEIGHTS})
+    web[1].troubles = [Trouble("w.safetensors", status=429, headers={"Retry-After": "1"})]
+    download(volume, "http", source(web, "w.safetensors"))
+    assert len(web[1].requests_of("w.safetensors")) == 2
+
+
+def test_a_server_that_is_not_there_is_external(volume: Path) -> None:
+    fault = refused(volume, {"url": "http://127.0.0.1:9/w.safetensors"})
+    assert (fault.error.reason, fault.error.error_class) == ("Unreachable", "External")
+
+
+def test_secrets_in_a_url_are_nowhere_to_be_read(web: Web, volume: Path) -> None:
+    host(web, **{"w.safetensors": WEIGHTS})
+    host_name = web[1].url.removeprefix("http://")
+    url = f"http://user:s3cr3t@{host_name}/models/w.safetensors?signature=s1gn3d"
+    download(volume, "http", {"url": url})
+    fault = refused(volume.parent, {"url": url.replace("w.safe", "missing.safe")})
+    written = b"".join(path.read_bytes() for path in volume.rglob("*") if path.is_file())
+    for secret in ("s3cr3t", "s1gn3d"):
+        assert secret.encode() not in written
+        assert secret not in str(fault)
+
+
+def tar(members: dict[str, bytes], change: Callable[[tarfile.TarFile], None] | None = None) -> bytes:
+    made = io.BytesIO()
+    with tarfile.open(fileobj=made, mode="w:gz") as archive:
+        for name, content in members.items():
+            info = tarfile.TarInfo(name)
+            info.size = len(content)
+            archive.addfile(info, io.BytesIO(content))
+        if change:
+            change(archive)
+    return made.getvalue()
+
+
+def zipped(members: dict[str, bytes]) -> bytes:
+    made = io.BytesIO()
+    with zipfile.ZipFile(made, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, content in members.items():
+            archive.writestr(name, content)
+    return made.getvalue()
+
+
+@pytest.mark.parametrize("name", ["m.tar.gz", "m.tgz", "m.tar", "m.zip", "m.tar.xz"])
+def test_an_archive_is_refused_unless_asked_for(web: Web, volume: Path, name: str) -> None:
+    fault = refused(volume, source(web, name))
+    assert (fault.error.reason, fault.error.error_class) == ("ArchiveRefused", "Configuration")
+    assert web[1].asked == [], "the name alone tells"
+
+
+@pytest.mark.parametrize("make", [tar, zipped])
+@pytest.mark.parametrize("folder", ["", "tiny/", "./tiny/"])
+def test_an_archive_is_unpacked_when_asked_for(
+    web: Web, volume: Path, make: Callable[[dict[str, bytes]], bytes], folder: str
+) -> None:
+    name = "m.zip" if make is zipped else "m.tar.gz"
+    host(web, **{name: make({f"{folder}{name}": content for name, content in model().items()})})
+    report = download(volume, "http", source(web, name, extract=True))
+    assert files_of(volume / FOLDER) == model()
+    assert report.parameters == 100_000
+    assert list((volume / ".staging").glob("*")) == []
+
+
+@pytest.mark.parametrize("name", ["../evil", "/evil", "a/../../evil", "a\\..\\evil"])
+@pytest.mark.parametrize("make", [tar, zipped])
+def test_an_archive_with_names_that_lead_elsewhere_is_refused(
+    web: Web, volume: Path, make: Callable[[dict[str, bytes]], bytes], name: str
+) -> None:
+    archive = "m.zip" if make is zipped else "m.tar.gz"
+    host(web, **{archive: make({**model(), name: b"evil"})})
+    assert refused(volume, source(web, archive, extract=True)).error.reason == "UnsafeName"
+    assert [path for path in volume.parent.rglob("evil*") if path.is_file()] == []
+
+
+@pytest.mark.parametrize("kind", [tarfile.SYMTYPE, tarfile.LNKTYPE, tarfile.FIFOTYPE, tarfile.CHRTYPE])
+def test_links_and_devices_in_an_archive_are_refused(web: Web, volume: Path, kind: bytes) -> None:
+    def add(archive: tarfile.TarFile) -> None:
+        info = tarfile.TarInfo("link")
+        info.type, info.linkname = kind, "/etc/passwd"
+        archive.addfile(info)
+
+    host(web, **{"m.tar.gz": tar(model(), add)})
+    fault = refused(volume, source(web, "m.tar.gz", extract=True))
+    assert (fault.error.reason, fault.error.error_class) == ("BadArchive", "Permanent")
+
+
+def test_a_symlink_in_a_zip_is_refused(web: Web, volume: Path) -> None:
+    made = io.BytesIO()
+    with zipfile.ZipFile(made, "w") as archive:
+        info = zipfile.ZipInfo("link")
+        info.external_attr = 0o120777 << 16
+        archive.writestr(info, "/etc/passwd")
+    host(web, **{"m.zip": made.getvalue()})
+    assert refused(volume, source(web, "m.zip", extract=True)).error.reason == "BadArchive"
+
+
+@pytest.mark.parametrize("content", [b"no archive", tar(model())[:-50_000]])
+def test_a_damaged_archive_is_refused(web: Web, volume: Path, content: bytes) -> None:
+    host(web, **{"m.tar.gz": content})
+    assert refused(volume, source(web, "m.tar.gz", extract=True)).error.reason == "BadArchive"
+
+
+def test_an_archive_that_announces_more_than_the_volume_holds_is_not_unpacked(web: Web, volume: Path) -> None:
+    def add(archive: tarfile.TarFile) -> None:
+        info = tarfile.TarInfo("huge")
+        info.size = 1 << 50
+        archive.fileobj.write(info.tobuf())
+
+    host(web, **{"m.tar.gz": tar(model(), add)})
+    fault = refused(volume, source(web, "m.tar.gz", extract=True))
+    assert fault.error.reason in ("VolumeTooSmall", "BadArchive")
+    assert files_of(volume).keys().isdisjoint({"huge"})
