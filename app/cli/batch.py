@@ -43,7 +43,7 @@ def answer_question(question: Mapping[str, object], settings: Settings, now: dat
     service, nodes = question.get("service"), question.get("nodes")
     if not isinstance(service, Mapping):
         raise InputError("service is missing: give an InferenceService")
-    if not isinstance(nodes or [], list):
+    if nodes is not None and not isinstance(nodes, list):
         raise InputError("nodes is no list of Nodes")
     asked = named(service)
     told = read_model(question.get("modelConfig"), question.get("weightsBytes"))

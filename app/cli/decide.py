@@ -16,7 +16,8 @@ from datetime import datetime
 from pydantic import ValidationError
 
 from app.cli.case import CACHE_KIND, Case
-from app.cli.errors import refused_field
+from app.cli.errors import InputError, refused_field
+from app.cli.rules import broken_rules
 from app.gpupool import observed as pool_view
 from app.gpupool.spec import GPUPoolSpec
 from app.gpupool.sync import sync as sync_pool
@@ -33,6 +34,7 @@ from app.kube.lenient import count_at, mapping_at, mappings_at, text_at
 from app.kube.manifest import Manifest
 from app.settings import Settings
 from app.topology.allocator import allocate
+from app.topology.config import Unreadable, with_weight_bytes
 from app.topology.nodes import Node
 
 LOOKS = 2
@@ -80,9 +82,12 @@ def decide(case: Case, settings: Settings, now: datetime) -> Verdict:
 def read_spec(case: Case) -> InferenceServiceSpec:
     """The spec, or a sentence that names each field that is refused."""
     try:
-        return InferenceServiceSpec.model_validate(case.parent.spec)
+        spec = InferenceServiceSpec.model_validate(case.parent.spec)
     except ValidationError as error:
         raise refused_field(f"InferenceService {case.parent.name}", "spec", error) from None
+    if broken := list(broken_rules(spec)):
+        raise InputError(f"InferenceService {case.parent.name} is not accepted: spec: {'; '.join(broken)}")
+    return spec
 
 
 def _facts(case: Case, spec: InferenceServiceSpec, settings: Settings, now: datetime) -> Facts:
@@ -93,7 +98,10 @@ def _facts(case: Case, spec: InferenceServiceSpec, settings: Settings, now: date
     facts = gather_facts(request, spec, settings, now, case.told.facts)
     if facts.model is None or case.told.weight_bytes is None:
         return facts
-    return gather_facts(request, spec, settings, now, replace(facts.model, weight_bytes=case.told.weight_bytes))
+    sized = with_weight_bytes(facts.model, case.told.weight_bytes)
+    if isinstance(sized, Unreadable):
+        raise InputError(sized.reason)
+    return gather_facts(request, spec, settings, now, sized)
 
 
 def _only(objects: Mapping[str, Manifest], key: str) -> dict[str, Manifest]:

@@ -11,7 +11,7 @@ from app.cli.restarts import Effect, find_effect
 from app.cli.shown import ShownShape, shown_shape
 from app.inferenceservice.plan import Serve
 
-CROSS_FIELD_RULES = "rules across fields (CEL) are checked by the API server when the service is applied"
+CROSS_FIELD_RULES = "rules (CEL) inside autoscaling, monitoring and ingress are checked by the API server at apply"
 FOREIGN_USE = "what pods of no service hold on the nodes is not known and was counted as free"
 
 

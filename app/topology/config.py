@@ -10,8 +10,9 @@ Sources: transformers 5.23 (configuration_*.py: names and defaults), vLLM 0.33 (
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
+from app.topology.codec import LARGEST
 from app.topology.config_values import ConfigError, Values
 from app.topology.models import (
     MOST_LAYERS,
@@ -24,6 +25,7 @@ from app.topology.models import (
     to_json,
 )
 from app.topology.quantization import parse_quantization
+from app.topology.weights import stored_bytes
 
 
 @dataclass(frozen=True)
@@ -62,6 +64,9 @@ _GEMMA3 = Traits(
         ("max_position_embeddings", 131072),
     ),
 )
+_SCALED = ("linear", "dynamic")
+_SMALLEST_SHARE = 8
+"""Weight files that are smaller than the formula's size by more than this are not those of the model."""
 ARCHITECTURES: Mapping[str, Traits] = {
     "LlamaForCausalLM": _PLAIN,
     "MistralForCausalLM": _PLAIN,
@@ -80,7 +85,7 @@ ARCHITECTURES: Mapping[str, Traits] = {
     "DeepseekV2ForCausalLM": _PLAIN,
     "DeepseekV3ForCausalLM": _PLAIN,
     "GemmaForCausalLM": Traits(tied=True),
-    "Gemma2ForCausalLM": Traits(norms=4, tied=True, every_window=2),
+    "Gemma2ForCausalLM": Traits(norms=4, tied=True, every_window=2, defaults=(("head_dim", 256),)),
     "Gemma3ForCausalLM": _GEMMA3,
     "Gemma3ForConditionalGeneration": _GEMMA3,
     "GptOssForCausalLM": Traits(qkv_bias=True, every_window=2),
@@ -98,7 +103,15 @@ def parse_config(config: Mapping[str, object], weight_bytes: int | None = None) 
         return Unreadable(str(error))
     if parse_facts(to_json(facts)) is None:
         return Unreadable("the sizes in config.json contradict each other, or are larger than any model's")
-    return facts
+    return facts if facts.weight_bytes is None else with_weight_bytes(facts, facts.weight_bytes)
+
+
+def with_weight_bytes(facts: ModelFacts, weight_bytes: int) -> ModelFacts | Unreadable:
+    """The same model with the size of its weight files, unless it cannot be that of this model."""
+    formula = stored_bytes(replace(facts, weight_bytes=None))
+    if not formula <= weight_bytes * _SMALLEST_SHARE <= LARGEST * _SMALLEST_SHARE:
+        return Unreadable(f"weight files of {weight_bytes:,} bytes are not those of a model that takes {formula:,}")
+    return replace(facts, weight_bytes=weight_bytes)
 
 
 def _parse(config: Mapping[str, object], weight_bytes: int | None) -> ModelFacts:
@@ -122,13 +135,13 @@ def _parse(config: Mapping[str, object], weight_bytes: int | None) -> ModelFacts
         intermediate_size=_dense_width(values, architecture),
         vocab_size=values.count("vocab_size"),
         head_dim=None if latent else values.count("head_dim", hidden // heads),
-        max_position=values.find_count("max_position_embeddings"),
+        max_position=_longest(values, architecture),
         tied_embeddings=values.flag("tie_word_embeddings", traits.tied),
         qkv_bias=traits.qkv_bias or values.flag("attention_bias"),
         output_bias=is_oss or (is_plain and values.flag("attention_bias")),
         output_gate=architecture == "Qwen3NextForCausalLM",
         sinks=is_oss,
-        qk_norm=traits.qk_norm or values.flag("use_qk_norm"),
+        qk_norm=traits.qk_norm or (values.flag("use_qk_norm") and not architecture.startswith("Llama4")),
         norms=traits.norms,
         latent=latent,
         sliding=_sliding(values, architecture, traits, layers),
@@ -136,8 +149,31 @@ def _parse(config: Mapping[str, object], weight_bytes: int | None) -> ModelFacts
         experts=_experts(values, architecture, layers),
         draft_layers=values.find_count("num_nextn_predict_layers") or 0,
         quantization=parse_quantization(values.part("quantization_config") or values.part("compression_config")),
-        weight_bytes=weight_bytes,
+        weight_bytes=_loaded_bytes(values, weight_bytes),
     )
+
+
+def _loaded_bytes(values: Values, weight_bytes: int | None) -> int | None:
+    """Files of 32-bit numbers count half: vLLM loads them in 16 bits."""
+    wide = "float32" in (values.word("torch_dtype"), values.word("dtype"))
+    return weight_bytes // 2 if wide and type(weight_bytes) is int else weight_bytes
+
+
+def _longest(values: Values, architecture: str) -> int | None:
+    """The model's own maximum as vLLM derives it from the scaling of positions; Gemma 3 and llama3 count it in."""
+    own = values.find_count("max_position_embeddings")
+    scaling = values.part("rope_scaling") or values.part("rope_parameters") or Values({})
+    kind = scaling.word("rope_type") or scaling.word("type")
+    original = scaling.find_count("original_max_position_embeddings") or values.find_count(
+        "original_max_position_embeddings"
+    )
+    if own is None or (kind in _SCALED and architecture.startswith("Gemma3")):
+        return own
+    if kind in ("longrope", "su"):
+        return original or own
+    if kind == "yarn":
+        return int((original or own) * scaling.factor("factor"))
+    return int(own * scaling.factor("factor")) if kind in _SCALED else own
 
 
 def _dense_width(values: Values, architecture: str) -> int:

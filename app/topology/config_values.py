@@ -45,6 +45,13 @@ class Values:
             raise ConfigError(f"{key} is {_shown(value)}, not a whole number")
         return value
 
+    def factor(self, key: str) -> float:
+        """A number above 0, 1 when it is missing."""
+        value = self._raw.get(key, 1)
+        if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value <= LARGEST:
+            raise ConfigError(f"{key} is {_shown(value)}, not a number above 0")
+        return value
+
     def flag(self, key: str, default: bool = False) -> bool:
         value = self._raw.get(key, default)
         if not isinstance(value, bool):

@@ -46,7 +46,7 @@ def _integer_format(bits: int) -> str:
 
 def _group(values: Values) -> tuple[int, ...]:
     """-1 is a whole row."""
-    size = values.number("group_size")
+    size = values.number("group_size") or values.number("q_group_size")
     return (size,) if size > 0 else ()
 
 

@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -114,6 +115,25 @@ def test_of_fifty_services_at_once_forty_get_the_forty_gpus_and_ten_wait(world: 
     world.cluster.delete(API, "InferenceService", served, world.namespace)
     wait_phase(world, first, "Bound")
     world.wait_ready(first)
+
+
+def test_a_running_service_gets_more_and_fewer_gpus_when_it_asks_for_them(world: World) -> None:
+    """Its old pods run until the new decision is bound, and the decision does not wait for them to go."""
+    world.apply(service(resources={"totalGpus": 2}))
+    world.wait_ready()
+    for count in (8, 4):
+        world.apply(service(resources={"totalGpus": count}))
+        wait_until(partial(asks, world, count), f"pods of {count} GPUs", timeout=60)
+        found = wait_phase(world, "demo", "Bound")
+        assert len(found["gpus"]) == count
+        world.wait_observed()
+        world.wait_ready()
+
+
+def asks(world: World, count: int) -> bool:
+    """Whether the pods of the service are to have so many."""
+    [container] = world.deployment()["spec"]["template"]["spec"]["containers"]
+    return bool(container["resources"]["limits"]["amd.com/gpu"] == str(count))
 
 
 def test_a_service_that_no_node_could_hold_is_blocked_and_told_why(world: World) -> None:

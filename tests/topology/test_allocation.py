@@ -21,7 +21,8 @@ def node(name: str, gpus: int = 8, **fields: Any) -> Node:
 
 
 def need(name: str = "a", gpus: int = 1, pods: int = 1, **fields: Any) -> Need:
-    return Need(f"ns/{name}", "d", fields.pop("wish", WISH), pods, gpus, created=fields.pop("created", name), **fields)
+    digest, wish, created = fields.pop("digest", "d"), fields.pop("wish", WISH), fields.pop("created", name)
+    return Need(f"ns/{name}", digest, wish, pods, gpus, created=created, **fields)
 
 
 def held_from(decision: Decision, gpus: int, digest: str = "d", created: str = "1") -> Held:
@@ -72,6 +73,17 @@ def test_what_is_chosen_is_proposed_and_confirmed_at_the_next_look() -> None:
     assert first.slots == second.slots
     assert third.slots == second.slots
     assert (second.is_kept, third.is_kept) == (False, True)
+
+
+@pytest.mark.parametrize("gpus", [4, 8])
+def test_a_service_that_asks_for_more_gpus_is_confirmed_while_its_smaller_pods_still_run(gpus: int) -> None:
+    """They go only once the new decision is certain, so it must not wait for them."""
+    nodes = [node("n1")]
+    runs = need(gpus=gpus, digest="d2", bound=(BoundPod(0, 0, "n1", 2),))
+    first = decide(nodes, runs, held={"ns/a": held_at({(0, 0): "n1"}, 2, digest="d1")})["a"]
+    second = decide(nodes, runs, held={"ns/a": held_from(first, gpus, digest="d2")})["a"]
+    assert (first.outcome, second.outcome) == (Outcome.PROPOSED, Outcome.BOUND)
+    assert hosts(second) == ["n1"]
 
 
 def test_of_two_decisions_about_the_same_gpus_the_older_one_stands() -> None:
