@@ -209,12 +209,12 @@ def test_every_requirement_is_pinned_to_a_version_that_fits() -> None:
     project = tomllib.loads((PROJECT / "pyproject.toml").read_text())
     wanted = [
         *project["project"]["dependencies"],
-        *project["dependency-groups"]["dev"],
+        *(it for group in project["dependency-groups"].values() for it in group if isinstance(it, str)),
         *project["build-system"]["requires"],
     ]
-    text = (PROJECT / "constraints.txt").read_text()
-    lines = [Requirement(line) for line in text.splitlines() if line and not line.startswith("#")]
-    pinned = {canonicalize_name(it.name): it.specifier for it in lines}
+    lines = (PROJECT / "constraints.txt").read_text().splitlines()
+    pins = [Requirement(line) for line in lines if line and not line.startswith("#")]
+    pinned = {canonicalize_name(it.name): it.specifier for it in pins}
     for text in wanted:
         requirement = Requirement(text)
         found = pinned.get(canonicalize_name(requirement.name))

@@ -7,7 +7,7 @@ from typing import Any
 from app.cli.decide import Verdict
 from app.cli.exclusions import excluded_nodes, taken_nodes
 from app.cli.outcome import find_outcome, find_reasons
-from app.cli.shown import kv_bytes_per_token, shown_shape
+from app.cli.shown import shown_shape
 from app.kube.lenient import value_at
 from app.topology.memory import Memory
 
@@ -42,7 +42,7 @@ def foreign_use_unknown(verdict: Verdict) -> bool:
 def _memory(memory: Memory) -> Json:
     return {
         "weightsBytes": memory.weights,
-        "kvCacheBytesPerToken": kv_bytes_per_token(memory),
+        "kvCacheBytesPerToken": memory.kv_per_token,
         "overheadBytes": memory.overhead,
         "budgetBytes": memory.usable,
         "maxSequences": memory.sequences,

@@ -14,7 +14,6 @@ from app.inferenceservice.need import Need
 from app.kube.lenient import count_at, mapping_at, text_at, value_at
 from app.topology.accelerators import ACCELERATORS, Accelerator, partitioned
 from app.topology.fit import Fits
-from app.topology.kv import BLOCK
 from app.topology.layout import Layout
 from app.topology.legality import find_obstacle
 from app.topology.memory import Memory, estimate
@@ -42,11 +41,6 @@ def shown_shape(verdict: Verdict) -> ShownShape:
         return _granted(verdict, need)
     fit = _would_be(verdict, need) if need else None
     return _fitting(fit) if fit else _asked(verdict)
-
-
-def kv_bytes_per_token(memory: Memory) -> int:
-    """Of one sequence of the planned length; blocks that are begun are whole."""
-    return memory.kv_per_sequence // (-(-memory.length // BLOCK) * BLOCK)
 
 
 def _granted(verdict: Verdict, need: Need) -> ShownShape:

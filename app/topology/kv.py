@@ -51,5 +51,12 @@ def sequence_bytes(model: ModelFacts, stage: Stage, length: int, in_flight: int,
     return cached + (states * state_bytes(model.linear, tensor) if model.linear else 0)
 
 
+def growth_bytes(model: ModelFacts, stage: Stage, tensor: int, bits: int) -> int:
+    """What one token more adds to a long sequence in the layers of a stage on one GPU, in bytes: only layers of full
+    attention grow. Where there are none, those with a window count, which grow up to it."""
+    layers = {kind: sum(count for it, count in stage.layers if it.attention is kind) for kind in Attention}
+    return (layers[Attention.FULL] or layers[Attention.SLIDING]) * token_bytes(model, tensor, bits)
+
+
 def _blocks(tokens: int) -> int:
     return -(-tokens // BLOCK)

@@ -22,7 +22,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from app.topology.accelerators import GIB, Accelerator
-from app.topology.kv import sequence_bytes
+from app.topology.kv import growth_bytes, sequence_bytes
 from app.topology.layout import Layout
 from app.topology.models import ModelFacts
 from app.topology.precision import Precision, kv_bits
@@ -82,6 +82,8 @@ class Memory:
     kv_per_sequence: int
     length: int
     """Tokens of the sequence that was planned for: given, or chosen."""
+    kv_per_token: int = 0
+    """What each token adds however long a sequence is: layers with a window are left out, unless all have one."""
 
     @property
     def sequences(self) -> int:
@@ -138,6 +140,8 @@ class _Room:
     overhead: int
     sequence: Callable[[int], int]
     """Bytes of one sequence of so many tokens."""
+    token: int
+    """Bytes that each token adds."""
 
     @property
     def available(self) -> int:
@@ -145,7 +149,14 @@ class _Room:
 
     def memory(self, length: int) -> Memory:
         return Memory(
-            self.capacity, self.usable, self.weights, self.overhead, self.available, self.sequence(length), length
+            self.capacity,
+            self.usable,
+            self.weights,
+            self.overhead,
+            self.available,
+            self.sequence(length),
+            length,
+            self.token,
         )
 
     def longest(self, ceiling: int) -> int:
@@ -169,6 +180,7 @@ def _room(
         weights=stage_weights(model, stage, layout, needs.precision),
         overhead=overhead.on(capacity, model, batch),
         sequence=lambda length: sequence_bytes(model, stage, length, in_flight, layout.tensor, bits),
+        token=growth_bytes(model, stage, layout.tensor, bits),
     )
 
 
