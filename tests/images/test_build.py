@@ -102,3 +102,15 @@ def test_the_operators_image_runs_as_the_one_user_and_knows_its_commands(tmp_pat
     assert config["User"] == "1001:1001"
     assert run_in(image, "id", "--user", "--name").stdout.strip() == "inference"
     assert "serve" in run_in(image, "inference-operator", "--help").stdout
+
+
+def test_the_downloaders_image_says_what_it_lacks_and_installs_nothing(tmp_path: Path) -> None:
+    image = build("downloader", ensure_base(tmp_path), "downloader")
+    assert inspect(image)["config"]["User"] == "1001:1001"
+    done = run_in(image, "sh", "-c", "INFERENCE_TERMINATION_LOG=/tmp/said download >/dev/null; echo $?; cat /tmp/said")
+    code, said = done.stdout.strip().split("\n", 1)
+    assert code == "42"
+    assert said == "BadSettings: Environment variable INFERENCE_MODEL_NAME must be set."
+    assert run_in(image, "sh", "-c", "command -v pip").returncode != 0
+    imports = "import boto3, google.cloud.storage, huggingface_hub, httpx2"
+    assert run_in(image, "/opt/downloader/bin/python", "-c", imports).returncode == 0
