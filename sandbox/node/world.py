@@ -28,8 +28,8 @@ from sandbox.node.provisioner import Provisioner
 from sandbox.tinymodel import write_model
 
 MODEL = "sandbox/tiny-llama"
-BYTES_PER_SECOND = 512 * 1024
-"""So that 5 MB take ten seconds, in which progress can be seen."""
+BYTES_PER_SECOND = 192 * 1024
+"""So that 5 MB take half a minute: the downloader reports every ten seconds."""
 Report = Callable[[str], None]
 
 
