@@ -5,6 +5,7 @@ PYTHON ?= python3
 VENV   := .venv
 RUN    := $(VENV)/bin/python
 IMAGE  ?= your-registry/inference-operator:v0.1.0
+REGISTRY ?= your-registry
 ARGS   ?=
 
 .PHONY: help
@@ -30,11 +31,11 @@ deploy-local: deps ## The operator on an empty local cluster, until Ctrl-C
 
 .PHONY: test
 test: deps ## Run all tests; the first run builds a control plane
-	$(RUN) -m pytest $(ARGS)
+	$(RUN) -m pytest -m 'not vllm' $(ARGS)
 
 .PHONY: test-unit
 test-unit: deps ## Run the tests that need no control plane
-	$(RUN) -m pytest -m 'not cluster' $(ARGS)
+	$(RUN) -m pytest -m 'not cluster and not groups and not images and not vllm' $(ARGS)
 
 .PHONY: test-integration
 test-integration: deps ## Run the tests on a real API server
@@ -44,13 +45,23 @@ test-integration: deps ## Run the tests on a real API server
 test-e2e: deps ## Run the samples from kubectl apply to Ready
 	$(RUN) -m pytest tests/cluster/test_samples.py $(ARGS)
 
+.PHONY: test-images
+test-images: deps ## Run the images' scripts in network namespaces, and build the images (needs root)
+	$(RUN) -m pytest -m 'not vllm' tests/images $(ARGS)
+
+.PHONY: test-vllm
+test-vllm: deps ## Run groups of real vLLM on the CPU; the first run installs 6 GB (needs root)
+	$(RUN) -m pytest -m vllm tests/images $(ARGS)
+
 .PHONY: lint
 lint: deps ## Check style, types, import directions and generated files
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/mypy
-	$(VENV)/bin/lint-imports --no-logo
+	PYTHONPATH=images/runtime $(VENV)/bin/lint-imports --no-logo
 	$(RUN) -m app crds --check
+	$(VENV)/bin/hadolint images/*/Dockerfile
+	$(VENV)/bin/shellcheck .ci/run
 
 .PHONY: fmt
 fmt: deps ## Format the code
@@ -74,6 +85,17 @@ bench: deps ## Measure hook service and planner on this machine
 .PHONY: docker-build
 docker-build: ## Build the operator's image (IMAGE=...)
 	docker build --file images/operator/Dockerfile --tag $(IMAGE) .
+
+.PHONY: docker-build-runtime
+docker-build-runtime: ## Build the images of leaders and workers (REGISTRY=..., BASE=..., WITH_RAY=true)
+	for target in leader worker; do \
+	  docker build --file images/runtime/Dockerfile --target $$target $(if $(BASE),--build-arg BASE=$(BASE)) \
+	    $(if $(WITH_RAY),--build-arg WITH_RAY=$(WITH_RAY)) --tag $(REGISTRY)/inference-$$target:v0.1.0 . || exit 1; \
+	done
+
+.PHONY: docker-push-runtime
+docker-push-runtime: ## Push the images of leaders and workers (REGISTRY=...)
+	for target in leader worker; do docker push $(REGISTRY)/inference-$$target:v0.1.0 || exit 1; done
 
 .PHONY: docker-push
 docker-push: ## Push the operator's image (IMAGE=...)

@@ -46,6 +46,8 @@ def child_resources(path: Path) -> list[dict[str, Any]]:
 
 
 def plural(kind: str) -> str:
+    if kind.endswith("y"):
+        return f"{kind.lower()[:-1]}ies"
     return f"{kind.lower()}es" if kind.endswith("s") else f"{kind.lower()}s"
 
 
@@ -210,7 +212,8 @@ def test_every_requirement_is_pinned_to_a_version_that_fits() -> None:
         *project["dependency-groups"]["dev"],
         *project["build-system"]["requires"],
     ]
-    lines = [Requirement(line) for line in (PROJECT / "constraints.txt").read_text().split()]
+    text = (PROJECT / "constraints.txt").read_text()
+    lines = [Requirement(line) for line in text.splitlines() if line and not line.startswith("#")]
     pinned = {canonicalize_name(it.name): it.specifier for it in lines}
     for text in wanted:
         requirement = Requirement(text)

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from app.inferenceservice.engine import command_line
 from app.inferenceservice.facts import Facts
 from app.inferenceservice.grant import find_grant, grant_by_spec
+from app.inferenceservice.keys import keys_missing
 from app.inferenceservice.names import DISTRIBUTED_NAME_LIMIT, NAME_LIMIT, SOURCE_NAME_LIMIT
 from app.inferenceservice.observed import WorkloadKind
 from app.kube.conditions import ErrorClass, Finding, Reason
@@ -126,4 +127,4 @@ BLOCKERS: tuple[Check, ...] = (
     arguments_wrong,
     model_unfit,
 )
-PREREQUISITES: tuple[Check, ...] = (cache_missing, cache_not_ready)
+PREREQUISITES: tuple[Check, ...] = (cache_missing, cache_not_ready, keys_missing)

@@ -24,9 +24,10 @@ from kubernetes.client.models.v2_metric_spec import V2MetricSpec
 from kubernetes.client.models.v2_metric_target import V2MetricTarget
 from kubernetes.client.models.v2_resource_metric_source import V2ResourceMetricSource
 
-from app.inferenceservice.contract import HTTP_PORT
 from app.inferenceservice.facts import Facts, Identity
+from app.inferenceservice.keys import build_keys
 from app.inferenceservice.names import deployment_name
+from app.inferenceservice.network import build_network_policy
 from app.inferenceservice.observed import WorkloadKind, WorkloadState
 from app.inferenceservice.plan import Blocked, Decision, Plan, Serve
 from app.inferenceservice.pods import leader_template, pod_labels, worker_template
@@ -47,6 +48,7 @@ from app.kube.names import (
     REQUEST_ANNOTATION,
     standard_labels,
 )
+from app.kube.runtime import HTTP_PORT
 from app.settings import Settings
 
 ROLLOUT_MARGIN_SECONDS = 600
@@ -61,7 +63,7 @@ def build_children(plan: Plan, facts: Facts) -> list[Manifest]:
     if isinstance(plan, Blocked):
         return list(facts.observed.held)
     children = [build(facts) for build in _ALWAYS] + [build(facts) for wanted, build in _OPTIONAL if wanted(facts.spec)]
-    children += build_request(plan, facts)
+    children += [*build_keys(facts), *build_request(plan, facts)]
     if isinstance(plan, Serve):
         return [*children, build_workload(plan, facts), *_autoscaler(facts)]
     return children + running_workloads(facts, {child["kind"] for child in children})
@@ -272,7 +274,7 @@ def _workload_metadata(name: str, identity: Identity, spec: InferenceServiceSpec
     )
 
 
-_ALWAYS: tuple[Callable[[Facts], Manifest], ...] = (build_service, build_budget)
+_ALWAYS: tuple[Callable[[Facts], Manifest], ...] = (build_service, build_budget, build_network_policy)
 _OPTIONAL: tuple[tuple[Callable[[InferenceServiceSpec], bool], Callable[[Facts], Manifest]], ...] = (
     (lambda spec: spec.networking.ingress.enabled, build_own_ingress),
     (lambda spec: spec.model.source is not None, build_cache),

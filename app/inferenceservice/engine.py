@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from app.inferenceservice.contract import HTTP_PORT, MODEL_STORE, LaunchMode
 from app.inferenceservice.facts import Facts
 from app.inferenceservice.grant import Grant
 from app.inferenceservice.spec import InferenceServiceSpec
 from app.kube.duration import whole_seconds
+from app.kube.runtime import HTTP_PORT, MODEL_STORE, LaunchMode
 from app.vllm.command import CommandLine, EngineSpec, build_command_line
 from app.vllm.command import Shape as EngineShape
 

@@ -21,6 +21,7 @@ class Identity:
     labels: tuple[tuple[str, str], ...] = ()
     replan: str = ""
     """Value of the annotation by which the user asks for today's decision."""
+    uid: str = ""
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ from app.inferenceservice.handshake import (
     parse_allocation,
     parse_request,
 )
-from app.inferenceservice.names import cache_child_name, deployment_name
+from app.inferenceservice.names import cache_child_name, deployment_name, keys_name
 from app.kube.conditions import find_condition
 from app.kube.lenient import count_at, mapping_at, mappings_at, text_at, value_at
 from app.kube.manifest import Manifest, last_applied
@@ -25,6 +25,7 @@ DEPLOYMENT = "Deployment.apps/v1"
 LEADER_WORKER_SET = "LeaderWorkerSet.leaderworkerset.x-k8s.io/v1"
 SERVICE = "Service.v1"
 INGRESS = "Ingress.networking.k8s.io/v1"
+JOB = "Job.batch/v1"
 MODEL_CACHE = f"ModelCache.{API_VERSION}"
 
 
@@ -56,6 +57,16 @@ class WorkloadState:
 
 
 @dataclass(frozen=True)
+class KeysState:
+    """The Job that makes the ssh keys."""
+
+    applied: Manifest
+    complete: bool
+    failure: str
+    """Why it gave up, "" when it did not."""
+
+
+@dataclass(frozen=True)
 class CacheState:
     """What a ModelCache tells in its status, and the part of its spec that is the operator's choice."""
 
@@ -81,6 +92,7 @@ class Observed:
 
     workloads: tuple[WorkloadState, ...] = ()
     cache: CacheState | None = None
+    keys: KeysState | None = None
     distributed_possible: bool = True
     load_balancer: str = ""
     """Address of the Service's load balancer."""
@@ -117,6 +129,7 @@ def parse_observed(request: SyncRequest, cache_name: str | None, makes_cache: bo
             if found is not None
         ),
         cache=_cache(request, cache_name, makes_cache),
+        keys=_keys(request.child(JOB, keys_name(name))),
         distributed_possible=request.manages(LEADER_WORKER_SET),
         load_balancer=_address(service or {}),
         service_exists=service is not None,
@@ -149,6 +162,16 @@ def _failure(conditions: Sequence[Mapping[str, Any]]) -> str:
     if stuck.get("status") == "False" and stuck.get("reason") == "ProgressDeadlineExceeded":
         return f"ProgressDeadlineExceeded: {stuck.get('message', 'pods do not become ready')}"
     return ""
+
+
+def _keys(job: Manifest | None) -> KeysState | None:
+    if job is None:
+        return None
+    conditions = mappings_at(job, "status", "conditions")
+    failed = find_condition(conditions, "Failed")
+    failure = f"{failed.get('reason', 'Failed')}: {failed.get('message', '')}" if failed.get("status") == "True" else ""
+    complete = find_condition(conditions, "Complete").get("status") == "True"
+    return KeysState(last_applied(job), complete, failure)
 
 
 def _cache(request: SyncRequest, referenced: str | None, makes_cache: bool) -> CacheState | None:

@@ -11,7 +11,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from app.inferenceservice.checks import BLOCKERS, PREREQUISITES, first_finding, gpus_missing
-from app.inferenceservice.contract import MODEL_STORE, LaunchMode
 from app.inferenceservice.engine import command_line, launch_mode
 from app.inferenceservice.facts import Facts, Identity
 from app.inferenceservice.grant import Grant, find_grant
@@ -20,6 +19,7 @@ from app.inferenceservice.spec import InferenceServiceSpec, Sharing
 from app.kube.conditions import ErrorClass, Finding
 from app.kube.manifest import annotation
 from app.kube.names import DIGEST_ANNOTATION, REPLAN_ANNOTATION, REQUEST_ANNOTATION, digest
+from app.kube.runtime import MODEL_STORE, LaunchMode
 from app.topology.parallelism import Shape
 from app.vllm.command import CommandLine
 

@@ -12,7 +12,9 @@ from kubernetes.client.models.v1_container_port import V1ContainerPort
 from kubernetes.client.models.v1_empty_dir_volume_source import V1EmptyDirVolumeSource
 from kubernetes.client.models.v1_env_var import V1EnvVar
 from kubernetes.client.models.v1_env_var_source import V1EnvVarSource
+from kubernetes.client.models.v1_exec_action import V1ExecAction
 from kubernetes.client.models.v1_http_get_action import V1HTTPGetAction
+from kubernetes.client.models.v1_key_to_path import V1KeyToPath
 from kubernetes.client.models.v1_lifecycle import V1Lifecycle
 from kubernetes.client.models.v1_lifecycle_handler import V1LifecycleHandler
 from kubernetes.client.models.v1_object_field_selector import V1ObjectFieldSelector
@@ -27,17 +29,19 @@ from kubernetes.client.models.v1_pod_template_spec import V1PodTemplateSpec
 from kubernetes.client.models.v1_probe import V1Probe
 from kubernetes.client.models.v1_resource_requirements import V1ResourceRequirements
 from kubernetes.client.models.v1_seccomp_profile import V1SeccompProfile
+from kubernetes.client.models.v1_secret_volume_source import V1SecretVolumeSource
 from kubernetes.client.models.v1_security_context import V1SecurityContext
 from kubernetes.client.models.v1_sleep_action import V1SleepAction
 from kubernetes.client.models.v1_toleration import V1Toleration
 from kubernetes.client.models.v1_volume import V1Volume
 from kubernetes.client.models.v1_volume_mount import V1VolumeMount
 
-from app.inferenceservice import contract
 from app.inferenceservice.affinity import build_affinity, service_key
 from app.inferenceservice.facts import Identity
+from app.inferenceservice.names import keys_secret
 from app.inferenceservice.plan import Decision
 from app.inferenceservice.spec import InferenceServiceSpec
+from app.kube import runtime as contract
 from app.kube.duration import whole_seconds
 from app.kube.names import LEADER, PLACEMENT_GATE, ROLE_LABEL, SERVICE_KEY_LABEL, SERVICE_LABEL, WORKER, standard_labels
 from app.settings import Settings
@@ -62,13 +66,13 @@ def leader_template(
 ) -> V1PodTemplateSpec:
     """The pod that serves requests: the only pod of a node-local service, the first one of a group."""
     container = V1Container(
-        **_container(spec, decision, settings),
+        **_container(identity, spec, decision, settings),
         name=LEADER,
         image=settings.leader_image,
         command=[contract.START_LEADER],
         ports=_ports(decision),
-        startup_probe=_health(failures=_probes_in(settings.start_budget)),
-        readiness_probe=_health(failures=3),
+        startup_probe=_health_check("startup", failures=_probes_in(settings.start_budget)),
+        readiness_probe=_health_check("readiness", failures=3),
         liveness_probe=_health(failures=6, timeout=10),
         lifecycle=V1Lifecycle(pre_stop=V1LifecycleHandler(sleep=V1SleepAction(seconds=PRE_STOP_SECONDS))),
     )
@@ -78,13 +82,15 @@ def leader_template(
 def worker_template(
     identity: Identity, spec: InferenceServiceSpec, decision: Decision, settings: Settings
 ) -> V1PodTemplateSpec:
-    """The other pods of a group. They serve no HTTP, so they have no probes: when one ends, the group restarts."""
+    """The other pods of a group. They serve no HTTP, so they have no probes: when one ends, the group restarts. A
+    group's pods are told to stop at the same time, so workers wait until the leader has drained."""
     container = V1Container(
-        **_container(spec, decision, settings),
+        **_container(identity, spec, decision, settings),
         name=WORKER,
         image=settings.worker_image,
         command=[contract.START_WORKER],
         ports=_worker_ports(decision),
+        lifecycle=_stop_after_leader(PRE_STOP_SECONDS + whole_seconds(settings.drain)),
     )
     return _template(identity, spec, decision, settings, WORKER, container)
 
@@ -103,7 +109,7 @@ def _template(
         metadata=V1ObjectMeta(labels=labels),
         spec=V1PodSpec(
             containers=[container],
-            volumes=_volumes(spec, decision),
+            volumes=_volumes(identity, spec, decision),
             node_selector=dict(sorted(settings.node_selector.items())) or None,
             tolerations=[V1Toleration(**toleration.model_dump()) for toleration in settings.tolerations] or None,
             affinity=build_affinity(identity, spec, decision.grant, decision.sharing),
@@ -116,35 +122,44 @@ def _template(
     )
 
 
-def _container(spec: InferenceServiceSpec, decision: Decision, settings: Settings) -> dict[str, object]:
+def _container(
+    identity: Identity, spec: InferenceServiceSpec, decision: Decision, settings: Settings
+) -> dict[str, object]:
     """What leader and worker containers share."""
     return {
         "image_pull_policy": settings.image_pull_policy,
         "args": list(decision.command.arguments),
-        "env": _environment(spec, decision),
+        "env": _environment(spec, decision, settings),
         "resources": _resources(spec, decision, settings),
-        "volume_mounts": _mounts(spec, decision),
+        "volume_mounts": _mounts(identity, spec, decision),
         "security_context": _container_security(),
         "termination_message_policy": "FallbackToLogsOnError",
     }
 
 
-def _environment(spec: InferenceServiceSpec, decision: Decision) -> list[V1EnvVar]:
+def _environment(spec: InferenceServiceSpec, decision: Decision, settings: Settings) -> list[V1EnvVar]:
     """Ours first, then the user's, each name once; the user's value wins where both have one."""
-    values = contract.CACHE_VARIABLES | _launch_variables(spec, decision) | dict(decision.command.environment)
+    budget = whole_seconds(settings.start_budget)
+    kept = contract.COMPILE_VARIABLES if spec.storage.compile_cache_claim else {}
+    values = (
+        contract.CACHE_VARIABLES | kept | _launch_variables(spec, decision, budget) | dict(decision.command.environment)
+    )
     own_address = V1EnvVarSource(field_ref=V1ObjectFieldSelector(api_version="v1", field_path="status.podIP"))
     address = [V1EnvVar(name="VLLM_HOST_IP", value_from=own_address)] if decision.shape.nodes > 1 else []
     return address + [V1EnvVar(name=name, value=value) for name, value in sorted(values.items())]
 
 
-def _launch_variables(spec: InferenceServiceSpec, decision: Decision) -> dict[str, str]:
+def _launch_variables(spec: InferenceServiceSpec, decision: Decision, budget: int) -> dict[str, str]:
+    """The deadlines are parts of the start budget, so that a script says what was missing before the probe ends it."""
     variables = {
         contract.LAUNCH_MODE: decision.launch.value,
         contract.GPUS: str(decision.shape.gpus_per_node),
         contract.HTTP_PORT_VARIABLE: str(contract.HTTP_PORT),
+        contract.START_SECONDS: str(budget),
     }
     if decision.path:
-        variables |= {contract.MODEL_PATH: decision.path, "HF_HUB_OFFLINE": "1"}
+        model_seconds = str(max(1, budget // 4))
+        variables |= {contract.MODEL_PATH: decision.path, contract.MODEL_SECONDS: model_seconds, "HF_HUB_OFFLINE": "1"}
     if decision.launch is contract.LaunchMode.SINGLE:
         return variables
     variables |= {
@@ -152,12 +167,15 @@ def _launch_variables(spec: InferenceServiceSpec, decision: Decision) -> dict[st
         "GLOO_SOCKET_IFNAME": "eth0",
         "NCCL_SOCKET_IFNAME": "eth0",
         contract.MASTER_PORT_VARIABLE: str(contract.MASTER_PORT),
+        contract.JOIN_SECONDS: str(max(1, budget // 2)),
     }
+    if decision.launch is contract.LaunchMode.NATIVE:
+        variables[contract.JOIN_PORT_VARIABLE] = str(contract.JOIN_PORT)
     if decision.launch is contract.LaunchMode.RAY:
         variables[contract.RAY_PORT_VARIABLE] = str(contract.RAY_PORT)
     if decision.launch is contract.LaunchMode.MPI:
         variables[contract.SSH_PORT_VARIABLE] = str(contract.SSH_PORT)
-        variables[contract.MPI_TIMEOUT] = str(spec.distributed.mpi.timeout)
+        variables[contract.JOIN_SECONDS] = str(spec.distributed.mpi.timeout)
     return variables
 
 
@@ -189,8 +207,21 @@ def _probes_in(budget: str) -> int:
     return max(1, -(-whole_seconds(budget) // PROBE_PERIOD_SECONDS))
 
 
-def _health(failures: int, timeout: int = 5) -> V1Probe:
-    """vLLM's port opens only when the model is loaded, so one check serves all three probes."""
+def _stop_after_leader(seconds: int) -> V1Lifecycle:
+    hook = {"exec": {"command": [contract.DRAIN_WORKER, str(seconds)]}}
+    return V1Lifecycle(pre_stop=V1LifecycleHandler.model_validate(hook))
+
+
+def _health_check(probe: str, failures: int) -> V1Probe:
+    """The image's own checks, which leave the failing one's name in the termination message."""
+    action = V1ExecAction(command=[contract.HEALTH_CHECK, f"--probe={probe}"])
+    timing = {"periodSeconds": PROBE_PERIOD_SECONDS, "timeoutSeconds": 10, "successThreshold": 1}
+    # by its own name, for the constructor drops a field that is called as a word of the language
+    return V1Probe.model_validate({"exec": action, "failureThreshold": failures} | timing)
+
+
+def _health(failures: int, timeout: int) -> V1Probe:
+    """What ends a container hangs on as little as possible: on vLLM's answer, not on a process that must be started."""
     return V1Probe(
         http_get=V1HTTPGetAction(path="/health", port="http", scheme="HTTP"),
         period_seconds=PROBE_PERIOD_SECONDS,
@@ -200,28 +231,47 @@ def _health(failures: int, timeout: int = 5) -> V1Probe:
     )
 
 
-def _volumes(spec: InferenceServiceSpec, decision: Decision) -> list[V1Volume]:
+def _volumes(identity: Identity, spec: InferenceServiceSpec, decision: Decision) -> list[V1Volume]:
     """The cache has room for a whole model, because without a ModelCache vLLM fetches it there."""
     model = V1PersistentVolumeClaimVolumeSource(
         claim_name=decision.claim, read_only=True if spec.storage.read_only else None
     )
     shared_memory = V1EmptyDirVolumeSource(medium="Memory", size_limit=spec.storage.shared_memory)
+    compiled = spec.storage.compile_cache_claim
     return [
         *([V1Volume(name="model-store", persistent_volume_claim=model)] if decision.claim else []),
+        *([_claim_volume("compile-cache", compiled)] if compiled else []),
         V1Volume(name="shared-memory", empty_dir=shared_memory),
         V1Volume(name="cache", empty_dir=V1EmptyDirVolumeSource(size_limit="2Ti")),
         V1Volume(name="tmp", empty_dir=V1EmptyDirVolumeSource(size_limit="16Gi")),
+        *([_keys_volume(keys_secret(identity.name, spec))] if decision.launch is contract.LaunchMode.MPI else []),
     ]
 
 
-def _mounts(spec: InferenceServiceSpec, decision: Decision) -> list[V1VolumeMount]:
+def _claim_volume(name: str, claim: str) -> V1Volume:
+    return V1Volume(name=name, persistent_volume_claim=V1PersistentVolumeClaimVolumeSource(claim_name=claim))
+
+
+def _keys_volume(secret: str) -> V1Volume:
+    """Readable for the pod's group, which is how a non-root user gets at a Secret's files; the scripts copy the key,
+    for ssh takes none that a group may read."""
+    item = V1KeyToPath(key=contract.SSH_KEY, path=contract.SSH_KEY)
+    return V1Volume(name="ssh-keys", secret=V1SecretVolumeSource(secret_name=secret, default_mode=0o440, items=[item]))
+
+
+def _mounts(identity: Identity, spec: InferenceServiceSpec, decision: Decision) -> list[V1VolumeMount]:
     read_only = True if spec.storage.read_only else None
     model = V1VolumeMount(name="model-store", mount_path=contract.MODEL_STORE, read_only=read_only)
+    # a folder a service, so that services may share one claim
+    compiled = V1VolumeMount(name="compile-cache", mount_path=contract.COMPILE_CACHE, sub_path=identity.name)
+    keys = V1VolumeMount(name="ssh-keys", mount_path=contract.SSH_FOLDER, read_only=True)
     return [
         *([model] if decision.claim else []),
         V1VolumeMount(name="shared-memory", mount_path="/dev/shm"),
         V1VolumeMount(name="cache", mount_path=contract.CACHE_HOME),
+        *([compiled] if spec.storage.compile_cache_claim else []),
         V1VolumeMount(name="tmp", mount_path="/tmp"),
+        *([keys] if decision.launch is contract.LaunchMode.MPI else []),
     ]
 
 

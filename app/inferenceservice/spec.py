@@ -132,6 +132,11 @@ class MPISpec(Model):
 
     enabled: bool = Field(False, description="Start the group with mpirun over ssh instead of natively.")
     timeout: int = Field(300, ge=1, le=86400, description="Seconds until all nodes must have joined.")
+    ssh_key_secret: ObjectName | None = Field(
+        None,
+        description="Secret of this namespace with the group's private key under ssh-privatekey (type "
+        "kubernetes.io/ssh-auth, no passphrase); absent: a Job makes <name>-ssh-keys.",
+    )
 
 
 class DistributedSpec(Model):
@@ -155,6 +160,11 @@ class StorageSpec(Model):
     model_cache: ObjectName | None = Field(None, description="ModelCache of this namespace that holds the weights.")
     shared_memory: Quantity = Field("16Gi", description="Size limit of /dev/shm, which vLLM's processes share.")
     read_only: bool = Field(True, description="Mount the model read-only.")
+    compile_cache_claim: ObjectName | None = Field(
+        None,
+        description="PersistentVolumeClaim of this namespace that keeps compiled kernels and graphs between starts; "
+        "ReadWriteMany where the service has more than one pod. Absent: each start compiles anew.",
+    )
 
 
 class PrometheusSpec(Model):

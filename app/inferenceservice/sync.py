@@ -57,7 +57,8 @@ def customize(parent: Parent) -> CustomizeResponse:
 
 def _identity(parent: Parent) -> Identity:
     labels = tuple(sorted(parent.labels.items()))
-    return Identity(parent.name, parent.namespace, labels, parent.annotations.get(REPLAN_ANNOTATION, ""))
+    replan, uid = parent.annotations.get(REPLAN_ANNOTATION, ""), str(parent.metadata.get("uid", ""))
+    return Identity(parent.name, parent.namespace, labels, replan, uid)
 
 
 def _held_phase(parent: Parent) -> str:

@@ -161,9 +161,12 @@ def as_observed(request: dict[str, Any], applied: list[dict[str, Any]]) -> dict[
 
 
 def empties(value: Any, where: str = "") -> Iterator[str]:
-    """Paths of null, "" and {}; an empty annotation map that a user wrote would count too."""
+    """Paths of null, "" and {}; an empty annotation map that a user wrote would count too. In a rule of a Role, ""
+    is the name of the core API group."""
     if value in (None, "", {}, []):
         yield where
+    if where.endswith(".apiGroups"):
+        return
     for key, item in value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ():
         yield from empties(item, f"{where}.{key}")
 

@@ -10,7 +10,7 @@ from app.vllm.table import environment_names
 from tests.inferenceservice.service import DISTRIBUTED, call, container, environment, spec
 
 RAY = {"vllm": {"engineArgs": {"distributed_executor_backend": "ray"}}}
-MPI = {"distributed": DISTRIBUTED["distributed"] | {"mpi": {"enabled": True, "timeout": 120}}}
+MPI = {"distributed": DISTRIBUTED["distributed"] | {"mpi": {"enabled": True, "timeout": 120, "sshKeySecret": "keys"}}}
 
 
 def ports(given: dict[str, Any], template: str) -> dict[str, int]:
@@ -42,7 +42,7 @@ def ports(given: dict[str, Any], template: str) -> dict[str, int]:
             "mpi",
             {"http": 8000, "master": 29501},
             {"ssh": 2222},
-            {"INFERENCE_SSH_PORT": "2222", "INFERENCE_MPI_TIMEOUT": "120"},
+            {"INFERENCE_SSH_PORT": "2222", "INFERENCE_JOIN_SECONDS": "120"},
             id="MPI",
         ),
     ],
@@ -63,7 +63,7 @@ def test_a_launch_mode_has_its_ports_and_variables(
         pytest.param(spec(), {"INFERENCE_MASTER_PORT", "NCCL_SOCKET_IFNAME", "VLLM_HOST_IP"}, id="one node"),
         pytest.param(spec(**DISTRIBUTED), {"INFERENCE_RAY_PORT", "INFERENCE_SSH_PORT"}, id="native"),
         pytest.param(spec(**DISTRIBUTED | MPI), {"INFERENCE_RAY_PORT"}, id="MPI"),
-        pytest.param(spec(**DISTRIBUTED | RAY), {"INFERENCE_SSH_PORT", "INFERENCE_MPI_TIMEOUT"}, id="Ray"),
+        pytest.param(spec(**DISTRIBUTED | RAY), {"INFERENCE_SSH_PORT", "INFERENCE_JOIN_PORT"}, id="Ray"),
     ],
 )
 def test_a_launch_mode_has_no_variable_of_another(given: dict[str, Any], absent: set[str]) -> None:

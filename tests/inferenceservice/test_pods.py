@@ -9,11 +9,13 @@ import pytest
 from app.kube.names import label_value
 from app.settings import Settings, Toleration
 from tests.calls import Answer
-from tests.inferenceservice.service import DISTRIBUTED, cache, call, container, pod, spec
+from tests.inferenceservice.service import DISTRIBUTED, cache, call, container, environment, pod, spec
 from tests.security import violations
 
 NAMED = {"storage": {"modelCache": "weights"}}
 SINGLE, GROUP = call(spec(**NAMED), related=[cache()]), call(spec(**DISTRIBUTED | NAMED), related=[cache()])
+MPI = {"distributed": DISTRIBUTED["distributed"] | {"mpi": {"enabled": True, "sshKeySecret": "keys"}}}
+BY_MPIRUN = call(spec(**DISTRIBUTED | NAMED | MPI), related=[cache()])
 
 every_pod = pytest.mark.parametrize(
     ("answer", "template"),
@@ -21,6 +23,8 @@ every_pod = pytest.mark.parametrize(
         pytest.param(SINGLE, "leaderTemplate", id="single"),
         pytest.param(GROUP, "leaderTemplate", id="leader"),
         pytest.param(GROUP, "workerTemplate", id="worker"),
+        pytest.param(BY_MPIRUN, "leaderTemplate", id="leader, mpirun"),
+        pytest.param(BY_MPIRUN, "workerTemplate", id="worker, mpirun"),
     ],
 )
 every_server = pytest.mark.parametrize("answer", [pytest.param(SINGLE, id="single"), pytest.param(GROUP, id="leader")])
@@ -131,11 +135,16 @@ def test_a_model_that_may_be_written_is_mounted_so() -> None:
 
 
 @every_server
-def test_servers_are_probed_at_health_with_a_long_start(answer: Answer) -> None:
+def test_the_images_checks_decide_about_requests_and_vllms_own_answer_about_an_end(answer: Answer) -> None:
     found = container(answer)
-    for probe in ("startupProbe", "readinessProbe", "livenessProbe"):
-        assert found[probe]["httpGet"] == {"path": "/health", "port": "http", "scheme": "HTTP"}
-    start = found["startupProbe"]
+    for probe in ("startup", "readiness"):
+        assert found[f"{probe}Probe"]["exec"] == {"command": ["health-check", f"--probe={probe}"]}
+    assert found["livenessProbe"]["httpGet"] == {"path": "/health", "port": "http", "scheme": "HTTP"}
+
+
+@every_server
+def test_servers_are_probed_with_a_long_start(answer: Answer) -> None:
+    start = container(answer)["startupProbe"]
     assert start["periodSeconds"] * start["failureThreshold"] == 30 * 60
 
 
@@ -145,12 +154,22 @@ def test_the_start_budget_is_never_cut_short(budget: str, failures: int) -> None
 
 
 def test_workers_serve_nothing_that_could_be_probed() -> None:
-    assert not container(GROUP, "workerTemplate").keys() & {
-        "startupProbe",
-        "readinessProbe",
-        "livenessProbe",
-        "lifecycle",
-    }
+    assert not container(GROUP, "workerTemplate").keys() & {"startupProbe", "readinessProbe", "livenessProbe"}
+
+
+def test_workers_stay_while_their_leader_drains() -> None:
+    """All pods of a group are told to stop at once."""
+    found = container(call(spec(**DISTRIBUTED), settings=Settings(drain="2m")), "workerTemplate")
+    assert found["lifecycle"]["preStop"] == {"exec": {"command": ["drain-worker", "125"]}}
+
+
+def test_compiled_kernels_stay_on_a_claim_that_the_user_names() -> None:
+    answer = call(spec(storage={"compileCacheClaim": "kernels"}))
+    assert volume(answer, "compile-cache")["persistentVolumeClaim"] == {"claimName": "kernels"}
+    folder = "/var/cache/inference/compile"
+    assert mounts(answer)[folder]["subPath"] == "demo"
+    compiled = {"AITER_JIT_DIR", "TORCHINDUCTOR_CACHE_DIR", "TRITON_CACHE_DIR", "VLLM_CACHE_ROOT"}
+    assert {name for name, value in environment(answer).items() if value.startswith(folder)} == compiled
 
 
 @every_pod

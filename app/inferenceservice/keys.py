@@ -1,0 +1,173 @@
+"""The ssh keys of a service that mpirun starts: a Job that makes them once, with the right to create Secrets only.
+
+No hook ever sees the Secret; that the Job is complete is all that is known of it. The Job stays as the record of that,
+while its account and rights go as soon as it is done.
+"""
+
+from __future__ import annotations
+
+import json
+
+from kubernetes.client.models.rbac_v1_subject import RbacV1Subject
+from kubernetes.client.models.v1_capabilities import V1Capabilities
+from kubernetes.client.models.v1_container import V1Container
+from kubernetes.client.models.v1_empty_dir_volume_source import V1EmptyDirVolumeSource
+from kubernetes.client.models.v1_env_var import V1EnvVar
+from kubernetes.client.models.v1_job import V1Job
+from kubernetes.client.models.v1_job_spec import V1JobSpec
+from kubernetes.client.models.v1_object_meta import V1ObjectMeta
+from kubernetes.client.models.v1_pod_security_context import V1PodSecurityContext
+from kubernetes.client.models.v1_pod_spec import V1PodSpec
+from kubernetes.client.models.v1_pod_template_spec import V1PodTemplateSpec
+from kubernetes.client.models.v1_policy_rule import V1PolicyRule
+from kubernetes.client.models.v1_resource_requirements import V1ResourceRequirements
+from kubernetes.client.models.v1_role import V1Role
+from kubernetes.client.models.v1_role_binding import V1RoleBinding
+from kubernetes.client.models.v1_role_ref import V1RoleRef
+from kubernetes.client.models.v1_seccomp_profile import V1SeccompProfile
+from kubernetes.client.models.v1_security_context import V1SecurityContext
+from kubernetes.client.models.v1_service_account import V1ServiceAccount
+from kubernetes.client.models.v1_volume import V1Volume
+from kubernetes.client.models.v1_volume_mount import V1VolumeMount
+
+from app.crd import API_VERSION
+from app.inferenceservice.facts import Facts
+from app.inferenceservice.names import keys_name, keys_secret
+from app.kube import runtime
+from app.kube.conditions import ErrorClass, Finding, Reason
+from app.kube.manifest import Manifest, emit
+from app.kube.names import MODEL_ANNOTATION, standard_labels
+
+UID = 1001
+TRIES = 4
+COMPONENT = "ssh-keys"
+RBAC = "rbac.authorization.k8s.io"
+
+
+def makes_keys(facts: Facts) -> bool:
+    """Whether mpirun starts this service, and the user brings no key."""
+    mpi = facts.spec.distributed.mpi
+    return facts.spec.distributed.enabled and mpi.enabled and mpi.ssh_key_secret is None
+
+
+def keys_missing(facts: Facts) -> Finding | None:
+    """GPUs are taken only when pods can mount the key."""
+    job = facts.observed.keys
+    if not makes_keys(facts) or (job and job.complete):
+        return None
+    name = keys_name(facts.identity.name)
+    if job and job.failure:
+        message = (
+            f"Job {name} could not make the ssh keys: {job.failure}; delete the Job to try again, or set "
+            "distributed.mpi.sshKeySecret"
+        )
+        return Finding(ErrorClass.EXTERNAL, Reason.FAILED, message)
+    return Finding(ErrorClass.TRANSIENT, Reason.PENDING, f"waits for Job {name}, which makes the group's ssh keys")
+
+
+def build_keys(facts: Facts) -> list[Manifest]:
+    """The Job, and what it may do while it is not done. A Job cannot be changed: what exists is answered as applied."""
+    if not makes_keys(facts):
+        return []
+    job = facts.observed.keys
+    if job and job.complete:
+        return [job.applied]
+    rights = [build_account(facts), build_role(facts), build_binding(facts)]
+    return [*(emit(it) for it in rights), job.applied if job else emit(build_job(facts))]
+
+
+def build_account(facts: Facts) -> V1ServiceAccount:
+    return V1ServiceAccount(
+        api_version="v1", kind="ServiceAccount", metadata=_metadata(facts), automount_service_account_token=False
+    )
+
+
+def build_role(facts: Facts) -> V1Role:
+    """Kubernetes cannot limit the right to create to one name."""
+    rule = V1PolicyRule(api_groups=[""], resources=["secrets"], verbs=["create"])
+    return V1Role(api_version=f"{RBAC}/v1", kind="Role", metadata=_metadata(facts), rules=[rule])
+
+
+def build_binding(facts: Facts) -> V1RoleBinding:
+    name = keys_name(facts.identity.name)
+    return V1RoleBinding(
+        api_version=f"{RBAC}/v1",
+        kind="RoleBinding",
+        metadata=_metadata(facts),
+        role_ref=V1RoleRef(api_group=RBAC, kind="Role", name=name),
+        subjects=[RbacV1Subject(kind="ServiceAccount", name=name, namespace=facts.identity.namespace)],
+    )
+
+
+def build_job(facts: Facts) -> V1Job:
+    return V1Job(
+        api_version="batch/v1",
+        kind="Job",
+        metadata=_metadata(facts),
+        spec=V1JobSpec(
+            backoff_limit=TRIES - 1,
+            template=V1PodTemplateSpec(metadata=V1ObjectMeta(labels=_labels(facts)), spec=_pod(facts)),
+        ),
+    )
+
+
+def _pod(facts: Facts) -> V1PodSpec:
+    return V1PodSpec(
+        restart_policy="Never",
+        service_account_name=keys_name(facts.identity.name),
+        automount_service_account_token=True,
+        enable_service_links=False,
+        security_context=V1PodSecurityContext(
+            run_as_non_root=True,
+            run_as_user=UID,
+            run_as_group=UID,
+            seccomp_profile=V1SeccompProfile(type="RuntimeDefault"),
+        ),
+        containers=[_container(facts)],
+        # Keys are in memory only, until they are in the Secret.
+        volumes=[V1Volume(name="tmp", empty_dir=V1EmptyDirVolumeSource(medium="Memory", size_limit="1Mi"))],
+    )
+
+
+def _container(facts: Facts) -> V1Container:
+    return V1Container(
+        name=COMPONENT,
+        # it has ssh-keygen, and the pods' nodes need it anyway
+        image=facts.settings.worker_image,
+        image_pull_policy=facts.settings.image_pull_policy,
+        command=[runtime.MAKE_SSH_KEYS],
+        env=[V1EnvVar(name=name, value=value) for name, value in _environment(facts).items()],
+        resources=V1ResourceRequirements(requests={"cpu": "50m", "memory": "64Mi"}),
+        termination_message_policy="FallbackToLogsOnError",
+        security_context=V1SecurityContext(
+            allow_privilege_escalation=False,
+            capabilities=V1Capabilities(drop=["ALL"]),
+            read_only_root_filesystem=True,
+        ),
+        volume_mounts=[V1VolumeMount(name="tmp", mount_path="/tmp")],
+    )
+
+
+def _environment(facts: Facts) -> dict[str, str]:
+    """The owner without blockOwnerDeletion, which would need rights on the service."""
+    identity = facts.identity
+    owner = {"apiVersion": API_VERSION, "kind": "InferenceService", "name": identity.name, "uid": identity.uid}
+    return {
+        runtime.SECRET_NAME: keys_secret(identity.name, facts.spec),
+        runtime.SECRET_LABELS: json.dumps(_labels(facts), separators=(",", ":"), sort_keys=True),
+        runtime.SECRET_OWNER: json.dumps(owner, separators=(",", ":"), sort_keys=True),
+    }
+
+
+def _labels(facts: Facts) -> dict[str, str]:
+    """None by which the service's pods are found."""
+    return standard_labels(COMPONENT, facts.identity.name, facts.spec.model.name)
+
+
+def _metadata(facts: Facts) -> V1ObjectMeta:
+    return V1ObjectMeta(
+        name=keys_name(facts.identity.name),
+        namespace=facts.identity.namespace,
+        labels=_labels(facts),
+        annotations={MODEL_ANNOTATION: facts.spec.model.name},
+    )

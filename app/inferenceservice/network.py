@@ -1,0 +1,48 @@
+"""The NetworkPolicy of a service: who may reach its pods.
+
+Pods of the service reach each other on every port: vLLM, Gloo, RCCL and Open MPI take ports of the kernel's choice.
+All others, of this namespace or another or from outside, reach vLLM's API port, which serves the metrics too; the
+kubelet's probes come there as well. What pods may reach themselves is left to the cluster's administrator: models,
+traces and remote caches lie where only they know.
+"""
+
+from __future__ import annotations
+
+from kubernetes.client.models.v1_label_selector import V1LabelSelector
+from kubernetes.client.models.v1_network_policy import V1NetworkPolicy
+from kubernetes.client.models.v1_network_policy_ingress_rule import V1NetworkPolicyIngressRule
+from kubernetes.client.models.v1_network_policy_peer import V1NetworkPolicyPeer
+from kubernetes.client.models.v1_network_policy_port import V1NetworkPolicyPort
+from kubernetes.client.models.v1_network_policy_spec import V1NetworkPolicySpec
+from kubernetes.client.models.v1_object_meta import V1ObjectMeta
+
+from app.inferenceservice.facts import Facts
+from app.kube.manifest import Manifest, emit
+from app.kube.names import MODEL_ANNOTATION, SERVICE_LABEL, standard_labels
+from app.kube.runtime import HTTP_PORT
+
+
+def build_network_policy(facts: Facts) -> Manifest:
+    identity, model = facts.identity, facts.spec.model.name
+    own = V1LabelSelector(match_labels={SERVICE_LABEL: identity.name})
+    return emit(
+        V1NetworkPolicy(
+            api_version="networking.k8s.io/v1",
+            kind="NetworkPolicy",
+            metadata=V1ObjectMeta(
+                name=identity.name,
+                namespace=identity.namespace,
+                labels=standard_labels("inference", identity.name, model),
+                annotations={MODEL_ANNOTATION: model},
+            ),
+            spec=V1NetworkPolicySpec(
+                pod_selector=own,
+                policy_types=["Ingress"],
+                ingress=[
+                    # by its own name, for the constructor drops a field that is called as a word of the language
+                    V1NetworkPolicyIngressRule.model_validate({"from": [V1NetworkPolicyPeer(pod_selector=own)]}),
+                    V1NetworkPolicyIngressRule(ports=[V1NetworkPolicyPort(port=HTTP_PORT, protocol="TCP")]),
+                ],
+            ),
+        )
+    )

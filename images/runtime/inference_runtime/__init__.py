@@ -1,0 +1,4 @@
+"""What runs in the images of leaders and workers before, beside and around vLLM: the standard library only.
+
+launch -> model, rendezvous -> command -> exec; for MPI also keys, sshd and session. health and gpu answer the probes.
+"""

@@ -1,0 +1,23 @@
+"""A pod's place in its group + vLLM's arguments -> the command that this pod runs: pure."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from app.kube.runtime import LaunchMode
+from inference_runtime.group import Group
+
+VLLM = ("vllm", "serve")
+
+
+def build_command(group: Group, arguments: Sequence[str]) -> list[str]:
+    """`vllm serve` as this pod must run it. Ray's own processes span the pods, so there vLLM hears nothing of nodes."""
+    if group.mode in (LaunchMode.SINGLE, LaunchMode.RAY) or group.size == 1:
+        return [*VLLM, *arguments]
+    place = [
+        f"--nnodes={group.size}",
+        f"--node-rank={group.index}",
+        f"--master-addr={group.leader}",
+        f"--master-port={group.master_port}",
+    ]
+    return [*VLLM, *arguments, *place, *(["--headless"] if group.index else [])]

@@ -1,0 +1,143 @@
+"""health-check [CHECK ...] [--json] [--probe startup|readiness]: is this pod's server well, and what is not?
+
+Each check is a function that says what is wrong, or "". As a probe it also leaves the failing check's name in the
+termination message, where the operator finds it if the kubelet then restarts the container; but only when the failure
+has lasted, so that vLLM's own last words are not covered when it ends by itself.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+from app.kube.runtime import GPUS, HTTP_PORT, HTTP_PORT_VARIABLE, START_SECONDS
+from inference_runtime.failure import write_message
+from inference_runtime.gpu import find_gpu_problem
+from inference_runtime.memory import find_memory_problem
+
+Env = Mapping[str, str]
+PATIENCE_SECONDS = 30
+"""A failure that lasts as long goes into the termination message: three probes."""
+TIMEOUT_SECONDS = 4
+STATE = Path("/tmp/.health-check")
+
+
+def gpu_available(env: Env) -> str:
+    return find_gpu_problem(int(env.get(GPUS) or 0))
+
+
+def memory_usage(_: Env) -> str:
+    return find_memory_problem()
+
+
+def api_responsive(env: Env) -> str:
+    return _get(env, "/health")[0]
+
+
+def model_loaded(env: Env) -> str:
+    """vLLM lists a model as soon as it serves one."""
+    problem, body = _get(env, "/v1/models")
+    if problem:
+        return problem
+    try:
+        return "" if json.loads(body)["data"] else "vLLM lists no model"
+    except (ValueError, KeyError, TypeError):
+        return "/v1/models answers something else than a list of models"
+
+
+CHECKS: dict[str, Callable[[Env], str]] = {
+    check.__name__: check for check in (gpu_available, memory_usage, api_responsive, model_loaded)
+}
+PROBES = {
+    "startup": ("gpu_available", "api_responsive", "model_loaded"),
+    "readiness": ("gpu_available", "api_responsive"),
+}
+"""Memory that is short does not get better by a restart or without requests, so no probe asks for it."""
+
+
+def main(arguments: Sequence[str]) -> int:
+    options = _parse(arguments)
+    names = PROBES[options.probe] if options.probe else options.checks or tuple(CHECKS)
+    problems = {name: CHECKS[name](os.environ) for name in names}
+    print(_as_json(problems) if options.json else _as_text(problems))
+    if options.probe:
+        _remember(options.probe, problems)
+    return int(any(problems.values()))
+
+
+def _parse(arguments: Sequence[str]) -> argparse.Namespace:
+    parser = argparse.ArgumentParser("health-check", description="Whether this pod's server is well; 0 = yes.")
+    parser.add_argument("checks", nargs="*", metavar="CHECK", help=f"{', '.join(CHECKS)}; none = all")
+    parser.add_argument("--json", action="store_true", help="for machines")
+    parser.add_argument("--probe", choices=PROBES, help="the checks of a probe, and the termination message")
+    options = parser.parse_args(arguments)
+    if unknown := set(options.checks) - set(CHECKS):
+        parser.error(f"no check {', '.join(sorted(unknown))}; there are {', '.join(CHECKS)}")
+    return options
+
+
+def _as_json(problems: Mapping[str, str]) -> str:
+    checks = {name: {"healthy": not problem, "message": problem} for name, problem in problems.items()}
+    return json.dumps({"healthy": not any(problems.values()), "checks": checks})
+
+
+def _as_text(problems: Mapping[str, str]) -> str:
+    return "\n".join(f"{name}: {problem or 'ok'}" for name, problem in problems.items())
+
+
+def _get(env: Env, path: str) -> tuple[str, bytes]:
+    """What is wrong with the answer, and its body."""
+    port = env.get(HTTP_PORT_VARIABLE) or HTTP_PORT
+    try:
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}{path}", timeout=TIMEOUT_SECONDS) as answer:
+            return "", answer.read()
+    except urllib.error.HTTPError as error:
+        return f"{path} answers {error.code}", b""
+    except TimeoutError:
+        return f"{path} did not answer within {TIMEOUT_SECONDS} s", b""
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "reason", error)
+        if isinstance(reason, TimeoutError):
+            return f"{path} did not answer within {TIMEOUT_SECONDS} s", b""
+        return f"port {port} does not answer ({getattr(reason, 'strerror', None) or reason})", b""
+
+
+def forget_failures() -> None:
+    """A new container knows nothing of the one before it, whose /tmp it has."""
+    STATE.unlink(missing_ok=True)
+    write_message("")
+
+
+def _remember(probe: str, problems: Mapping[str, str]) -> None:
+    """Keep since when it fails; the message comes when that is long, and goes when all is well again."""
+    failing = next((f"{name}: {problem}" for name, problem in problems.items() if problem), "")
+    if not failing:
+        if STATE.exists():
+            forget_failures()
+        return
+    if _lasts(probe):
+        write_message(f"{failing} (the {probe} probe failed)")
+
+
+def _lasts(probe: str) -> bool:
+    if probe == "startup":
+        budget = int(os.environ.get(START_SECONDS) or 0)
+        lasting = bool(budget) and _age_of_container() > budget - PATIENCE_SECONDS
+        if lasting:
+            STATE.touch()
+        return lasting
+    if not STATE.exists():
+        STATE.touch()
+    return time.time() - STATE.stat().st_mtime >= PATIENCE_SECONDS
+
+
+def _age_of_container() -> float:
+    """Seconds since process 1 began: field 22 of its stat, in clock ticks since the machine started."""
+    began = int(Path("/proc/1/stat").read_text().rpartition(")")[2].split()[19])
+    return float(Path("/proc/uptime").read_text().split()[0]) - began / os.sysconf("SC_CLK_TCK")

@@ -1,0 +1,207 @@
+"""What can be wrong with a group ends in time, with an exit code, and with one sentence that names the cause.
+
+The sentence is read as the operator's agent reads it: from the termination message, else from the end of the log.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+
+import pytest
+
+from tests.images.conftest import GroupOf, make_keys
+from tests.images.groups import GPUS
+from tests.images.pods import Pod, wait_for
+from tests.images.workloads import built
+
+pytestmark = pytest.mark.groups
+MODES = pytest.mark.parametrize("mode", ["native", "mpi"])
+SOON = {"INFERENCE_JOIN_SECONDS": "3", "INFERENCE_MODEL_SECONDS": "2"}
+
+
+def end(pod: Pod, seconds: float = 20) -> tuple[int, str]:
+    return pod.wait(seconds), pod.message()
+
+
+@MODES
+@pytest.mark.usefixtures("mpi_parts", "keys")
+def test_a_missing_model(group_of: GroupOf, mode: str) -> None:
+    group = group_of(built(2, mode), model=False, **SOON).start()
+    for pod in group.pods:
+        assert end(pod) == (
+            75,
+            "model: folder /model-store/weights-1 is not there after 2 s; look at the ModelCache and its download Job",
+        )
+
+
+def test_a_folder_without_a_published_model(group_of: GroupOf) -> None:
+    group = group_of(built(1), model=False, **SOON)
+    folder = group.network.folder / "store/weights-1"
+    folder.mkdir()
+    (folder / "model-00001-of-00002.safetensors").touch()
+    group.start()
+    code, message = end(group.leader)
+    assert code == 75
+    assert "has neither .inference-manifest.json nor config.json" in message
+
+
+def test_a_leader_that_cannot_be_resolved(group_of: GroupOf) -> None:
+    group = group_of(built(2), **SOON)
+    group.network.hide(group.address(0))
+    [worker] = group.workers
+    worker.start()
+    code, message = end(worker)
+    assert code == 75
+    assert message.startswith("join: group-0.group-0.models does not resolve")
+    assert message.endswith("within 3 s")
+
+
+@pytest.mark.usefixtures("mpi_parts", "keys")
+def test_a_worker_that_mpirun_cannot_resolve(group_of: GroupOf) -> None:
+    group = group_of(built(2, "mpi"), **SOON)
+    group.network.hide(group.address(1))
+    group.start()
+    code, message = end(group.leader)
+    assert code == 75
+    assert message.startswith("join: group-0-1.group-0.models does not resolve")
+
+
+def test_a_worker_that_does_not_come_is_named(group_of: GroupOf) -> None:
+    group = group_of(built(4), **SOON)
+    for pod in (group.leader, group.workers[0], group.workers[2]):
+        pod.start()
+    code, message = end(group.leader)
+    assert code == 75
+    assert message == "join: 1 of 3 worker has not joined (group-0-2.group-0.models) within 3 s"
+    for worker in (group.workers[0], group.workers[2]):
+        code, message = end(worker)
+        assert code == 75
+        assert message.startswith("join: the leader group-0.group-0.models")
+
+
+def test_a_worker_that_hangs_before_it_joins(group_of: GroupOf) -> None:
+    group = group_of(built(2), **SOON)
+    group.start()
+    wait_for("the worker's process is there", lambda: bool(group.workers[0].processes("start-worker")), 10)
+    stop_all(group.workers[0])
+    code, message = end(group.leader)
+    joined = "worker 1 is there" in group.leader.logged()
+    assert code != 0
+    assert joined or message == "join: 1 of 1 worker has not joined (group-0-1.group-0.models) within 3 s"
+
+
+@MODES
+@pytest.mark.usefixtures("mpi_parts", "keys")
+def test_a_worker_that_hangs_while_it_serves(group_of: GroupOf, mode: str) -> None:
+    group = group_of(built(2, mode)).start()
+    group.wait_healthy()
+    stop_all(group.workers[0])
+    assert group.leader.wait(30) != 0
+    assert group.leader.message() == "EngineError: node 1 hangs"
+
+
+def stop_all(pod: Pod) -> None:
+    """The pod's processes stop, and answer nobody; its network stays."""
+    for pid in pod.processes(""):
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGSTOP)
+
+
+@pytest.mark.usefixtures("mpi_parts", "keys")
+def test_a_worker_with_another_key(group_of: GroupOf) -> None:
+    group = group_of(built(2, "mpi"), **SOON)
+    other = make_keys(group.network.folder / "other")
+    [worker] = group.workers
+    worker.mounts = {**worker.mounts, "/etc/inference/ssh": (str(other), True)}
+    group.start()
+    code, message = end(group.leader)
+    assert code == 78
+    assert message == (
+        "ssh: group-0-1.group-0.models does not have the group's key (Host key verification failed.); "
+        "all pods must mount the same Secret"
+    )
+    code, message = end(worker)
+    assert (code, message) == (75, "join: mpirun on group-0.group-0.models did not start this pod within 3 s")
+
+
+@pytest.mark.usefixtures("mpi_parts")
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        pytest.param(None, "cannot be read (No such file or directory)", id="absent"),
+        pytest.param("not a key", "is no private key without a passphrase", id="something else"),
+    ],
+)
+def test_a_secret_without_a_key(group_of: GroupOf, content: str | None, said: str) -> None:
+    group = group_of(built(2, "mpi"), **SOON)
+    folder = group.network.folder / "empty"
+    folder.mkdir()
+    if content:
+        (folder / "ssh-privatekey").write_text(content)
+        (folder / "ssh-privatekey").chmod(0o444)
+    for pod in group.pods:
+        pod.mounts = {**pod.mounts, "/etc/inference/ssh": (str(folder), True)}
+    group.start()
+    for pod in group.pods:
+        code, message = end(pod)
+        assert code == 78
+        assert message.startswith("ssh: the key /etc/inference/ssh" if content is None else "ssh: /etc/inference/ssh")
+        assert said in message
+
+
+@pytest.mark.parametrize(
+    ("devices", "groups", "message"),
+    [
+        pytest.param(
+            GPUS,
+            (),
+            "gpu_available: permission denied on /dev/kfd, gid 109: add 109 to INFERENCE_SUPPLEMENTAL_GROUPS of the "
+            "operator",
+            id="device files of a group that the pod does not have",
+        ),
+        pytest.param(
+            {},
+            (109,),
+            "gpu_available: no device /dev/kfd: the container got no GPU from the device plugin",
+            id="no device files",
+        ),
+        pytest.param(
+            {"/dev/kfd": (109, 0o660)},
+            (109,),
+            "gpu_available: 0 of 1 GPUs: so many device files /dev/dri/renderD* are in the container",
+            id="too few GPUs",
+        ),
+    ],
+)
+def test_gpus_that_cannot_be_used(
+    group_of: GroupOf, devices: dict[str, tuple[int, int]], groups: tuple[int, ...], message: str
+) -> None:
+    group = group_of(built(1))
+    group.leader.devices, group.leader.groups = devices, groups
+    group.start()
+    assert end(group.leader) == (69, message)
+
+
+def test_a_variable_of_the_contract_that_makes_no_sense(group_of: GroupOf) -> None:
+    group = group_of(built(1), INFERENCE_GPUS="all")
+    group.start()
+    assert end(group.leader) == (78, "INFERENCE_GPUS is 'all', which is no whole number")
+
+
+def test_an_argument_that_vllm_does_not_take_ends_with_vllms_own_code_and_words(group_of: GroupOf) -> None:
+    group = group_of(built(1, made_up=1)).start()
+    code, message = end(group.leader)
+    assert code == 2
+    assert message == "vllm serve: error: unrecognized arguments: --made-up=1"
+
+
+def test_vllms_failure_is_not_covered_by_an_earlier_message(group_of: GroupOf) -> None:
+    """The file of the termination message is the pod's, and outlives a container."""
+    group = group_of(built(2), STANDIN_HANG_SECONDS="1").start()
+    group.wait_healthy()
+    group.workers[0].kill()
+    assert group.leader.wait(10) == 1
+    assert group.leader.written_message() == ""
+    assert group.leader.message() == "EngineError: node 1 is gone"

@@ -1,0 +1,160 @@
+"""Real vLLM on the CPU in the same groups: what the stand-in cannot prove, and what it must be like."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+import signal
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from app.kube.manifest import Manifest
+from tests.images.conftest import GroupOf, make_keys
+from tests.images.environments import VLLM, UnavailableError
+from tests.images.groups import Group, Image, real_image
+from tests.images.pods import Network, missing_parts
+from tests.images.workloads import built
+
+pytestmark = pytest.mark.vllm
+START_SECONDS = 240
+ON_CPU = {
+    "INFERENCE_MODEL_SECONDS": "5",
+    "VLLM_CPU_KVCACHE_SPACE": "1",
+    "VLLM_CPU_OMP_THREADS_BIND": "nobind",
+    "OMP_NUM_THREADS": "1",
+    "TORCHDYNAMO_DISABLE": "1",
+}
+EAGER: dict[str, Any] = {"enforce_eager": True, "max_model_len": 512}
+PROMPT = "The quick brown fox"
+
+
+@pytest.fixture(scope="session")
+def venv() -> Path:
+    if missing := missing_parts("mpirun", "sshd"):
+        pytest.skip(missing)
+    try:
+        return VLLM.ensure()
+    except UnavailableError as reason:
+        pytest.skip(str(reason))
+
+
+@pytest.fixture(scope="session")
+def real(venv: Path, tmp_path_factory: pytest.TempPathFactory) -> Image:
+    return real_image(tmp_path_factory.mktemp("real"), venv)
+
+
+@pytest.fixture(scope="session")
+def tiny(venv: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A random Llama of two million parameters with a tokenizer of its own; the seed makes it always the same."""
+    folder = tmp_path_factory.mktemp("tiny")
+    script = Path(__file__).with_name("tiny_model.py")
+    subprocess.run([venv / "bin/python", script, folder], check=True, capture_output=True)
+    folder.chmod(0o755)
+    for file in folder.iterdir():
+        file.chmod(0o644)
+    return folder
+
+
+@pytest.fixture
+def real_group(group_of: GroupOf, real: Image, tiny: Path) -> GroupOf:
+    def build(workload: Manifest, **changes: str) -> Group:
+        group = group_of(workload, model=False, image=real, **ON_CPU, **changes)
+        group.devices = {}
+        store = group.network.folder / "store" / Path(group.model_path).relative_to("/model-store")
+        shutil.copytree(tiny, store)
+        return group
+
+    return build
+
+
+def served(group: Group) -> str:
+    group.start()
+    group.wait_healthy(START_SECONDS)
+    return group.complete(PROMPT)
+
+
+@pytest.fixture(scope="session")
+def alone(real: Image, tiny: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    """One node, asked once for everything that groups are compared with."""
+    folder = tmp_path_factory.mktemp("alone")
+    shutil.copytree(tiny, folder / "store/weights-1")
+    with Network.create(folder) as network:
+        mounts = {"/model-store": (str(folder / "store"), True)}
+        group = Group(network, built(1, **EAGER), real, mounts=mounts, changes=ON_CPU)
+        text = served(group)
+        answers = {path: network.ask(group.leader, path) for path in ("/health", "/v1/models", "/metrics", "/nothing")}
+        wrong = network.ask(group.leader, "/v1/completions", {"model": "other", "prompt": "x"})
+        probe = group.leader.execute("health-check", "--json")
+        group.leader.signal(signal.SIGTERM)
+        code = group.leader.wait(60)
+    return {"text": text, "answers": answers, "wrong": wrong, "probe": json.loads(probe.stdout), "code": code}
+
+
+def test_one_node_answers_is_healthy_by_every_check_and_stops_with_zero(alone: dict[str, Any]) -> None:
+    assert alone["text"]
+    assert alone["probe"]["healthy"], alone["probe"]
+    assert alone["code"] == 0
+
+
+@pytest.mark.parametrize("mode", ["native", "mpi"])
+def test_two_nodes_with_tensor_parallel_answer_what_one_node_answers(
+    real_group: GroupOf, alone: dict[str, Any], tmp_path: Path, mode: str
+) -> None:
+    make_keys(tmp_path / "keys")
+    group = real_group(built(2, mode, tensor_parallel_size=2, **EAGER))
+    assert served(group) == alone["text"]
+    assert group.leader.execute("health-check", "--probe=readiness").returncode == 0
+    group.leader.signal(signal.SIGTERM)
+    assert group.leader.wait(90) == 0
+    if mode == "native":
+        assert group.workers[0].running, (
+            "a headless vLLM does not see that its leader ended, so it needs its own signal"
+        )
+        assert group.workers[0].execute("drain-worker", "1000").returncode == 0
+        group.workers[0].signal(signal.SIGTERM)
+    assert group.workers[0].wait(60) is not None
+
+
+def test_two_nodes_with_data_parallel_answer_what_one_node_answers(real_group: GroupOf, alone: dict[str, Any]) -> None:
+    assert served(real_group(built(2, data_parallel_size=2, **EAGER))) == alone["text"]
+
+
+def test_two_nodes_with_pipeline_parallel_become_healthy(real_group: GroupOf) -> None:
+    """vLLM's CPU backend fails at the first request here, so health is all that can be asked."""
+    group = real_group(built(2, pipeline_parallel_size=2, **EAGER)).start()
+    group.wait_healthy(START_SECONDS)
+
+
+def test_a_killed_worker_ends_the_group_within_two_minutes(real_group: GroupOf) -> None:
+    """With status 0: vLLM takes the death of its engine for an orderly end, so the log has to tell."""
+    group = real_group(built(2, tensor_parallel_size=2, **EAGER))
+    served(group)
+    group.workers[0].kill()
+    with pytest.raises(AssertionError):
+        group.complete(PROMPT)
+    assert group.leader.wait(120) == 0
+    assert "EngineDeadError" in group.leader.logged()
+
+
+def test_the_stand_in_is_like_the_real_one(group_of: GroupOf, alone: dict[str, Any]) -> None:
+    group = group_of(built(1, **EAGER)).start()
+    group.wait_healthy()
+    for path, (status, text) in alone["answers"].items():
+        mine = group.network.ask(group.leader, path)
+        assert mine[0] == status, path
+        if path == "/v1/models":
+            assert [it["id"] for it in json.loads(mine[1])["data"]] == [it["id"] for it in json.loads(text)["data"]]
+        if path == "/metrics":
+            real = set(re.findall(r"^(vllm:\w+)\{([^}]*)\}", text, re.M))
+            shapes = {name: re.findall(r'(\w+)="', labels) for name, labels in real}
+            for name, labels in re.findall(r"^(vllm:\w+)\{([^}]*)\}", mine[1], re.M):
+                assert sorted(re.findall(r'(\w+)="', labels)) == sorted(shapes[name]), name
+    wrong = group.network.ask(group.leader, "/v1/completions", {"model": "other", "prompt": "x"})
+    assert wrong[0] == alone["wrong"][0] == 404
+    assert json.loads(wrong[1])["error"]["message"] == json.loads(alone["wrong"][1])["error"]["message"]
+    group.leader.signal(signal.SIGTERM)
+    assert group.leader.wait(10) == alone["code"]
