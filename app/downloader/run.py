@@ -81,8 +81,8 @@ class Run:
             self.volume.point_to(there.name)
             return there
         self.volume.clean_staging(listing)
-        self.volume.require_space(listing)
         self.progress.listing = listing
+        self.volume.require_space(listing)
         entries = self._fetch(source, listing)
         return self._publish(source, listing, entries)
 

@@ -36,6 +36,8 @@ class Task:
     copy_from: Path | None = None
     job: str = ""
     """namespace/name; "" = report to the log only."""
+    secret: str = ""
+    """The Secret that the source refers to; "" = none."""
     retry_seconds: float = 600.0
 
 
@@ -55,6 +57,7 @@ def parse_task(environment: Mapping[str, str]) -> Task:
         keep=int(_number(contract.KEEP, keep)) if keep else None,
         copy_from=_folder(environment, contract.COPY_FROM) if copy_from else None,
         job=environment.get(contract.JOB, ""),
+        secret=environment.get(contract.SECRET, ""),
         retry_seconds=_number(RETRY_SECONDS, environment.get(RETRY_SECONDS, "600")),
     )
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from app.downloader.fault import Fault
 from app.downloader.listing import Source
+from app.downloader.sources.credentials import require_secret
 from app.downloader.task import Task
 from app.kube.conditions import ErrorClass
 
@@ -14,6 +15,7 @@ def build_source(task: Task) -> Source:
         from app.downloader.sources.volume import VolumeSource
 
         return VolumeSource(task.copy_from, task.path)
+    require_secret(task)
     match task.source_type:
         case "huggingface":
             from app.downloader.sources.huggingface import HuggingFaceSource
