@@ -125,3 +125,8 @@ class DecorateResponse(BaseModel):
     labels: dict[str, str | None]
     attachments: list[Manifest]
     resync_after_seconds: float = Field(default=0.0, serialization_alias="resyncAfterSeconds")
+
+
+def sooner(*seconds: float) -> float:
+    """The earliest of the retries asked for; 0 = none."""
+    return min((second for second in seconds if second), default=0.0)

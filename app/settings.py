@@ -72,6 +72,22 @@ class Settings(BaseSettings):
     )
     storage_class: str = Field("", description="StorageClass of caches that name none; empty: the cluster's default.")
     cache_size: Quantity = Field("100Gi", description="Size of a ModelCache made for spec.model.source.")
+    token_secret: str = Field(
+        "",
+        description="Secret, in the namespace of a ModelCache, whose key `token` holds an access token for the Hugging "
+        "Face Hub; for caches that name none, and only where it exists. Empty: none.",
+    )
+    keep_revisions: int = Field(
+        1,
+        ge=0,
+        description="Finished folders of a model that stay on its volume beside the latest: what runs reads an earlier "
+        "one until it is restarted.",
+    )
+    host_path_prefixes: Annotated[tuple[str, ...], NoDecode] = Field(
+        (),
+        description="Folders of the nodes below which a ModelCache may use a hostPath, comma-separated, for example "
+        '"/mnt/models". Empty: none.',
+    )
     start_budget: Duration = Field(
         "30m",
         description="How long a pod may take to load its model; ROCm compiles for minutes at a first start.",
@@ -88,7 +104,7 @@ class Settings(BaseSettings):
             raise ValueError(f"{value!r}: write label=value, separated by commas")
         return {key.strip(): text.strip() for key, _, text in pairs}
 
-    @field_validator("supplemental_groups", "gpu_architectures", mode="before")
+    @field_validator("supplemental_groups", "gpu_architectures", "host_path_prefixes", mode="before")
     @classmethod
     def _items(cls, value: Any) -> Any:
         return [part.strip() for part in value.split(",") if part.strip()] if isinstance(value, str) else value

@@ -27,8 +27,10 @@ class Product:
 
 PRODUCTS: Mapping[str, Product] = {
     "MI210": Product("AMD_Instinct_MI210", "740f", 64, 104),
+    "MI250X": Product("AMD_Instinct_MI250X", "7408", 64, 104),
     "MI300X": Product("AMD_Instinct_MI300X_OAM", "74a1", 192, 304, dies=8),
     "MI325X": Product("AMD_Instinct_MI325X_OAM", "74a5", 256, 304, dies=8),
+    "MI350X": Product("AMD_Instinct_MI350X", "75a0", 288, 256, dies=8),
     "MI355X": Product("AMD_Instinct_MI355X_OAM", "75a3", 288, 256, dies=8),
     "W7900": Product("AMD_Radeon_PRO_W7900", "7448", 48, 96, family="GC_11_0_0", simds_per_unit=2),
 }

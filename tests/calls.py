@@ -35,7 +35,13 @@ CHILD_KINDS: Mapping[str, tuple[str, ...]] = {
         "RoleBinding.rbac.authorization.k8s.io/v1",
         "ModelCache.inference.ai/v1alpha1",
     ),
-    "modelcache": ("PersistentVolumeClaim.v1", "Job.batch/v1"),
+    "modelcache": (
+        "PersistentVolumeClaim.v1",
+        "Job.batch/v1",
+        "ServiceAccount.v1",
+        "Role.rbac.authorization.k8s.io/v1",
+        "RoleBinding.rbac.authorization.k8s.io/v1",
+    ),
     "inferenceendpoint": ("Service.v1", "Ingress.networking.k8s.io/v1"),
 }
 """Outer keys of `children`: what the controllers of metacontroller/ list, LeaderWorkerSet included."""
@@ -100,7 +106,8 @@ def stored(child: Manifest, status: Mapping[str, Any] | None = None, **spec: Any
     """A child as the API server holds it once it was applied; `spec` is what others wrote into it since."""
     observed = copy.deepcopy(child)
     observed["metadata"].setdefault("annotations", {})[LAST_APPLIED] = json.dumps(child)
-    observed["spec"] |= spec
+    if spec:
+        observed["spec"] |= spec
     return observed | ({"status": dict(status)} if status is not None else {})
 
 

@@ -82,7 +82,8 @@ def products_by_id(signs: Signs) -> tuple[Accelerator, ...]:
 
 
 def products_by_name(signs: Signs) -> tuple[Accelerator, ...]:
-    return _known(find_accelerator(product_name=name) for name in signs.product_names)
+    """By AMD's name; some drivers tell its last word alone."""
+    return _known(find_declared(name) for name in signs.product_names)
 
 
 def find_declared(declared: str) -> Accelerator | None:

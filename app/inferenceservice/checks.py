@@ -13,6 +13,8 @@ from app.inferenceservice.grant import find_grant, grant_by_spec
 from app.inferenceservice.keys import keys_missing
 from app.inferenceservice.names import DISTRIBUTED_NAME_LIMIT, NAME_LIMIT, SOURCE_NAME_LIMIT
 from app.inferenceservice.observed import WorkloadKind
+from app.inferenceservice.spec import InferenceServiceSpec
+from app.inferenceservice.store import choose_copy
 from app.kube.conditions import ErrorClass, Finding, Reason
 from app.topology.parallelism import Impossible, plan_shape
 from app.vllm.command import Severity
@@ -91,14 +93,50 @@ def cache_missing(facts: Facts) -> Finding | None:
     return Finding(ErrorClass.TRANSIENT, Reason.MODEL_NOT_FOUND, message)
 
 
+def cache_leaving(facts: Facts) -> Finding | None:
+    """Kubernetes keeps a claim's data while pods mount it; nobody new should begin to."""
+    cache = facts.observed.cache
+    if cache is None or not cache.is_leaving:
+        return None
+    message = (
+        f"ModelCache {cache.name} is being deleted: pods that run keep their files until they end, new ones wait for "
+        "another ModelCache"
+    )
+    return Finding(ErrorClass.TRANSIENT, Reason.MODEL_NOT_FOUND, message)
+
+
+def cache_not_shareable(facts: Facts) -> Finding | None:
+    """Pods on several nodes cannot mount one ReadWriteOnce volume."""
+    cache, spec = facts.observed.cache, facts.spec
+    if cache is None or cache.access_mode != "ReadWriteOnce" or not cache.keeps or cache.host_path:
+        return None
+    what = "is distributed" if spec.nodes > 1 else "may have several replicas" if _may_scale(spec) else ""
+    if not what:
+        return None
+    message = (
+        f"ModelCache {cache.name} is ReadWriteOnce, so pods of one node alone can read it, and this service {what}: "
+        "set the ModelCache's accessMode to ReadWriteMany, or its caching.enabled to false"
+    )
+    return Finding(ErrorClass.CONFIGURATION, Reason.CONFIGURATION_ERROR, message)
+
+
+def _may_scale(spec: InferenceServiceSpec) -> bool:
+    scaling = spec.autoscaling
+    return (scaling.max_replicas or 1) > 1 if scaling.enabled else (spec.replicas or 1) > 1
+
+
 def cache_not_ready(facts: Facts) -> Finding | None:
     """GPUs are taken only when the weights are there."""
     cache = facts.observed.cache
     if cache is None:
         waiting = facts.spec.model.source is not None
         return Finding(ErrorClass.TRANSIENT, Reason.PENDING, "its ModelCache is being made") if waiting else None
-    if cache.usable:
+    copy = choose_copy(facts.identity.key, cache)
+    if cache.usable and (copy is None or copy.ready):
         return None
+    if cache.usable and copy:
+        message = f"waits for ModelCache {cache.name}, which fills the copy on PersistentVolumeClaim {copy.claim}"
+        return Finding(ErrorClass.TRANSIENT, Reason.PENDING, message)
     progress = f" ({cache.progress}%)" if cache.progress is not None else ""
     said = f": {cache.message}" if cache.message else ""
     message = f"waits for ModelCache {cache.name}, which is {cache.phase}{progress}{said}"
@@ -125,6 +163,7 @@ BLOCKERS: tuple[Check, ...] = (
     shape_impossible,
     launch_contradiction,
     arguments_wrong,
+    cache_not_shareable,
     model_unfit,
 )
-PREREQUISITES: tuple[Check, ...] = (cache_missing, cache_not_ready, keys_missing)
+PREREQUISITES: tuple[Check, ...] = (cache_missing, cache_leaving, cache_not_ready, keys_missing)

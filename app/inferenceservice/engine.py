@@ -5,8 +5,9 @@ from __future__ import annotations
 from app.inferenceservice.facts import Facts
 from app.inferenceservice.grant import Grant
 from app.inferenceservice.spec import InferenceServiceSpec
+from app.inferenceservice.store import find_store
 from app.kube.duration import whole_seconds
-from app.kube.runtime import HTTP_PORT, MODEL_STORE, LaunchMode
+from app.kube.runtime import HTTP_PORT, LaunchMode
 from app.vllm.command import CommandLine, EngineSpec, build_command_line
 from app.vllm.command import Shape as EngineShape
 
@@ -21,10 +22,10 @@ def launch_mode(spec: InferenceServiceSpec) -> LaunchMode:
 
 def command_line(facts: Facts, grant: Grant) -> CommandLine:
     """vLLM's command line: the model is a folder of the volume, else the id that vLLM fetches itself."""
-    spec, cache = facts.spec, facts.observed.cache
+    spec, store = facts.spec, find_store(facts.identity.key, facts.observed.cache)
     return build_command_line(
         EngineSpec(
-            model=f"{MODEL_STORE}/{cache.path}" if cache else spec.model.name,
+            model=store.folder if store else spec.model.name,
             served_name=spec.model.name,
             precision=spec.model.precision,
             max_tokens=spec.model.max_tokens or grant.max_model_len,

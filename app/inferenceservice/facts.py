@@ -5,9 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 
-from app.inferenceservice.need import Need
-from app.inferenceservice.observed import Observed, WorkloadKind
+from app.hook import Parent, SyncRequest
+from app.inferenceservice.checkpoint import as_served
+from app.inferenceservice.need import Need, plan_need
+from app.inferenceservice.observed import Observed, WorkloadKind, parse_observed
 from app.inferenceservice.spec import InferenceServiceSpec
+from app.kube.names import REPLAN_ANNOTATION
 from app.settings import Settings
 from app.topology.models import ModelFacts, find_model, parse_facts
 
@@ -23,6 +26,11 @@ class Identity:
     """Value of the annotation by which the user asks for today's decision."""
     uid: str = ""
 
+    @property
+    def key(self) -> str:
+        """Unique in the cluster."""
+        return f"{self.namespace}/{self.name}"
+
 
 @dataclass(frozen=True)
 class Facts:
@@ -36,11 +44,29 @@ class Facts:
     """What the pool is asked for; None when the spec's sizes contradict each other."""
     now: datetime
     """Read once at the edge; used only to see that nobody answers."""
+    model: ModelFacts | None = None
+    """What is known of the model."""
 
     @property
     def kind(self) -> WorkloadKind:
         distributed = self.spec.distributed.enabled
         return WorkloadKind.LEADER_WORKER_SET if distributed else WorkloadKind.DEPLOYMENT
+
+
+def gather_facts(
+    request: SyncRequest, spec: InferenceServiceSpec, settings: Settings, now: datetime, told: ModelFacts | None = None
+) -> Facts:
+    """The facts of one sync; `told` is what somebody beside the cluster says of the model, and it goes first."""
+    observed = parse_observed(request, spec.storage.model_cache, makes_cache=spec.model.source is not None)
+    model = told or find_model_facts(spec, observed)
+    need = plan_need(spec, model, settings)
+    return Facts(_identity(request.parent), spec, observed, settings, need, now, model)
+
+
+def _identity(parent: Parent) -> Identity:
+    labels = tuple(sorted(parent.labels.items()))
+    replan, uid = parent.annotations.get(REPLAN_ANNOTATION, ""), str(parent.metadata.get("uid", ""))
+    return Identity(parent.name, parent.namespace, labels, replan, uid)
 
 
 def find_model_facts(spec: InferenceServiceSpec, observed: Observed) -> ModelFacts | None:
@@ -52,4 +78,4 @@ def find_model_facts(spec: InferenceServiceSpec, observed: Observed) -> ModelFac
     read = parse_facts(cache.facts) if cache and cache.facts else None
     names = [cache.model] if cache else []
     known = (find_model(name) for name in (*names, spec.model.name))
-    return read or next((facts for facts in known if facts), None)
+    return read or next((as_served(facts, spec) for facts in known if facts), None)

@@ -67,6 +67,15 @@ class KeysState:
 
 
 @dataclass(frozen=True)
+class CacheCopy:
+    """One volume of a ModelCache."""
+
+    claim: str
+    ready: bool
+    path: str
+
+
+@dataclass(frozen=True)
 class CacheState:
     """What a ModelCache tells in its status, and the part of its spec that is the operator's choice."""
 
@@ -82,6 +91,14 @@ class CacheState:
     message: str
     model: str
     """Id of the model, as its source names it."""
+    model_name: str
+    source: Mapping[str, Any]
+    access_mode: str
+    keeps: bool
+    """False: pods fetch the model themselves."""
+    host_path: str
+    copies: tuple[CacheCopy, ...]
+    is_leaving: bool
     facts: Mapping[str, Any]
     """What was read from the weights themselves."""
 
@@ -196,8 +213,19 @@ def _cache(request: SyncRequest, referenced: str | None, makes_cache: bool) -> C
         version=text_at(found, "status", "version"),
         message=str(ready.get("message", "")),
         model=_model_id(found),
+        model_name=text_at(found, "spec", "modelName"),
+        source=mapping_at(found, "spec", "source"),
+        access_mode=text_at(found, "spec", "accessMode") or "ReadWriteMany",
+        keeps=value_at(found, "spec", "caching", "enabled") is not False,
+        host_path=text_at(found, "status", "hostPath"),
+        copies=tuple(_copy(it) for it in mappings_at(found, "status", "copies") if text_at(it, "claimName")),
+        is_leaving=bool(text_at(found, "metadata", "deletionTimestamp")),
         facts=mapping_at(found, "status", "model"),
     )
+
+
+def _copy(copy: Mapping[str, Any]) -> CacheCopy:
+    return CacheCopy(text_at(copy, "claimName"), value_at(copy, "ready") is True, text_at(copy, "path"))
 
 
 def _model_id(cache: Mapping[str, Any]) -> str:

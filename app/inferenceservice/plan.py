@@ -16,10 +16,11 @@ from app.inferenceservice.facts import Facts, Identity
 from app.inferenceservice.grant import Grant, find_grant
 from app.inferenceservice.observed import WorkloadKind, WorkloadState
 from app.inferenceservice.spec import InferenceServiceSpec, Sharing
+from app.inferenceservice.store import Store, find_store
 from app.kube.conditions import ErrorClass, Finding
 from app.kube.manifest import annotation
 from app.kube.names import DIGEST_ANNOTATION, REPLAN_ANNOTATION, REQUEST_ANNOTATION, digest
-from app.kube.runtime import MODEL_STORE, LaunchMode
+from app.kube.runtime import LaunchMode
 from app.topology.parallelism import Shape
 from app.vllm.command import CommandLine
 
@@ -32,10 +33,8 @@ class Decision:
     launch: LaunchMode
     command: CommandLine
     grant: Grant
-    claim: str
-    """PersistentVolumeClaim with the model; "" when vLLM fetches it itself."""
-    path: str
-    """Folder of the model under the volume."""
+    store: Store | None
+    """Where pods find the model; None when vLLM fetches it itself."""
     sharing: Sharing
     digest: str
     """Of the spec."""
@@ -152,14 +151,12 @@ def build_decision(facts: Facts, wanted: str, standing: str = "") -> Decision:
     """Today's decision; call it only when no check objects."""
     grant = find_grant(facts, standing)
     assert isinstance(grant, Grant)
-    cache = facts.observed.cache
     return Decision(
         kind=facts.kind,
         launch=launch_mode(facts.spec),
         command=command_line(facts, grant),
         grant=grant,
-        claim=cache.claim if cache else "",
-        path=f"{MODEL_STORE}/{cache.path}" if cache else "",
+        store=find_store(facts.identity.key, facts.observed.cache),
         sharing=facts.spec.sharing or Sharing(facts.settings.sharing),
         digest=wanted,
         request=facts.need.digest if facts.need else "",

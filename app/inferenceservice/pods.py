@@ -41,6 +41,7 @@ from app.inferenceservice.facts import Identity
 from app.inferenceservice.names import keys_secret
 from app.inferenceservice.plan import Decision
 from app.inferenceservice.spec import InferenceServiceSpec
+from app.inferenceservice.store import fetchers, store_mounts, store_volumes
 from app.kube import runtime as contract
 from app.kube.duration import whole_seconds
 from app.kube.names import LEADER, PLACEMENT_GATE, ROLE_LABEL, SERVICE_KEY_LABEL, SERVICE_LABEL, WORKER, standard_labels
@@ -108,6 +109,7 @@ def _template(
     return V1PodTemplateSpec(
         metadata=V1ObjectMeta(labels=labels),
         spec=V1PodSpec(
+            init_containers=fetchers(decision.store, settings) or None,
             containers=[container],
             volumes=_volumes(identity, spec, decision),
             node_selector=dict(sorted(settings.node_selector.items())) or None,
@@ -157,9 +159,13 @@ def _launch_variables(spec: InferenceServiceSpec, decision: Decision, budget: in
         contract.HTTP_PORT_VARIABLE: str(contract.HTTP_PORT),
         contract.START_SECONDS: str(budget),
     }
-    if decision.path:
+    if decision.store:
         model_seconds = str(max(1, budget // 4))
-        variables |= {contract.MODEL_PATH: decision.path, contract.MODEL_SECONDS: model_seconds, "HF_HUB_OFFLINE": "1"}
+        variables |= {
+            contract.MODEL_PATH: decision.store.folder,
+            contract.MODEL_SECONDS: model_seconds,
+            "HF_HUB_OFFLINE": "1",
+        }
     if decision.launch is contract.LaunchMode.SINGLE:
         return variables
     variables |= {
@@ -233,13 +239,10 @@ def _health(failures: int, timeout: int) -> V1Probe:
 
 def _volumes(identity: Identity, spec: InferenceServiceSpec, decision: Decision) -> list[V1Volume]:
     """The cache has room for a whole model, because without a ModelCache vLLM fetches it there."""
-    model = V1PersistentVolumeClaimVolumeSource(
-        claim_name=decision.claim, read_only=True if spec.storage.read_only else None
-    )
     shared_memory = V1EmptyDirVolumeSource(medium="Memory", size_limit=spec.storage.shared_memory)
     compiled = spec.storage.compile_cache_claim
     return [
-        *([V1Volume(name="model-store", persistent_volume_claim=model)] if decision.claim else []),
+        *store_volumes(decision.store, spec.storage.read_only),
         *([_claim_volume("compile-cache", compiled)] if compiled else []),
         V1Volume(name="shared-memory", empty_dir=shared_memory),
         V1Volume(name="cache", empty_dir=V1EmptyDirVolumeSource(size_limit="2Ti")),
@@ -260,13 +263,11 @@ def _keys_volume(secret: str) -> V1Volume:
 
 
 def _mounts(identity: Identity, spec: InferenceServiceSpec, decision: Decision) -> list[V1VolumeMount]:
-    read_only = True if spec.storage.read_only else None
-    model = V1VolumeMount(name="model-store", mount_path=contract.MODEL_STORE, read_only=read_only)
     # a folder a service, so that services may share one claim
     compiled = V1VolumeMount(name="compile-cache", mount_path=contract.COMPILE_CACHE, sub_path=identity.name)
     keys = V1VolumeMount(name="ssh-keys", mount_path=contract.SSH_FOLDER, read_only=True)
     return [
-        *([model] if decision.claim else []),
+        *store_mounts(decision.store, spec.storage.read_only),
         V1VolumeMount(name="shared-memory", mount_path="/dev/shm"),
         V1VolumeMount(name="cache", mount_path=contract.CACHE_HOME),
         *([compiled] if spec.storage.compile_cache_claim else []),

@@ -11,6 +11,8 @@ from app.kube.conditions import Condition, Reason, Status
 from app.kube.manifest import differences
 from app.kube.names import REPLAN_ANNOTATION
 
+Change = tuple[str, Any, Any]
+"""Path in the spec, before and after."""
 SHOWN = 3
 """Differences quoted in the message; the rest are counted."""
 
@@ -28,14 +30,19 @@ def update_condition(plan: Plan, facts: Facts) -> Condition:
         message = f"what runs is kept; today it could not be decided anew: {plan.obstacle}"
         return Condition("UpdateAvailable", Status.UNKNOWN, Reason.PENDING, message)
     today = new_workload(plan.decision, plan.replicas, facts)
-    changes = list(differences(_decided(plan.kept.applied), _decided(today)))
+    changes = find_changes(plan.kept.applied, today)
     if not changes:
         return Condition("UpdateAvailable", Status.FALSE, Reason.UP_TO_DATE, "what runs is what would be built today")
     message = (
-        f"today's decision differs: {_quoted(changes)}; it is taken with the next edit of the spec, or by setting the "
+        f"today's decision differs: {quoted(changes)}; it is taken with the next edit of the spec, or by setting the "
         f"annotation {REPLAN_ANNOTATION} to a new value, which restarts the pods"
     )
     return Condition("UpdateAvailable", Status.TRUE, Reason.NEWER_DECISION, message)
+
+
+def find_changes(applied: dict[str, Any], today: dict[str, Any]) -> list[Change]:
+    """Where a workload as last applied and one that would be built differ, replicas apart."""
+    return list(differences(_decided(applied), _decided(today)))
 
 
 def _decided(workload: dict[str, Any]) -> dict[str, Any]:
@@ -43,7 +50,8 @@ def _decided(workload: dict[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in workload.get("spec", {}).items() if key != "replicas"}
 
 
-def _quoted(changes: list[tuple[str, Any, Any]]) -> str:
+def quoted(changes: list[Change]) -> str:
+    """The first changes in words; the rest are counted."""
     shown = [f"{path}: {_short(before)} -> {_short(after)}" for path, before, after in changes[:SHOWN]]
     more = [f"{len(changes) - SHOWN} more"] if len(changes) > SHOWN else []
     return ", ".join(shown + more)

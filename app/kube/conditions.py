@@ -23,6 +23,7 @@ class Reason(StrEnum):
     INSUFFICIENT_GPU = "InsufficientGPU"  # the GPUs asked for are not to be had, for example by quota
     SCALED_TO_ZERO = "ScaledToZero"  # zero groups were asked for
     MISSING_CAPABILITY = "MissingCapability"  # the cluster lacks an API that the spec needs
+    UNVERIFIED = "Unverified"  # the source gives nothing to compare the content with
     UP_TO_DATE = "UpToDate"  # what runs is what would be built today
     NEWER_DECISION = "NewerDecision"  # a different workload would be built today; it is taken on request only
     OWNED_BY_US = "OwnedByUs"  # every child is there and ours

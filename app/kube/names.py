@@ -24,8 +24,6 @@ DECISION_ANNOTATION = "inference.ai/decision"
 REQUEST_ANNOTATION = "inference.ai/gpu-request"
 """On a workload: digest of the GPURequest that it was built for."""
 REFRESH_ANNOTATION = "inference.ai/refresh"
-PROGRESS_ANNOTATION = "inference.ai/download-progress"
-SIZE_ANNOTATION = "inference.ai/size-on-disk"
 
 PLACEMENT_GATE = "inference.ai/placement"
 """Scheduling gate of pods that wait for the agent to give them their node."""

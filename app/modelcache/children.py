@@ -1,79 +1,88 @@
-"""The desired children: the PersistentVolumeClaim, and the Job that fills it.
-
-The Job's container `downloader` is told everything by its environment. Names start with INFERENCE_, so that none means
-anything to vLLM:
-
-- INFERENCE_MODEL_NAME: spec.modelName
-- INFERENCE_SOURCE_TYPE: huggingface, s3, gcs or http
-- INFERENCE_SOURCE: that member of spec.source as compact JSON with sorted keys; Secrets are not named in it
-- INFERENCE_DESTINATION: folder to fill, /cache/<status.path>
-- INFERENCE_DOWNLOAD_POLICY: Always, IfNotPresent, or Never (verify only)
-- HF_HOME: scratch space on the volume, for the root file system is read-only
-- HF_TOKEN (huggingface), AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY (s3), GOOGLE_APPLICATION_CREDENTIALS (gcs, a
-  file): only when the source names a Secret
-"""
+"""The desired children: the claims, the Jobs that fill them, and what these Jobs may do in the cluster."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import PurePosixPath
 
-from kubernetes.client.models.v1_capabilities import V1Capabilities
-from kubernetes.client.models.v1_container import V1Container
 from kubernetes.client.models.v1_empty_dir_volume_source import V1EmptyDirVolumeSource
-from kubernetes.client.models.v1_env_var import V1EnvVar
+from kubernetes.client.models.v1_host_path_volume_source import V1HostPathVolumeSource
 from kubernetes.client.models.v1_job import V1Job
 from kubernetes.client.models.v1_job_spec import V1JobSpec
 from kubernetes.client.models.v1_object_meta import V1ObjectMeta
 from kubernetes.client.models.v1_persistent_volume_claim import V1PersistentVolumeClaim
 from kubernetes.client.models.v1_persistent_volume_claim_spec import V1PersistentVolumeClaimSpec
 from kubernetes.client.models.v1_persistent_volume_claim_volume_source import V1PersistentVolumeClaimVolumeSource
+from kubernetes.client.models.v1_pod_failure_policy import V1PodFailurePolicy
+from kubernetes.client.models.v1_pod_failure_policy_on_exit_codes_requirement import (
+    V1PodFailurePolicyOnExitCodesRequirement,
+)
+from kubernetes.client.models.v1_pod_failure_policy_rule import V1PodFailurePolicyRule
 from kubernetes.client.models.v1_pod_security_context import V1PodSecurityContext
 from kubernetes.client.models.v1_pod_spec import V1PodSpec
 from kubernetes.client.models.v1_pod_template_spec import V1PodTemplateSpec
-from kubernetes.client.models.v1_resource_requirements import V1ResourceRequirements
 from kubernetes.client.models.v1_seccomp_profile import V1SeccompProfile
-from kubernetes.client.models.v1_security_context import V1SecurityContext
 from kubernetes.client.models.v1_volume import V1Volume
 from kubernetes.client.models.v1_volume_mount import V1VolumeMount
 from kubernetes.client.models.v1_volume_resource_requirements import V1VolumeResourceRequirements
 
+from app.kube import download as contract
 from app.kube.manifest import Manifest, emit, with_value
 from app.kube.names import CACHE_LABEL, MODEL_ANNOTATION, label_value, standard_labels
-from app.modelcache.credentials import credential_env, credential_mounts, credential_volumes
-from app.modelcache.download import Download, source_json
-from app.modelcache.facts import Facts
+from app.modelcache.access import build_access
+from app.modelcache.facts import Copy, Facts
+from app.modelcache.names import access_name
 from app.modelcache.plan import JobStep, Plan
+from app.modelcache.volume import VolumeKind
 from app.settings import Settings
+from app.source.container import COPY_MOUNT, MOUNT, USER, build_container
+from app.source.credentials import credential_volumes
 
-CACHE_MOUNT = "/cache"
-USER = 1001
-
+TRIES = 7
+_COMPONENT = "model-downloader"
 _STORAGE = ("spec", "resources", "requests", "storage")
 
 
 def build_children(facts: Facts, plan: Plan, settings: Settings) -> list[Manifest]:
     """The whole desired state."""
-    return [_claim(facts, plan), *_jobs(facts, plan, settings)]
+    jobs = [
+        job for copy, step in zip(facts.copies, plan.steps, strict=True) for job in _jobs(facts, copy, step, settings)
+    ]
+    return [*_claims(facts, plan), *_access(facts, plan), *jobs]
 
 
-def _claim(facts: Facts, plan: Plan) -> Manifest:
-    """Immutable but for its size: what exists is answered as applied, and only grows."""
-    if facts.claim:
-        return with_value(facts.claim.applied, _STORAGE, plan.size)
-    return emit(build_claim(facts, plan))
+def _claims(facts: Facts, plan: Plan) -> list[Manifest]:
+    """Immutable but for their size: what exists is answered as applied, and only grows."""
+    if facts.volume.kind is not VolumeKind.CLAIMS:
+        return []
+    return [
+        with_value(copy.claim.applied, _STORAGE, plan.size) if copy.claim else emit(build_claim(facts, copy, plan))
+        for copy in facts.copies
+    ]
 
 
-def _jobs(facts: Facts, plan: Plan, settings: Settings) -> list[Manifest]:
-    if plan.step is JobStep.KEEP and facts.job:
-        return [facts.job.applied]
-    return [emit(build_job(facts, settings))] if plan.step is JobStep.CREATE else []
+def _access(facts: Facts, plan: Plan) -> list[Manifest]:
+    """Only while there is work: a downloader that is done has no rights any more."""
+    pairs = zip(facts.copies, plan.steps, strict=True)
+    at_work = [copy.job_name for copy, step in pairs if step is JobStep.CREATE or _is_at_work(copy, step)]
+    return build_access(_metadata(access_name(facts.cache), _COMPONENT, facts), at_work) if at_work else []
 
 
-def build_claim(facts: Facts, plan: Plan) -> V1PersistentVolumeClaim:
+def _is_at_work(copy: Copy, step: JobStep) -> bool:
+    return step is JobStep.KEEP and copy.job is not None and not copy.job.is_over
+
+
+def _jobs(facts: Facts, copy: Copy, step: JobStep, settings: Settings) -> list[Manifest]:
+    if step is JobStep.KEEP and copy.job:
+        return [copy.job.applied]
+    return [emit(build_job(facts, copy, settings))] if step is JobStep.CREATE else []
+
+
+def build_claim(facts: Facts, copy: Copy, plan: Plan) -> V1PersistentVolumeClaim:
     return V1PersistentVolumeClaim(
         api_version="v1",
         kind="PersistentVolumeClaim",
-        metadata=_metadata(facts.claim_name, "model-cache", facts),
+        metadata=_metadata(copy.claim_name, "model-cache", facts),
         spec=V1PersistentVolumeClaimSpec(
             access_modes=[facts.spec.access_mode.value],
             volume_mode="Filesystem",
@@ -83,25 +92,39 @@ def build_claim(facts: Facts, plan: Plan) -> V1PersistentVolumeClaim:
     )
 
 
-def build_job(facts: Facts, settings: Settings) -> V1Job:
+def build_job(facts: Facts, copy: Copy, settings: Settings) -> V1Job:
+    """A Job that ends with the code for what no further try would change fails at once."""
+    final = V1PodFailurePolicyOnExitCodesRequirement(operator="In", values=[contract.EXIT_FINAL])
     return V1Job(
         api_version="batch/v1",
         kind="Job",
-        metadata=_metadata(facts.download.job_name, "model-downloader", facts),
+        metadata=_metadata(copy.job_name, _COMPONENT, facts),
         spec=V1JobSpec(
-            backoff_limit=3,
+            backoff_limit=TRIES - 1,
+            pod_failure_policy=V1PodFailurePolicy(
+                rules=[V1PodFailurePolicyRule(action="FailJob", on_exit_codes=final)]
+            ),
             template=V1PodTemplateSpec(
-                metadata=V1ObjectMeta(labels=_labels("model-downloader", facts)),
-                spec=_build_pod(facts, settings),
+                metadata=V1ObjectMeta(labels=_labels(_COMPONENT, facts)),
+                spec=_build_pod(facts, copy, settings),
             ),
         ),
     )
 
 
-def _build_pod(facts: Facts, settings: Settings) -> V1PodSpec:
+def _build_pod(facts: Facts, copy: Copy, settings: Settings) -> V1PodSpec:
+    source = [_claim_volume("from", facts.copies[0].claim_name)] if copy.index else []
+    extra = {contract.JOB: f"{facts.namespace}/{copy.job_name}"}
+    copying = {contract.COPY_FROM: COPY_MOUNT} if copy.index else {}
+    mounts = [
+        V1VolumeMount(name="cache", mount_path=MOUNT),
+        V1VolumeMount(name="tmp", mount_path="/tmp"),
+        *(V1VolumeMount(name="from", mount_path=COPY_MOUNT, read_only=True) for _ in source),
+    ]
     return V1PodSpec(
         restart_policy="Never",
-        automount_service_account_token=False,
+        service_account_name=access_name(facts.cache),
+        automount_service_account_token=True,
         enable_service_links=False,
         security_context=V1PodSecurityContext(
             run_as_non_root=True,
@@ -112,56 +135,26 @@ def _build_pod(facts: Facts, settings: Settings) -> V1PodSpec:
             fs_group_change_policy="OnRootMismatch",
             seccomp_profile=V1SeccompProfile(type="RuntimeDefault"),
         ),
-        containers=[_build_container(facts.download, settings)],
+        containers=[build_container(facts.download.fetch, settings, extra | copying, mounts)],
         volumes=[
-            V1Volume(
-                name="cache",
-                persistent_volume_claim=V1PersistentVolumeClaimVolumeSource(claim_name=facts.claim_name),
-            ),
+            _volume(facts, copy),
             V1Volume(name="tmp", empty_dir=V1EmptyDirVolumeSource(size_limit="1Gi")),
-            *credential_volumes(facts.download.source),
+            *source,
+            *credential_volumes(facts.download.fetch.source),
         ],
     )
 
 
-def _build_container(download: Download, settings: Settings) -> V1Container:
-    return V1Container(
-        name="downloader",
-        image=settings.downloader_image,
-        image_pull_policy=settings.image_pull_policy,
-        command=["download"],
-        env=[*_plain_env(download), *credential_env(download.source)],
-        resources=V1ResourceRequirements(requests={"cpu": "500m", "memory": "1Gi"}),
-        # The last lines of the log become the reason that people see when there is no better one.
-        termination_message_policy="FallbackToLogsOnError",
-        security_context=V1SecurityContext(
-            allow_privilege_escalation=False,
-            read_only_root_filesystem=True,
-            capabilities=V1Capabilities(drop=["ALL"]),
-        ),
-        volume_mounts=[
-            V1VolumeMount(name="cache", mount_path=CACHE_MOUNT),
-            V1VolumeMount(name="tmp", mount_path="/tmp"),
-            *credential_mounts(download.source),
-        ],
-    )
+def _volume(facts: Facts, copy: Copy) -> V1Volume:
+    if copy.claim_name:
+        return _claim_volume("cache", copy.claim_name)
+    path = str(PurePosixPath(facts.volume.host_path))
+    return V1Volume(name="cache", host_path=V1HostPathVolumeSource(path=path, type="Directory"))
 
 
-def _plain_env(download: Download) -> list[V1EnvVar]:
-    values = {
-        "INFERENCE_MODEL_NAME": download.model,
-        "INFERENCE_SOURCE_TYPE": download.type.value,
-        "INFERENCE_SOURCE": source_json(download.source),
-        "INFERENCE_DESTINATION": f"{CACHE_MOUNT}/{download.path}",
-        "INFERENCE_DOWNLOAD_POLICY": download.policy.value,
-        "HF_HOME": f"{CACHE_MOUNT}/.tmp",
-    }
-    return [V1EnvVar(name=name, value=_literal(value)) for name, value in values.items()]
-
-
-def _literal(text: str) -> str:
-    """Text that the kubelet leaves alone: it expands $(NAME), so a URL could otherwise read the token."""
-    return text.replace("$", "$$")
+def _claim_volume(name: str, claim: str) -> V1Volume:
+    source = V1PersistentVolumeClaimVolumeSource(claim_name=claim)
+    return V1Volume(name=name, persistent_volume_claim=source)
 
 
 def _metadata(name: str, component: str, facts: Facts) -> V1ObjectMeta:

@@ -14,45 +14,44 @@ from dataclasses import dataclass
 import orjson
 
 from app.kube.names import label_value, short_hash
-from app.modelcache.spec import DownloadPolicy, ModelCacheSpec, SourceMember, SourceType
+from app.modelcache.spec import ModelCacheSpec
+from app.source.container import Fetch
+from app.source.spec import DownloadPolicy, SourceMember
 
-_SECRETS = {"token_secret", "credentials_secret"}
-_NOT_CONTENT = _SECRETS | {"region"}
+_NOT_CONTENT = {"token_secret", "credentials_secret", "region"}
 
 
 @dataclass(frozen=True)
 class Download:
-    """One download: its Job, where it puts the model, and from where."""
+    """One download: its Job, and what it fetches."""
 
     job_name: str
-    path: str
-    model: str
-    type: SourceType
-    source: SourceMember
-    policy: DownloadPolicy
+    fetch: Fetch
+
+    @property
+    def path(self) -> str:
+        return self.fetch.path
 
     @property
     def revision(self) -> str | None:
         """The revision asked for; None where the source has none."""
-        return getattr(self.source, "revision", None)
+        return getattr(self.fetch.source, "revision", None)
 
 
 def plan_download(cache: str, spec: ModelCacheSpec, refresh: str) -> Download:
     """The download that a ModelCache of this name, spec and refresh annotation asks for."""
     path = _path(spec)
-    return Download(
-        job_name=f"{cache}-download-{_job_hash(path, spec, refresh)}",
-        path=path,
-        model=spec.model_name,
-        type=spec.source_type,
-        source=spec.source_member,
-        policy=spec.download_policy,
-    )
+    fetch = Fetch(spec.model_name, spec.source_type, spec.source_member, path, spec.download_policy)
+    return Download(_job_name(cache, _job_hash(path, spec, refresh)), fetch)
 
 
-def source_json(source: SourceMember) -> str:
-    """The source as compact JSON with sorted keys, without the names of its Secrets."""
-    return _canonical(source.model_dump(by_alias=True, exclude_none=True, exclude=_SECRETS))
+def copy_job_name(cache: str, download: Download, index: int, path: str) -> str:
+    """The Job that fills a further copy from the first one, once that holds this folder."""
+    return _job_name(cache, short_hash(f"{download.job_name}/{index}/{path}"))
+
+
+def _job_name(cache: str, suffix: str) -> str:
+    return f"{cache}-download-{suffix}"
 
 
 def _path(spec: ModelCacheSpec) -> str:

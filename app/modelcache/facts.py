@@ -2,14 +2,77 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from datetime import datetime
 
-from app.hook import Parent
+from app.hook import SyncRequest
 from app.kube.conditions import parse_time
-from app.modelcache.download import Download
-from app.modelcache.observed import Claim, Job, Observed, claim_name
+from app.modelcache.download import Download, copy_job_name
+from app.modelcache.observed import Claim, Job, Previous, Record, find_claim, find_job, parse_previous
 from app.modelcache.spec import ModelCacheSpec
+from app.modelcache.volume import Volume, VolumeKind
 from app.settings import Settings
+
+
+@dataclass(frozen=True)
+class Copy:
+    """One volume of the cache: its claim, its Job, and what is remembered of it."""
+
+    index: int
+    claim_name: str
+    """"" = a folder of the nodes."""
+    job_name: str
+    claim: Claim | None
+    job: Job | None
+    record: Record
+
+    @property
+    def is_there(self) -> bool:
+        """Whether there is a volume that a Job can mount; a claim must be seen first, for its name may be another's."""
+        return not self.claim_name or self.claim is not None
+
+    @property
+    def is_bound(self) -> bool:
+        return not self.claim_name or (self.claim is not None and self.claim.phase == "Bound")
+
+    @property
+    def is_lost(self) -> bool:
+        return self.claim is not None and self.claim.phase == "Lost"
+
+    def on_this_volume(self, finished: str) -> bool:
+        """Whether work that finished then is on today's volume: a claim that was made later is empty."""
+        if not self.claim_name:
+            return True
+        if self.claim is None:
+            return False
+        made, end = self.claim.created, parse_time(finished)
+        return made is None or end is None or made <= end
+
+    @property
+    def is_recorded(self) -> bool:
+        """The previous status says that this very Job completed."""
+        return self.record.completed_job == self.job_name and self.on_this_volume(self.record.last_updated)
+
+    @property
+    def is_complete(self) -> bool:
+        """The download that the spec asks for is done."""
+        if self.is_lost:
+            return False
+        if self.job:
+            return self.job.complete and self.on_this_volume(self.job.finished)
+        return self.is_recorded
+
+    def is_readable(self, path: str) -> bool:
+        """Complete, or an earlier download of the same content is on this volume."""
+        same = bool(self.record.completed_job) and self.record.path.partition("@")[0] == path
+        return self.is_complete or (same and not self.is_lost and self.on_this_volume(self.record.last_updated))
+
+    @property
+    def updated(self) -> str:
+        """When the latest download was completed."""
+        if self.is_complete and self.job and self.job.finished:
+            return self.job.finished
+        return self.record.last_updated
 
 
 @dataclass(frozen=True)
@@ -21,33 +84,60 @@ class Facts:
     spec: ModelCacheSpec
     size: str
     download: Download
-    observed: Observed
+    volume: Volume
+    copies: tuple[Copy, ...]
+    """The first is that which the source fills; none where nothing is kept."""
+    previous: Previous
+    settings: Settings
+    now: datetime
 
     @property
-    def claim(self) -> Claim | None:
-        return self.observed.claim
+    def first(self) -> Copy | None:
+        return self.copies[0] if self.copies else None
 
     @property
-    def job(self) -> Job | None:
-        return self.observed.job
-
-    @property
-    def claim_name(self) -> str:
-        return claim_name(self.cache)
-
-    @property
-    def is_lost(self) -> bool:
-        return self.claim is not None and self.claim.phase == "Lost"
-
-    def on_this_volume(self, finished: str) -> bool:
-        """Whether work that finished then is on today's volume: a claim that was made later is empty."""
-        if self.claim is None:
-            return False
-        made, end = self.claim.created, parse_time(finished)
-        return made is None or end is None or made <= end
+    def path(self) -> str:
+        """Folder that holds the model: what the downloader said, or what was remembered of the same content."""
+        first = self.first
+        if first and first.is_complete and first.job:
+            return first.job.report.path or self.download.path
+        same = self.previous.path.partition("@")[0] == self.download.path
+        return self.previous.path if same else self.download.path
 
 
-def facts_of(parent: Parent, spec: ModelCacheSpec, download: Download, observed: Observed, settings: Settings) -> Facts:
+def gather_facts(
+    request: SyncRequest, spec: ModelCacheSpec, download: Download, volume: Volume, settings: Settings, now: datetime
+) -> Facts:
     """A spec without a size asks for no change of a claim that is there, whatever today's default is."""
-    there = observed.claim.size if observed.claim else ""
-    return Facts(parent.name, parent.namespace, spec, spec.size or there or settings.cache_size, download, observed)
+    previous = parse_previous(request.parent.status)
+    first = [_copy(request, volume, 0, download.job_name, previous)] if volume.claims else []
+    there = first[0].claim.size if first and first[0].claim else ""
+    facts = Facts(
+        cache=request.parent.name,
+        namespace=request.parent.namespace,
+        spec=spec,
+        size=spec.size or there or settings.cache_size,
+        download=download,
+        volume=volume,
+        copies=tuple(first),
+        previous=previous,
+        settings=settings,
+        now=now,
+    )
+    more = [
+        _copy(request, volume, index, copy_job_name(facts.cache, download, index, facts.path), previous)
+        for index in range(1, len(volume.claims))
+    ]
+    return replace(facts, copies=(*facts.copies, *more))
+
+
+def _copy(request: SyncRequest, volume: Volume, index: int, job_name: str, previous: Previous) -> Copy:
+    name, is_ours = volume.claims[index], volume.kind is VolumeKind.CLAIMS
+    return Copy(
+        index=index,
+        claim_name=name,
+        job_name=job_name,
+        claim=find_claim(request, name, is_ours) if name else None,
+        job=find_job(request, job_name),
+        record=previous.records.get(name, Record()),
+    )

@@ -3,89 +3,156 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from datetime import timedelta
 
-from app.kube.conditions import ErrorClass, Finding, Reason
+from app.kube.conditions import RETRY_SECONDS, ErrorClass, Finding, Reason, format_time, parse_time
+from app.kube.download import DownloadError
 from app.kube.names import REFRESH_ANNOTATION
 from app.kube.quantity import parse_quantity
-from app.modelcache.facts import Facts
+from app.modelcache.facts import Copy, Facts
+from app.modelcache.spec import AccessMode
+from app.modelcache.volume import VolumeKind, is_allowed
 
 Policy = Callable[[Facts], Finding | None]
 
+AGAIN = f"annotate {REFRESH_ANNOTATION}=<anything new>"
 
-def find_lost_claim(facts: Facts) -> Finding | None:
-    if not facts.is_lost:
+
+def find_forbidden_path(facts: Facts) -> Finding | None:
+    """Whoever may write a folder of the nodes may write over what others have there."""
+    path, allowed = facts.volume.host_path, facts.settings.host_path_prefixes
+    if not path or is_allowed(path, allowed):
+        return None
+    where = f"below {', '.join(allowed)}" if allowed else "nowhere: INFERENCE_HOST_PATH_PREFIXES is empty"
+    message = f"hostPath {path} is not allowed; the administrator allows folders {where}. Use a claim, or ask for it."
+    return Finding(ErrorClass.CONFIGURATION, Reason.CONFIGURATION_ERROR, message)
+
+
+def find_missing_claim(facts: Facts) -> Finding | None:
+    first = facts.first
+    if facts.volume.kind is not VolumeKind.EXISTING_CLAIM or first is None or first.is_there:
         return None
     message = (
-        f"PersistentVolumeClaim {facts.claim_name} has lost its volume, and the model with it: delete the claim, "
+        f"PersistentVolumeClaim {first.claim_name} does not exist in namespace {facts.namespace}: create it, or leave "
+        "out existingClaim and one is made."
+    )
+    return Finding(ErrorClass.CONFIGURATION, Reason.CONFIGURATION_ERROR, message)
+
+
+def find_lost_claim(facts: Facts) -> Finding | None:
+    lost = next((copy for copy in facts.copies if copy.is_lost), None)
+    if lost is None:
+        return None
+    message = (
+        f"PersistentVolumeClaim {lost.claim_name} has lost its volume, and the model with it: delete the claim, "
         "and a new one is made and filled."
     )
     return Finding(ErrorClass.PERMANENT, Reason.FAILED, message)
 
 
 def find_failed_download(facts: Facts) -> Finding | None:
-    if facts.job is None or not facts.job.failure:
+    return next((finding for copy in facts.copies if (finding := failure_of(copy))), None)
+
+
+def failure_of(copy: Copy) -> Finding | None:
+    """Why a copy's Job failed: in the downloader's words, else in those of the Job."""
+    job = copy.job
+    if job is None or not job.failure:
         return None
-    message = (
-        f"Job {facts.download.job_name} failed: {facts.job.failure}. Its pods' logs say more; to try again, annotate "
-        f"{REFRESH_ANNOTATION}=<anything new>."
-    )
-    return Finding(ErrorClass.EXTERNAL, Reason.FAILED, message)
+    error = job.report.error
+    if error is None:
+        said = f"Job {copy.job_name} failed: {job.failure}. Its pods' logs say more."
+        return Finding(ErrorClass.EXTERNAL, Reason.FAILED, f"{said} {_what_next(copy, ErrorClass.EXTERNAL)}")
+    error_class = _class_of(error)
+    reason = Reason.CONFIGURATION_ERROR if error_class is ErrorClass.CONFIGURATION else Reason.FAILED
+    said = f"{error.reason}: {error.message.rstrip('.')}."
+    return Finding(error_class, reason, f"{said} {_what_next(copy, error_class)}")
+
+
+def _class_of(error: DownloadError) -> ErrorClass:
+    """What the downloader says; a word that nobody knows is a fault that may pass."""
+    try:
+        return ErrorClass(error.error_class)
+    except ValueError:
+        return ErrorClass.EXTERNAL
+
+
+def _what_next(copy: Copy, error: ErrorClass) -> str:
+    moment = _retry_at(copy, error)
+    if moment:
+        return f"It is tried again at {moment}; to try sooner, {AGAIN}."
+    return f"It is not tried again by itself: edit the spec, or {AGAIN}."
+
+
+def _retry_at(copy: Copy, error: ErrorClass) -> str:
+    """When a Job that used up its tries is made anew; "" = only when somebody asks."""
+    end = parse_time(copy.job.finished) if copy.job else None
+    delay = RETRY_SECONDS.get(error)
+    return format_time(end + timedelta(seconds=delay)) if end and delay else ""
+
+
+def retry_moment(copy: Copy) -> str:
+    """RFC 3339; "" = never, or nothing failed."""
+    finding = failure_of(copy)
+    return _retry_at(copy, finding.error) if finding else ""
 
 
 def find_shrunk_size(facts: Facts) -> Finding | None:
-    there = facts.claim.size if facts.claim else ""
+    there = _own_claim(facts, "size")
     if not there or parse_quantity(facts.size) >= parse_quantity(there):
         return None
     return _unapplied(facts, "size", there, facts.size)
 
 
 def find_other_class(facts: Facts) -> Finding | None:
-    there, asked = facts.claim.storage_class if facts.claim else "", facts.spec.storage_class
+    there, asked = _own_claim(facts, "storage_class"), facts.spec.storage_class
     return _unapplied(facts, "StorageClass", there, asked) if there and asked and there != asked else None
 
 
 def find_other_access_mode(facts: Facts) -> Finding | None:
-    there, asked = facts.claim.access_modes if facts.claim else (), facts.spec.access_mode.value
+    first, asked = facts.first, facts.spec.access_mode.value
+    there = first.claim.access_modes if first and first.claim else ()
+    if facts.volume.kind is VolumeKind.EXISTING_CLAIM and there and asked not in there:
+        message = (
+            f"PersistentVolumeClaim {facts.volume.claims[0]} has access mode {', '.join(there)}, the spec says "
+            f"{asked}: set accessMode to what the claim has."
+        )
+        return Finding(ErrorClass.CONFIGURATION, Reason.CONFIGURATION_ERROR, message)
     return _unapplied(facts, "access mode", ", ".join(there), asked) if there and asked not in there else None
 
 
-def find_extra_replicas(facts: Facts) -> Finding | None:
-    replicas = facts.spec.caching.replicas
-    if replicas == 1:
+def find_unused_replicas(facts: Facts) -> Finding | None:
+    """Copies are for volumes that one node alone can mount."""
+    replicas, made = facts.spec.caching.replicas, max(1, len(facts.copies))
+    if replicas <= made or facts.spec.access_mode is not AccessMode.READ_WRITE_MANY:
         return None
+    where = f"volume {facts.first.claim_name or facts.volume.host_path}" if facts.first else "no volume"
     message = (
-        f"spec.caching.replicas asks for {replicas} copies, 1 is kept: all nodes read the one "
-        f"{facts.spec.access_mode.value} volume {facts.claim_name}. Set it to 1 to drop this notice."
+        f"spec.caching.replicas asks for {replicas} copies and is unused: all nodes read the one ReadWriteMany "
+        f"{where}. Set it to 1 to drop this notice, or accessMode to ReadWriteOnce."
     )
     return Finding(ErrorClass.CONFIGURATION, Reason.PENDING, message)
 
 
-def find_disabled_caching(facts: Facts) -> Finding | None:
-    if facts.spec.caching.enabled:
-        return None
-    message = (
-        f"spec.caching.enabled is false, yet the model is kept on PersistentVolumeClaim {facts.claim_name}: there "
-        "is no other way to serve it. Delete the ModelCache to free the space."
-    )
-    return Finding(ErrorClass.CONFIGURATION, Reason.PENDING, message)
+def _own_claim(facts: Facts, field: str) -> str:
+    """A value of the claim that was made for this cache."""
+    own = facts.volume.kind is VolumeKind.CLAIMS and facts.first is not None
+    claim = facts.first.claim if own and facts.first else None
+    return str(getattr(claim, field)) if claim else ""
 
 
 def _unapplied(facts: Facts, what: str, there: str, asked: str) -> Finding:
     message = (
-        f"PersistentVolumeClaim {facts.claim_name} has {what} {there}, the spec asks for {asked}: a claim can only "
-        f"grow in size. Set it back to {there}, or make a new ModelCache."
+        f"PersistentVolumeClaim {facts.volume.claims[0]} has {what} {there}, the spec asks for {asked}: a claim can "
+        f"only grow in size. Set it back to {there}, or make a new ModelCache."
     )
     return Finding(ErrorClass.CONFIGURATION, Reason.CONFIGURATION_ERROR, message)
 
 
-FAILURES: tuple[Policy, ...] = (find_lost_claim, find_failed_download)
-UNAPPLIED: tuple[Policy, ...] = (
-    find_shrunk_size,
-    find_other_class,
-    find_other_access_mode,
-    find_extra_replicas,
-    find_disabled_caching,
-)
+OBSTACLES: tuple[Policy, ...] = (find_forbidden_path, find_missing_claim)
+"""No Job is made while one of these holds."""
+FAILURES: tuple[Policy, ...] = (*OBSTACLES, find_lost_claim, find_failed_download)
+UNAPPLIED: tuple[Policy, ...] = (find_shrunk_size, find_other_class, find_other_access_mode, find_unused_replicas)
 
 
 def find_all(policies: tuple[Policy, ...], facts: Facts) -> tuple[Finding, ...]:

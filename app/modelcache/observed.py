@@ -1,30 +1,26 @@
-"""What is there: the claim, the current download's Job and the previous status, as the few facts that are read."""
+"""What is there: claims, Jobs with what their downloaders report, and the previous status, as the few facts read."""
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from decimal import Decimal
 from typing import Any
 
 from app.hook import SyncRequest
 from app.kube.conditions import find_condition, parse_time
-from app.kube.lenient import mapping_at, mappings_at, text_at, value_at
+from app.kube.download import REPORT_ANNOTATION, DownloadReport, parse_annotation
+from app.kube.lenient import count_at, mapping_at, mappings_at, text_at, value_at
 from app.kube.manifest import Manifest, annotation, last_applied
-from app.kube.names import PROGRESS_ANNOTATION, SIZE_ANNOTATION
 from app.kube.quantity import canonical_quantity
 
 CLAIM_KIND = "PersistentVolumeClaim.v1"
 JOB_KIND = "Job.batch/v1"
 
-_PERCENT = re.compile(r"[0-9]{1,3}(\.[0-9]{1,6})?%?", re.ASCII)
-
 
 @dataclass(frozen=True)
 class Claim:
-    """The PersistentVolumeClaim; "" is not known."""
+    """A PersistentVolumeClaim; "" is not known."""
 
     applied: Manifest
     phase: str
@@ -37,15 +33,15 @@ class Claim:
 
 @dataclass(frozen=True)
 class Job:
-    """The Job of the current download."""
+    """The Job of a download."""
 
     applied: Manifest
     complete: bool
     failure: str
     active: bool
-    progress: int
-    size_on_disk: str
     finished: str
+    report: DownloadReport
+    """What its downloader said last; everything at its default when it said nothing."""
 
     @property
     def is_over(self) -> bool:
@@ -53,35 +49,54 @@ class Job:
 
 
 @dataclass(frozen=True)
-class Previous:
-    """What the previous status remembers of a completed download."""
+class Record:
+    """What the previous status remembers of a copy's completed download."""
 
-    completed_job: str
-    path: str
-    last_updated: str
-    size_on_disk: str
+    completed_job: str = ""
+    last_updated: str = ""
+    path: str = ""
 
 
 @dataclass(frozen=True)
-class Observed:
-    claim: Claim | None
-    job: Job | None
-    previous: Previous
+class Previous:
+    """What the previous status remembers of the model."""
+
+    records: Mapping[str, Record]
+    """By name of the claim."""
+    path: str
+    version: str
+    size_on_disk: str
+    model: Mapping[str, Any]
+    parameters: int
+    model_unknown: str
 
 
-def claim_name(cache: str) -> str:
-    return f"{cache}-cache"
+def find_claim(request: SyncRequest, name: str, is_ours: bool) -> Claim | None:
+    """A claim of ours is a child; any other is looked up."""
+    found = request.child(CLAIM_KIND, name) if is_ours else request.related_object(CLAIM_KIND, name)
+    return _claim(found) if found else None
 
 
-def observe(request: SyncRequest, job_name: str) -> Observed:
-    """The facts of one sync."""
-    claim = request.child(CLAIM_KIND, claim_name(request.parent.name))
-    job = request.child(JOB_KIND, job_name)
-    return Observed(
-        claim=_claim(claim) if claim else None,
-        job=_job(job) if job else None,
-        previous=_previous(request.parent.status),
+def find_job(request: SyncRequest, name: str) -> Job | None:
+    found = request.child(JOB_KIND, name)
+    return _job(found) if found else None
+
+
+def parse_previous(status: Mapping[str, Any] | None) -> Previous:
+    known = mapping_at(status)
+    return Previous(
+        records={text_at(it, "claimName"): _record(it) for it in mappings_at(known, "copies")},
+        path=text_at(known, "path"),
+        version=text_at(known, "version"),
+        size_on_disk=_quantity(value_at(known, "sizeOnDisk")),
+        model=mapping_at(known, "model"),
+        parameters=count_at(known, "parameters"),
+        model_unknown=text_at(known, "modelUnknown"),
     )
+
+
+def _record(copy: Mapping[str, Any]) -> Record:
+    return Record(text_at(copy, "completedJob"), text_at(copy, "lastUpdated"), text_at(copy, "path"))
 
 
 def _claim(claim: Manifest) -> Claim:
@@ -105,29 +120,14 @@ def _job(job: Manifest) -> Job:
         complete=bool(complete),
         failure="" if complete or not failed else _failure(failed),
         active=bool(value_at(job, "status", "active")),
-        progress=_percent(annotation(job, PROGRESS_ANNOTATION)),
-        size_on_disk=_quantity(annotation(job, SIZE_ANNOTATION)),
         finished=text_at(job, "status", "completionTime") or text_at(end, "lastTransitionTime"),
+        report=parse_annotation(annotation(job, REPORT_ANNOTATION)) or DownloadReport(),
     )
 
 
 def _failure(failed: Mapping[str, Any]) -> str:
     parts = (text_at(failed, "reason"), text_at(failed, "message"))
     return ": ".join(part.rstrip(".") for part in parts if part) or "the Job gives no reason"
-
-
-def _previous(status: Mapping[str, Any] | None) -> Previous:
-    known = mapping_at(status)
-    return Previous(
-        completed_job=text_at(known, "completedJob"),
-        path=text_at(known, "path"),
-        last_updated=text_at(known, "lastUpdated"),
-        size_on_disk=_quantity(value_at(known, "sizeOnDisk")),
-    )
-
-
-def _percent(text: str) -> int:
-    return min(int(Decimal(text.rstrip("%"))), 100) if _PERCENT.fullmatch(text) else 0
 
 
 def _quantity(value: object) -> str:

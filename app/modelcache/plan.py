@@ -1,25 +1,28 @@
-"""What to do: which volume, whether a Job is sent, and whether the model can be read."""
+"""What to do: which volumes, what becomes of each copy's Job, and whether the model can be read."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
+from datetime import timedelta
 from enum import Enum
 
-from app.kube.conditions import Finding
+from app.kube.conditions import Finding, format_time, parse_time
+from app.kube.duration import parse_duration
 from app.kube.quantity import parse_quantity
-from app.modelcache.facts import Facts
-from app.modelcache.findings import FAILURES, UNAPPLIED, find_all
+from app.modelcache.facts import Copy, Facts
+from app.modelcache.findings import FAILURES, OBSTACLES, UNAPPLIED, find_all, retry_moment
 from app.settings import Settings
 
 
 class JobStep(Enum):
-    """What becomes of the download's Job."""
+    """What becomes of a copy's Job."""
 
-    WAIT = "the claim must be seen to be ours first: a Job must never write into somebody else's volume"
+    WAIT = "the volume must be there first, and seen to be ours: a Job must never write into somebody else's"
     CREATE = "start the download"
     KEEP = "answer the Job as it is"
     DONE = "it completed, and its object was removed since"
-    DISCARD = "it ended on a volume that is no more: remove it, a later sync starts a new one"
+    DISCARD = "it ended, and is to be done again: remove it, a later sync starts it anew"
 
 
 @dataclass(frozen=True)
@@ -28,60 +31,70 @@ class Plan:
 
     size: str
     storage_class: str
-    step: JobStep
+    steps: tuple[JobStep, ...]
+    """One a copy."""
     complete: bool
-    """The download that the spec asks for is done."""
+    """Every copy has what the spec asks for; also where nothing is kept."""
     readable: bool
     """The model is at its path: complete, or an earlier download of the same content is still there."""
     failure: Finding | None
     unapplied: tuple[Finding, ...]
+    again_in: float
+    """Seconds until a Job is due again; 0 = none is."""
 
 
 def plan_cache(facts: Facts, settings: Settings) -> Plan:
     """The plan for a ModelCache."""
-    complete = _is_complete(facts)
     return Plan(
         size=_kept_size(facts),
         storage_class=facts.spec.storage_class or settings.storage_class,
-        step=_job_step(facts),
-        complete=complete,
-        readable=complete or _is_remembered(facts),
+        steps=tuple(_job_step(facts, copy) for copy in facts.copies),
+        complete=all(copy.is_complete for copy in facts.copies),
+        readable=facts.first is None or facts.first.is_readable(facts.download.path),
         failure=next(iter(find_all(FAILURES, facts)), None),
         unapplied=find_all(UNAPPLIED, facts),
+        again_in=min(_waits(facts), default=0.0),
     )
 
 
 def _kept_size(facts: Facts) -> str:
     """The larger of what is there and what is asked: a claim can only grow."""
-    there = [facts.claim.size] if facts.claim and facts.claim.size else []
+    there = [copy.claim.size for copy in facts.copies if copy.claim and copy.claim.size]
     return max((*there, facts.size), key=parse_quantity)
 
 
-def _job_step(facts: Facts) -> JobStep:
-    if facts.job:
-        ended_elsewhere = facts.job.is_over and not facts.on_this_volume(facts.job.finished)
-        return JobStep.DISCARD if ended_elsewhere else JobStep.KEEP
-    if facts.claim is None:
+def _job_step(facts: Facts, copy: Copy) -> JobStep:
+    if find_all(OBSTACLES, facts):
+        return JobStep.KEEP if copy.job else JobStep.WAIT
+    if copy.job:
+        ended_elsewhere = copy.job.is_over and not copy.on_this_volume(copy.job.finished)
+        return JobStep.DISCARD if ended_elsewhere or _is_due(facts, copy) else JobStep.KEEP
+    if not copy.is_there or not _may_fill(facts, copy):
         return JobStep.WAIT
-    return JobStep.DONE if _is_recorded(facts) else JobStep.CREATE
+    return JobStep.DONE if copy.is_recorded and not _is_due(facts, copy) else JobStep.CREATE
 
 
-def _is_complete(facts: Facts) -> bool:
-    if facts.is_lost:
-        return False
-    if facts.job:
-        return facts.job.complete and facts.on_this_volume(facts.job.finished)
-    return _is_recorded(facts)
+def _may_fill(facts: Facts, copy: Copy) -> bool:
+    """Further copies are made of the first one."""
+    first = facts.first
+    return copy.index == 0 or (first is not None and first.is_complete)
 
 
-def _is_recorded(facts: Facts) -> bool:
-    """The previous status says that this very Job completed."""
-    previous = facts.observed.previous
-    return previous.completed_job == facts.download.job_name and facts.on_this_volume(previous.last_updated)
+def _is_due(facts: Facts, copy: Copy) -> bool:
+    moment = parse_time(_next_moment(facts, copy))
+    return moment is not None and moment <= facts.now
 
 
-def _is_remembered(facts: Facts) -> bool:
-    """The previous status says that some Job put the same content on this volume."""
-    previous = facts.observed.previous
-    same = bool(previous.completed_job) and previous.path == facts.download.path
-    return same and not facts.is_lost and facts.on_this_volume(previous.last_updated)
+def _next_moment(facts: Facts, copy: Copy) -> str:
+    """When the copy's Job is to be made anew by itself: after a failure that may pass, or by schedule; "" = never."""
+    if copy.job and copy.job.failure:
+        return retry_moment(copy)
+    interval, done = facts.spec.refresh_interval, parse_time(copy.updated)
+    if not interval or copy.index or done is None or not copy.is_complete:
+        return ""
+    return format_time(done + timedelta(seconds=parse_duration(interval)))
+
+
+def _waits(facts: Facts) -> Iterator[float]:
+    moments = (parse_time(_next_moment(facts, copy)) for copy in facts.copies)
+    yield from (max(1.0, (moment - facts.now).total_seconds()) for moment in moments if moment)

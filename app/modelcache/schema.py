@@ -1,12 +1,13 @@
 """ModelCache's status as others read it.
 
-An InferenceService reads phase, downloadProgress, path, claimName, version, and the condition Ready: the model can be
-read at `path` on the claim while Ready is True, whatever the phase.
+An InferenceService reads phase, downloadProgress, path, claimName, hostPath, copies, version, model, and the condition
+Ready: the model can be read at `path` of the volume while Ready is True, whatever the phase.
 """
 
 from __future__ import annotations
 
 from enum import StrEnum
+from typing import Annotated, Any
 
 from pydantic import Field
 
@@ -20,6 +21,31 @@ class Phase(StrEnum):
     FAILED = "Failed"
 
 
+Count = Annotated[int, Field(ge=0)]
+
+
+class DownloadStatus(Model):
+    """How far the latest download is."""
+
+    bytes: Count = Field(description="Bytes that are there.")
+    total: Count | None = Field(None, description="Bytes in all, where the source tells.")
+    bytes_per_second: Count | None = Field(None, description="Rate of the last minute.")
+    files: Count = Field(description="Files that are there and verified.")
+    files_total: Count | None = Field(None, description="Files in all.")
+
+
+class CopyStatus(Model):
+    """One volume of the cache."""
+
+    claim_name: str = Field(description='PersistentVolumeClaim; "" for a folder of the nodes.')
+    ready: bool = Field(description="Whether the model can be read there.")
+    path: str | None = Field(None, description="Folder of the model there.")
+    completed_job: str | None = Field(
+        None, description="Job that completed it; it stays done when the Job object is removed."
+    )
+    last_updated: Time | None = Field(None, description="When that was.")
+
+
 class ModelCacheStatus(Model):
     """Observed state of a ModelCache."""
 
@@ -27,15 +53,22 @@ class ModelCacheStatus(Model):
     download_progress: int | None = Field(
         None, ge=0, le=100, description="Percent of the latest download that is done."
     )
+    download: DownloadStatus | None = Field(None, description="How far the latest download is, in numbers.")
     size_on_disk: Quantity | None = Field(None, description="Space the model takes on the volume.")
     last_updated: Time | None = Field(None, description="When the latest download was completed.")
-    version: str | None = Field(None, description="Revision of the model at path, where its source has revisions.")
+    version: str | None = Field(
+        None, description="What the source calls the content at path: a commit, an ETag; until then what was asked for."
+    )
     path: str | None = Field(None, description="Folder of the model on the volume, relative to its root.")
     claim_name: str | None = Field(None, description="PersistentVolumeClaim that holds the model.")
+    host_path: str | None = Field(None, description="Folder of the nodes that holds the model instead of a claim.")
+    copies: list[CopyStatus] | None = Field(None, description="The volumes, the one that the source fills first.")
     job_name: str | None = Field(None, description="Job of the latest download.")
-    completed_job: str | None = Field(
-        None, description="Job that completed the model at path; it stays done when the Job object is removed."
+    model: dict[str, Any] | None = Field(
+        None, description="Facts of the model as the planner reads them, from its config.json and safetensors headers."
     )
+    parameters: Count | None = Field(None, description="Parameters of the model, from its safetensors headers.")
+    model_unknown: str | None = Field(None, description="Why the facts of the model are not known.")
     conditions: ConditionList | None = Field(
-        None, description="Ready, Downloaded, StorageReady, SpecApplied, ChildConflict."
+        None, description="Ready, Downloaded, Verified, StorageReady, SpecApplied, ChildConflict."
     )

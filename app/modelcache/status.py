@@ -1,4 +1,4 @@
-"""What is told: phase, progress, where the model is, and the conditions."""
+"""Observed facts + plan -> the status that people and InferenceServices read."""
 
 from __future__ import annotations
 
@@ -6,11 +6,15 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
-from app.kube.conditions import Condition, ErrorClass, Finding, Reason, Status, with_times
-from app.kube.quantity import parse_quantity
-from app.modelcache.facts import Facts
+from app.kube.conditions import Condition, ErrorClass, Finding, Reason, Status, find_condition, with_times
+from app.kube.download import DownloadReport
+from app.kube.lenient import text_at
+from app.kube.quantity import format_bytes, parse_quantity
+from app.modelcache.facts import Copy, Facts
 from app.modelcache.plan import JobStep, Plan
-from app.modelcache.schema import ModelCacheStatus, Phase
+from app.modelcache.schema import CopyStatus, DownloadStatus, ModelCacheStatus, Phase
+from app.modelcache.volume import VolumeKind
+from app.topology.models import to_json
 
 
 def build_status(
@@ -25,19 +29,27 @@ def build_status(
     trouble = _trouble(plan, blocked, conflict)
     ready, downloaded = _ready(facts, plan, trouble), _downloaded(facts, plan, trouble)
     unapplied = _unapplied(plan.unapplied)
+    first, report = facts.first, _report(facts)
     status = ModelCacheStatus(
         phase=_phase(facts, plan, trouble),
         download_progress=_progress(facts, plan),
-        size_on_disk=_size_on_disk(facts, plan) or None,
-        last_updated=_last_updated(facts, plan) or None,
-        version=facts.download.revision,
-        path=facts.download.path,
-        claim_name=facts.claim_name,
-        job_name=facts.download.job_name,
-        completed_job=_completed_job(facts, plan) or None,
-        conditions=with_times((ready, downloaded, _storage(facts), *unapplied, conflict), previous, now),
+        download=_download(report) if first and first.job else None,
+        path=facts.path,
+        claim_name=(first.claim_name or None) if first else None,
+        host_path=facts.volume.host_path or None,
+        copies=[_copy(facts, copy) for copy in facts.copies] or None,
+        last_updated=(first.updated or None) if first and plan.readable else None,
+        job_name=first.job_name if first else None,
+        **_content(facts, plan),
+        conditions=with_times(
+            (ready, downloaded, *_verified(facts, previous), *_storage(facts), *unapplied, conflict), previous, now
+        ),
     )
     return status.model_dump(mode="json", by_alias=True, exclude_none=True)
+
+
+def _report(facts: Facts) -> DownloadReport:
+    return facts.first.job.report if facts.first and facts.first.job else DownloadReport()
 
 
 def _trouble(plan: Plan, blocked: Finding | None, conflict: Condition) -> Finding | None:
@@ -52,100 +64,202 @@ def _phase(facts: Facts, plan: Plan, trouble: Finding | None) -> Phase:
         return Phase.FAILED
     if plan.complete:
         return Phase.READY
-    return Phase.DOWNLOADING if _is_downloading(facts) else Phase.PENDING
+    return Phase.DOWNLOADING if _at_work(facts) else Phase.PENDING
 
 
-def _is_downloading(facts: Facts) -> bool:
-    bound = facts.claim is not None and facts.claim.phase == "Bound"
-    return bound and facts.job is not None and facts.job.active
+def _at_work(facts: Facts) -> Copy | None:
+    """The first copy that is being filled."""
+    return next((copy for copy in facts.copies if copy.is_bound and copy.job and copy.job.active), None)
 
 
 def _progress(facts: Facts, plan: Plan) -> int:
-    if plan.complete:
+    first = facts.first
+    if first is None or first.is_complete:
         return 100
-    return facts.job.progress if facts.job and plan.step is JobStep.KEEP else 0
+    return first.job.report.percent if first.job and plan.steps[0] is JobStep.KEEP else 0
 
 
-def _completed_job(facts: Facts, plan: Plan) -> str:
-    if plan.complete:
-        return facts.download.job_name
-    return facts.observed.previous.completed_job if plan.readable else ""
+def _download(report: DownloadReport) -> DownloadStatus | None:
+    if report == DownloadReport(error=report.error):
+        return None
+    return DownloadStatus(
+        bytes=report.bytes_done,
+        total=report.bytes_total or None,
+        bytes_per_second=report.bytes_per_second or None,
+        files=report.files_done,
+        files_total=report.files_total or None,
+    )
 
 
-def _last_updated(facts: Facts, plan: Plan) -> str:
-    if plan.complete and facts.job and facts.job.finished:
-        return facts.job.finished
-    return facts.observed.previous.last_updated if plan.readable else ""
+def _copy(facts: Facts, copy: Copy) -> CopyStatus:
+    if not copy.is_readable(facts.download.path):
+        return CopyStatus(claim_name=copy.claim_name, ready=False)
+    now_done = copy.is_complete
+    path = (copy.job.report.path if now_done and copy.job else "") or copy.record.path
+    return CopyStatus(
+        claim_name=copy.claim_name,
+        ready=True,
+        path=path if path.partition("@")[0] == facts.download.path else facts.download.path,
+        completed_job=copy.job_name if now_done else copy.record.completed_job,
+        last_updated=copy.updated or None,
+    )
 
 
-def _size_on_disk(facts: Facts, plan: Plan) -> str:
-    if plan.complete and facts.job and facts.job.size_on_disk:
-        return facts.job.size_on_disk
-    return facts.observed.previous.size_on_disk if plan.readable else ""
+def _content(facts: Facts, plan: Plan) -> dict[str, Any]:
+    """What is known of the content at the path: of the download just completed, else what was remembered of it."""
+    asked, first, previous = facts.download.revision, facts.first, facts.previous
+    if first is None or not plan.readable:
+        return {"version": asked}
+    if first.is_complete and first.job:
+        return _reported(first.job.report, asked)
+    return {
+        "version": previous.version or asked,
+        "size_on_disk": previous.size_on_disk or None,
+        "model": dict(previous.model) or None,
+        "parameters": previous.parameters or None,
+        "model_unknown": previous.model_unknown or None,
+    }
+
+
+def _reported(report: DownloadReport, asked: str | None) -> dict[str, Any]:
+    return {
+        "version": report.revision or asked,
+        "size_on_disk": format_bytes(report.size_on_disk) if report.size_on_disk else None,
+        "model": to_json(report.model) if report.model else None,
+        "parameters": report.parameters or None,
+        "model_unknown": report.model_unknown or None,
+    }
 
 
 def _ready(facts: Facts, plan: Plan, trouble: Finding | None) -> Condition:
     if plan.readable:
         return Condition("Ready", Status.TRUE, Reason.SUCCESSFUL, _readable(facts, plan, trouble))
     if trouble:
-        return Condition("Ready", Status.FALSE, trouble.reason, trouble.message)
+        return Condition("Ready", Status.FALSE, trouble.reason, f"{trouble.message} [{trouble.error.value}]")
     return Condition("Ready", Status.FALSE, _waiting_reason(facts), _waiting(facts))
 
 
 def _downloaded(facts: Facts, plan: Plan, trouble: Finding | None) -> Condition:
     if plan.complete:
-        return Condition("Downloaded", Status.TRUE, Reason.SUCCESSFUL, "Model successfully downloaded and cached.")
+        return Condition("Downloaded", Status.TRUE, Reason.SUCCESSFUL, _done(facts))
     if trouble:
-        return Condition("Downloaded", Status.FALSE, trouble.reason, trouble.message)
+        return Condition("Downloaded", Status.FALSE, trouble.reason, f"{trouble.message} [{trouble.error.value}]")
     return Condition("Downloaded", Status.FALSE, _waiting_reason(facts), _waiting(facts))
 
 
+def _done(facts: Facts) -> str:
+    if facts.volume.kind is VolumeKind.NONE:
+        return "Nothing is kept: spec.caching.enabled is false."
+    return "Model successfully downloaded and cached."
+
+
 def _readable(facts: Facts, plan: Plan, trouble: Finding | None) -> str:
-    where = f"Model {facts.download.model} is at {facts.download.path} on PersistentVolumeClaim {facts.claim_name}."
+    model = facts.download.fetch.model
+    if facts.volume.kind is VolumeKind.NONE:
+        return f"Every pod fetches model {model} for itself before it starts: spec.caching.enabled is false."
+    where = f"Model {model} is at {facts.path} on {_place(facts)}."
     if plan.complete:
         return where
-    return f"{where} This is an earlier download. {trouble.message if trouble else _waiting(facts)}"
+    return f"{where} {_behind(facts)} {trouble.message if trouble else _waiting(facts)}"
+
+
+def _behind(facts: Facts) -> str:
+    if facts.first and facts.first.is_complete:
+        ready = sum(copy.is_complete for copy in facts.copies)
+        return f"{ready} of {len(facts.copies)} copies are filled."
+    return "This is an earlier download."
+
+
+def _place(facts: Facts) -> str:
+    names = [copy.claim_name for copy in facts.copies if copy.claim_name]
+    if not names:
+        return f"folder {facts.volume.host_path} of the nodes"
+    return f"PersistentVolumeClaim {names[0]}" + (f" and {len(names) - 1} more" if len(names) > 1 else "")
+
+
+def _verified(facts: Facts, previous: Sequence[Mapping[str, Any]]) -> list[Condition]:
+    """By hashes of the source; sizes are always compared. What was said stays when the Job is removed."""
+    first = facts.first
+    if first is None or not first.is_complete:
+        return []
+    return _verified_now(first.job.report) if first.job else _verified_before(previous)
+
+
+def _verified_before(previous: Sequence[Mapping[str, Any]]) -> list[Condition]:
+    found = find_condition(previous, "Verified")
+    try:
+        status, reason = Status(str(found.get("status"))), Reason(str(found.get("reason")))
+    except ValueError:
+        return []
+    return [Condition("Verified", status, reason, text_at(found, "message"))]
+
+
+def _verified_now(report: DownloadReport) -> list[Condition]:
+    verified, files = report.verified_files, max(report.files_total, report.files_done)
+    if not verified:
+        message = "The source gives no hashes: sizes were compared." if files else "The downloader reported nothing."
+        return [Condition("Verified", Status.UNKNOWN, Reason.UNVERIFIED, message)]
+    rest = "" if verified >= files else " Of the others the source gives no hash, and sizes were compared."
+    message = f"{verified} of {max(files, verified)} files have the hash that the source gives.{rest}"
+    return [Condition("Verified", Status.TRUE, Reason.SUCCESSFUL, message)]
 
 
 def _waiting_reason(facts: Facts) -> Reason:
-    return Reason.IN_PROGRESS if _is_downloading(facts) else Reason.PENDING
+    return Reason.IN_PROGRESS if _at_work(facts) else Reason.PENDING
 
 
 def _waiting(facts: Facts) -> str:
-    job = facts.job
-    if facts.claim is None or facts.claim.phase != "Bound":
-        return _unbound(facts)
+    copy = next((it for it in facts.copies if not it.is_complete), None)
+    if copy is None:
+        return "Nothing is waited for."
+    if not copy.is_bound:
+        return _unbound(facts, copy)
+    job = copy.job
     if job is None:
-        return f"Job {facts.download.job_name} is being created."
+        return f"Job {copy.job_name} is being created."
     if not job.active:
-        return f"Job {facts.download.job_name} has not started yet."
-    return f"Job {facts.download.job_name} downloads the model: {job.progress} % is done."
+        return f"Job {copy.job_name} has not started yet."
+    verb = "copies" if copy.index else "downloads"
+    return f"Job {copy.job_name} {verb} the model: {job.report.percent} % is done{_rate(job.report)}."
 
 
-def _unbound(facts: Facts) -> str:
-    if facts.claim is None:
-        return f"PersistentVolumeClaim {facts.claim_name} does not exist yet."
-    modes = ", ".join(facts.claim.access_modes) or facts.spec.access_mode.value
-    of_class = f"class {facts.claim.storage_class}" if facts.claim.storage_class else "the default class"
-    size = facts.claim.size or facts.size
-    return f"PersistentVolumeClaim {facts.claim_name} ({of_class}, {modes}, {size}) is not bound."
+def _rate(report: DownloadReport) -> str:
+    """Only what does not change with each report: a message is no speedometer."""
+    return f", of {format_bytes(report.bytes_total)}B" if report.bytes_total else ""
 
 
-def _storage(facts: Facts) -> Condition:
-    if facts.is_lost:
-        message = f"PersistentVolumeClaim {facts.claim_name} has lost its volume."
-        return Condition("StorageReady", Status.FALSE, Reason.FAILED, message)
-    if facts.claim is None or facts.claim.phase != "Bound":
-        return Condition("StorageReady", Status.FALSE, Reason.PENDING, _unbound(facts))
-    return Condition("StorageReady", Status.TRUE, Reason.SUCCESSFUL, _bound(facts))
+def _unbound(facts: Facts, copy: Copy) -> str:
+    if copy.claim is None:
+        return f"PersistentVolumeClaim {copy.claim_name} does not exist yet."
+    modes = ", ".join(copy.claim.access_modes) or facts.spec.access_mode.value
+    of_class = f"class {copy.claim.storage_class}" if copy.claim.storage_class else "the default class"
+    size = copy.claim.size or facts.size
+    return f"PersistentVolumeClaim {copy.claim_name} ({of_class}, {modes}, {size}) is not bound."
+
+
+def _storage(facts: Facts) -> list[Condition]:
+    """None where nothing is kept."""
+    if not facts.copies:
+        return []
+    lost = next((copy for copy in facts.copies if copy.is_lost), None)
+    if lost:
+        message = f"PersistentVolumeClaim {lost.claim_name} has lost its volume."
+        return [Condition("StorageReady", Status.FALSE, Reason.FAILED, message)]
+    unbound = next((copy for copy in facts.copies if not copy.is_bound), None)
+    if unbound:
+        return [Condition("StorageReady", Status.FALSE, Reason.PENDING, _unbound(facts, unbound))]
+    return [Condition("StorageReady", Status.TRUE, Reason.SUCCESSFUL, _bound(facts))]
 
 
 def _bound(facts: Facts) -> str:
     """The claim's size, and how far a growth has come."""
-    claim = facts.claim
-    there = claim.capacity or claim.size if claim else ""
-    bound = f"PersistentVolumeClaim {facts.claim_name} is bound" + (f" with {there}." if there else ".")
-    if not there or parse_quantity(there) >= parse_quantity(facts.size):
+    claim = facts.copies[0].claim
+    if claim is None:
+        return f"Folder {facts.volume.host_path} of the nodes is used."
+    there = claim.capacity or claim.size
+    bound = f"{_place(facts)} is bound" + (f" with {there}." if there else ".")
+    grows = facts.volume.kind is VolumeKind.CLAIMS
+    if not there or not grows or parse_quantity(there) >= parse_quantity(facts.size):
         return bound
     return f"{bound} It is to grow to {facts.size}, for which its StorageClass needs allowVolumeExpansion: true."
 

@@ -7,18 +7,18 @@ from datetime import datetime
 from pydantic import ValidationError
 
 from app.hold import hold, release
-from app.hook import CustomizeResponse, Parent, SyncRequest, SyncResponse
+from app.hook import CustomizeResponse, Parent, RelatedRule, SyncRequest, SyncResponse, sooner
 from app.kube.conflict import conflict_condition, managed, unmanaged_finding
 from app.kube.lenient import text_at
 from app.kube.names import REFRESH_ANNOTATION
 from app.modelcache.children import build_children
 from app.modelcache.download import plan_download
-from app.modelcache.facts import facts_of
-from app.modelcache.observed import observe
+from app.modelcache.facts import gather_facts
 from app.modelcache.plan import plan_cache
 from app.modelcache.schema import Phase
 from app.modelcache.spec import ModelCacheSpec
 from app.modelcache.status import build_status
+from app.modelcache.volume import plan_volume
 from app.settings import Settings
 
 finalize = release
@@ -36,19 +36,21 @@ def sync(request: SyncRequest, settings: Settings, now: datetime) -> SyncRespons
 def _apply(request: SyncRequest, spec: ModelCacheSpec, settings: Settings, now: datetime) -> SyncResponse:
     parent = request.parent
     download = plan_download(parent.name, spec, parent.annotations.get(REFRESH_ANNOTATION, ""))
-    facts = facts_of(parent, spec, download, observe(request, download.job_name), settings)
+    facts = gather_facts(request, spec, download, plan_volume(parent.name, spec), settings, now)
     plan = plan_cache(facts, settings)
     wanted = build_children(facts, plan, settings)
     children = managed(wanted, request.manages)
     conflict, look_again = conflict_condition(children, request.child, parent.conditions, now)
     blocked = unmanaged_finding(wanted, request.manages)
     status = build_status(facts, plan, blocked, conflict, parent.conditions, now)
-    return SyncResponse(status=status, children=children, resync_after_seconds=look_again)
+    return SyncResponse(status=status, children=children, resync_after_seconds=sooner(look_again, plan.again_in))
 
 
 def customize(parent: Parent) -> CustomizeResponse:
-    """A ModelCache looks at nothing but its own children."""
-    return CustomizeResponse()
+    """A ModelCache looks at its own children, and at the claim that its spec names."""
+    name = text_at(parent.spec, "existingClaim")
+    rule = RelatedRule(api_version="v1", resource="persistentvolumeclaims", namespace=parent.namespace, names=[name])
+    return CustomizeResponse(related_resources=[rule] if name else [])
 
 
 def _held_phase(parent: Parent) -> Phase:

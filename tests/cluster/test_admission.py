@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from sandbox.api import Object
-from tests.cluster.world import API, World, condition, example, service
+from tests.cluster.world import API, World, condition, example, group, service
 from tests.specification import STATUSES
 
 GPUS: dict[str, Any] = {"totalGpus": 4}
@@ -55,6 +55,16 @@ REFUSED = [
         service(resources=GPUS, vllm=engine(tensor_parallel_size=2, pipeline_parallel_size=1, data_parallel_size=1)),
         "the product must be totalGpus",
         id="TP x PP x DP too small",
+    ),
+    pytest.param(
+        group(distributed={"enabled": True, "size": 2, "mpi": {"enabled": True, "sshKeySecret": "Not A Name"}}),
+        "spec.distributed.mpi.sshKeySecret",
+        id="a Secret that no Secret can be called",
+    ),
+    pytest.param(
+        service(storage={"compileCacheClaim": "../kernels"}),
+        "spec.storage.compileCacheClaim",
+        id="a claim that no claim can be called",
     ),
     pytest.param(service(vllm=engine(tensor_parallel_size="two")), "expected numeric", id="a parallel size in words"),
     pytest.param(

@@ -225,9 +225,8 @@ def handler(server: Server) -> type[BaseHTTPRequestHandler]:
         def do_POST(self) -> None:
             body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
             if body.get("model") not in (None, server.name):
-                self.reply(
-                    404, json.dumps({"error": {"message": f"The model `{body['model']}` does not exist."}}).encode()
-                )
+                said = f"The model `{body['model']}` does not exist. Valid aliases: {server.name}."
+                self.reply(404, json.dumps({"error": {"message": said}}).encode())
                 return
             server.running += 1
             try:

@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from app.kube.download import REPORT_ANNOTATION, DownloadError, DownloadReport, to_annotation
 from app.kube.manifest import Manifest
 from tests.calls import EARLIER, Answer, ask, stored
 
 FINISHED = "2026-01-01T06:00:00Z"
+JUST_NOW = "2026-01-01T11:59:50Z"
 
 
 def spec(**parts: Any) -> dict[str, Any]:
@@ -32,26 +34,43 @@ def job(given: Mapping[str, Any] | None = None, *, annotations: Mapping[str, str
     return stored(answer.child("Job"))
 
 
-def running(found: Manifest, progress: str = "") -> Manifest:
+def reporting(found: Manifest, report: DownloadReport | str) -> Manifest:
+    """A Job on which its downloader left a report."""
+    said = {REPORT_ANNOTATION: report if isinstance(report, str) else to_annotation(report)}
+    return found | {"metadata": found["metadata"] | {"annotations": found["metadata"]["annotations"] | said}}
+
+
+def running(found: Manifest, percent: int | None = None) -> Manifest:
     """A Job whose pod runs, and says how far it is."""
-    said = {"inference.ai/download-progress": progress} if progress else {}
-    metadata = found["metadata"] | {"annotations": found["metadata"]["annotations"] | said}
-    return found | {"metadata": metadata, "status": {"active": 1}}
+    report = DownloadReport(bytes_done=percent or 0, bytes_total=100)
+    return (found if percent is None else reporting(found, report)) | {"status": {"active": 1}}
 
 
-def complete(found: Manifest, finished: str = FINISHED, size: str = "") -> Manifest:
+def complete(found: Manifest, finished: str = FINISHED, report: DownloadReport | None = None) -> Manifest:
     """A Job that came to its end."""
-    said = {"inference.ai/size-on-disk": size} if size else {}
-    metadata = found["metadata"] | {"annotations": found["metadata"]["annotations"] | said}
     condition = {"type": "Complete", "status": "True", "lastTransitionTime": finished}
-    return found | {"metadata": metadata, "status": {"completionTime": finished, "conditions": [condition]}}
+    status = {"completionTime": finished, "conditions": [condition]}
+    return (reporting(found, report) if report else found) | {"status": status}
 
 
-def failed(found: Manifest, reason: str = "BackoffLimitExceeded", message: str = "Job has failed.") -> Manifest:
+def failed(
+    found: Manifest,
+    reason: str = "BackoffLimitExceeded",
+    message: str = "Job has failed.",
+    finished: str = JUST_NOW,
+    error: DownloadError | None = None,
+) -> Manifest:
     condition = {
-        "type": "Failed", "status": "True", "reason": reason, "message": message, "lastTransitionTime": FINISHED,
+        "type": "Failed", "status": "True", "reason": reason, "message": message, "lastTransitionTime": finished,
     }  # fmt: skip
-    return found | {"status": {"conditions": [condition]}}
+    said = reporting(found, DownloadReport(error=error)) if error else found
+    return said | {"status": {"conditions": [condition]}}
+
+
+def access(given: Mapping[str, Any] | None = None, **options: Any) -> list[Manifest]:
+    """ServiceAccount, Role and RoleBinding of a Job that is under way."""
+    children = call(given, children=[claim(given, **options)], **options).children
+    return [stored(it) for it in children if it["kind"] in ("ServiceAccount", "Role", "RoleBinding")]
 
 
 def filled(given: Mapping[str, Any] | None = None, **options: Any) -> list[Manifest]:

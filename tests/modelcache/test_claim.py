@@ -95,8 +95,7 @@ def test_what_cannot_be_changed_stays_and_is_said(edit: dict[str, Any], words: s
 @pytest.mark.parametrize(
     ("caching", "words"),
     [
-        pytest.param({"replicas": 3}, "asks for 3 copies, 1 is kept", id="several copies"),
-        pytest.param({"enabled": False}, "caching.enabled is false, yet the model is kept", id="no cache"),
+        pytest.param({"replicas": 3}, "asks for 3 copies and is unused: all nodes read the one", id="several copies"),
     ],
 )
 def test_what_one_volume_cannot_do_is_said_and_stops_nothing(caching: dict[str, Any], words: str) -> None:

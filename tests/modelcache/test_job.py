@@ -46,12 +46,12 @@ def test_no_job_is_sent_before_the_claim_is_seen_to_be_ours() -> None:
 @pytest.mark.parametrize("phase", ["Pending", "Bound", ""])
 def test_a_claim_of_ours_gets_its_job_even_before_it_is_bound(phase: str) -> None:
     """Classes that wait for a consumer bind only when the Job's pod is there."""
-    assert call(children=[claim(phase=phase)]).kinds() == ["Job", "PersistentVolumeClaim"]
+    assert set(call(children=[claim(phase=phase)]).kinds()) >= {"Job", "PersistentVolumeClaim"}
 
 
-def test_the_job_tries_four_times_and_fills_the_claim() -> None:
+def test_the_job_tries_seven_times_and_fills_the_claim() -> None:
     found = started(spec())["spec"]
-    assert found["backoffLimit"] == 3
+    assert found["backoffLimit"] == 6
     pod = found["template"]["spec"]
     assert pod["restartPolicy"] == "Never"
     assert pod["volumes"][0] == {"name": "cache", "persistentVolumeClaim": {"claimName": "demo-cache"}}
@@ -61,10 +61,10 @@ def test_the_job_tries_four_times_and_fills_the_claim() -> None:
 
 
 @pytest.mark.parametrize("source", [HUB, S3, GCS, with_member(GCS, credentialsSecret="key")["source"], HTTP])
-def test_its_pod_meets_the_restricted_standard_and_holds_no_token(source: dict[str, Any]) -> None:
+def test_its_pod_meets_the_restricted_standard_and_runs_as_its_own_account(source: dict[str, Any]) -> None:
     pod = started(spec(source=source))["spec"]["template"]["spec"]
     assert violations(pod) == []
-    assert pod["automountServiceAccountToken"] is False
+    assert pod["serviceAccountName"] == "demo-downloader"
     assert pod["enableServiceLinks"] is False
 
 
@@ -97,7 +97,7 @@ def test_image_and_pull_policy_are_those_of_the_settings() -> None:
             id="S3",
         ),
         pytest.param(with_member(GCS, prefix="p"), "gcs", {"bucket": "my-models", "prefix": "p"}, id="GCS"),
-        pytest.param(spec(source=HTTP), "http", {"url": "https://a.example/m.tar"}, id="HTTP"),
+        pytest.param(spec(source=HTTP), "http", {"extract": False, "url": "https://a.example/m.tar"}, id="HTTP"),
     ],
 )
 def test_the_source_reaches_the_downloader_without_names_of_secrets(
@@ -107,7 +107,7 @@ def test_the_source_reaches_the_downloader_without_names_of_secrets(
     assert found["INFERENCE_SOURCE_TYPE"] == kind
     assert json.loads(found["INFERENCE_SOURCE"]) == source
     assert found["INFERENCE_MODEL_NAME"] == "org/tiny"
-    assert found["INFERENCE_DESTINATION"].startswith("/cache/org--tiny-")
+    assert found["INFERENCE_PATH"].startswith("org--tiny-")
 
 
 def test_a_url_cannot_read_the_token() -> None:
@@ -117,7 +117,7 @@ def test_a_url_cannot_read_the_token() -> None:
 
 
 def test_a_token_is_a_reference() -> None:
-    reference = {"secretKeyRef": {"name": "hf", "key": "token", "optional": False}}
+    reference = {"secretKeyRef": {"name": "hf", "key": "token", "optional": True}}
     assert env(with_member(HUB, tokenSecret="hf"))["HF_TOKEN"] == reference
     assert "HF_TOKEN" not in env(spec(source=HUB))
 
@@ -125,7 +125,7 @@ def test_a_token_is_a_reference() -> None:
 def test_keys_of_s3_are_references() -> None:
     found = env(with_member(S3, credentialsSecret="s3-credentials"))
     for key in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
-        assert found[key] == {"secretKeyRef": {"name": "s3-credentials", "key": key, "optional": False}}
+        assert found[key] == {"secretKeyRef": {"name": "s3-credentials", "key": key, "optional": True}}
     assert "AWS_ACCESS_KEY_ID" not in env(spec(source=S3))
 
 
@@ -187,7 +187,7 @@ def test_a_refresh_is_another_job_at_the_same_place() -> None:
     "there",
     [
         pytest.param(job(), id="not started"),
-        pytest.param(running(job(), "40"), id="running"),
+        pytest.param(running(job(), 40), id="running"),
         pytest.param(complete(job()), id="complete"),
         pytest.param(failed(job()), id="failed"),
     ],

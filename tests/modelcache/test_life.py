@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
 from app.kube.conditions import format_time
+from app.kube.download import DownloadReport
 from app.kube.manifest import Manifest
 from app.kube.quantity import parse_quantity
 from app.settings import Settings
@@ -30,7 +31,7 @@ content_edits = st.sampled_from(
 other_edits = st.sampled_from(
     [
         {"size": "20Gi"}, {"size": "80Gi"}, {"size": None}, {"downloadPolicy": "Always"}, {"downloadPolicy": "Never"},
-        {"storageClass": "slow", "accessMode": "ReadWriteOnce"}, {"caching": {"replicas": 3, "enabled": False}},
+        {"storageClass": "slow"}, {"caching": {"replicas": 3}},
     ]
 )  # fmt: skip
 other_settings = st.builds(
@@ -137,17 +138,20 @@ class OneCache(RuleBasedStateMachine):
 
     @rule(percent=st.integers(0, 100))
     def jobs_progress(self, percent: int) -> None:
-        self.happen(lambda: self.each_job(lambda job: running(job, str(percent))))
+        self.happen(lambda: self.each_job(lambda job: running(job, percent)))
 
     @rule()
     def jobs_complete(self) -> None:
         if self.claim and self.claim["status"]["phase"] == "Bound":
             end = format_time(self.now + timedelta(seconds=5))
-            self.happen(lambda: self.each_job(lambda job: complete(job, end, "1Gi")), may_mend=True)
+            self.happen(
+                lambda: self.each_job(lambda job: complete(job, end, DownloadReport(size_on_disk=2**30))), may_mend=True
+            )
 
     @rule()
     def jobs_fail(self) -> None:
-        self.happen(lambda: self.each_job(failed))
+        end = format_time(self.now)
+        self.happen(lambda: self.each_job(lambda job: failed(job, finished=end)))
 
     @rule()
     def finished_jobs_are_removed(self) -> None:

@@ -1,0 +1,166 @@
+"""The world of a service as the cluster has it now -> Case."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+
+from app.cli.case import CACHE_KIND, Case, done_keys, new_pool, read_nodes, ready_caches
+from app.cli.cluster import Cluster, ForbiddenError
+from app.cli.model import Told
+from app.cli.owned import OWN, find_children, managed_kinds
+from app.cli.settings import from_environment, from_variables
+from app.inferenceservice.names import cache_child_name
+from app.inferenceservice.observed import JOB
+from app.kube.lenient import mapping_at, mappings_at, text_at, value_at
+from app.kube.manifest import Manifest
+from app.settings import Settings
+
+OPERATOR = "/apis/apps/v1/namespaces/inference-system/deployments/inference-operator"
+CONFIG_MAPS = "/api/v1/namespaces/inference-system/configmaps"
+
+
+@dataclass
+class Live:
+    """One cluster; what all services share is read once."""
+
+    cluster: Cluster
+    namespace: str
+
+    @cached_property
+    def _settings(self) -> tuple[Settings, str]:
+        """And where they could not be read, a note."""
+        try:
+            deployment = self.cluster.find(OPERATOR) or {}
+            for container in mappings_at(deployment, "spec", "template", "spec", "containers"):
+                for source in mappings_at(container, "envFrom"):
+                    name = text_at(source, "configMapRef", "name")
+                    found = self.cluster.find(f"{CONFIG_MAPS}/{name}") if name else None
+                    if found:
+                        return from_variables(mapping_at(found, "data"), f"ConfigMap {name}"), ""
+        except ForbiddenError:
+            pass
+        note = "the operator's settings could not be read in inference-system: those of this environment count"
+        return from_environment(), note
+
+    @property
+    def settings(self) -> Settings:
+        return self._settings[0]
+
+    @cached_property
+    def _inventory(self) -> tuple[dict[str, Manifest], frozenset[str], str]:
+        """GPUNodes by name, the names of all nodes, and what could not be seen."""
+        made = self.cluster.list(f"{OWN}/gpunodes")
+        try:
+            nodes = self.cluster.list("/api/v1/nodes", names_only=made is not None) or []
+        except ForbiddenError:
+            if made is None:
+                raise
+            nodes, note = made, "you may not list Nodes: those without AMD GPUs are not counted"
+        else:
+            note = "" if made is not None else "the operator is not installed: its pools and requests are not there"
+        gpu_nodes = _by_name(made) if made is not None else read_nodes(nodes, self.settings)
+        return gpu_nodes, frozenset(text_at(it, "metadata", "name") for it in nodes) | gpu_nodes.keys(), note
+
+    @cached_property
+    def _pools(self) -> dict[str, Manifest]:
+        return _by_name(self.cluster.list(f"{OWN}/gpupools") or [])
+
+    @cached_property
+    def _asking(self) -> tuple[dict[str, Manifest], dict[str, Manifest]]:
+        """GPURequests and GPUAllocations of all namespaces."""
+        requests, allocations = (self.cluster.list(f"{OWN}/{it}") or [] for it in ("gpurequests", "gpuallocations"))
+        return _by_key(requests), _by_key(allocations)
+
+    def case(self, service: Manifest, told: Told, cache: Manifest | None) -> Case:
+        """The service of the file in place of the one that is there, if one is."""
+        asked, unchecked = self._asked(service)
+        name = text_at(asked, "spec", "resources", "pool") or "default"
+        pool, (gpu_nodes, nodes, unseen) = self._pools.get(name), self._inventory
+        requests, allocations = self._asking
+        exists = pool is not None
+        missing = f"there is no GPUPool {name}: the kube-scheduler finds the nodes, these are what a pool would choose"
+        case = Case(
+            service=asked,
+            pool=pool or new_pool(name),
+            gpu_nodes=gpu_nodes,
+            nodes=nodes,
+            told=told,
+            children=find_children(self.cluster, asked, managed_kinds(self.cluster)),
+            requests=requests,
+            allocations=allocations,
+            pools=self._pools,
+            namespaces=self._namespaces(pool),
+            pool_exists=exists,
+            rules_checked=not unchecked,
+            notes=tuple(it for it in (unchecked, self._settings[1], unseen, "" if exists else missing) if it),
+        )
+        return self._with_caches(_with_keys(case), cache)
+
+    def _asked(self, service: Manifest) -> tuple[Manifest, str]:
+        """As the API server would keep it, with ""; where the user may not ask that, as it is written, and a note."""
+        metadata = mapping_at(service, "metadata")
+        path = f"{OWN}/namespaces/{metadata['namespace']}/inferenceservices"
+        there = self.cluster.find(f"{path}/{metadata['name']}")
+        merged = _merged(service, there) if there else service
+        method, target = ("PUT", f"{path}/{metadata['name']}") if there else ("POST", path)
+        try:
+            kept = self.cluster.check(method, target, merged)
+        except ForbiddenError:
+            return merged, "you may not apply it, so the API server did not check its rules"
+        return {**merged, "spec": kept.get("spec", merged["spec"])}, ""
+
+    def _namespaces(self, pool: Manifest | None) -> dict[str, Manifest]:
+        selective = pool is not None and bool(mapping_at(pool, "spec", "namespaceSelector"))
+        return _by_name(self.cluster.list("/api/v1/namespaces") or []) if selective else {}
+
+    def _with_caches(self, case: Case, given: Manifest | None) -> Case:
+        """The ModelCache that is there; one that is yet to come is taken to be ready, and that is said."""
+        namespace, spec = text_at(case.service, "metadata", "namespace"), mapping_at(case.service, "spec")
+        if text_at(spec, "model", "source"):
+            key = f"{namespace}/{cache_child_name(text_at(case.service, 'metadata', 'name'))}"
+            if CACHE_KIND not in case.children or key in case.children[CACHE_KIND]:
+                return case
+            return _assuming(replace(case, children={**case.children, CACHE_KIND: ready_caches(case.service, None)}))
+        name = text_at(spec, "storage", "modelCache")
+        found = self.cluster.find(f"{OWN}/namespaces/{namespace}/modelcaches/{name}") if name else None
+        if found:
+            return replace(case, caches={f"{namespace}/{name}": found})
+        return _assuming(replace(case, caches=ready_caches(case.service, given))) if name and given else case
+
+
+def connect(kubeconfig: str | None, context: str | None, namespace: str | None) -> Live:
+    cluster = Cluster(kubeconfig, context)
+    return Live(cluster, namespace or cluster.namespace)
+
+
+def _with_keys(case: Case) -> Case:
+    """The ssh keys that mpirun needs are made by the operator itself."""
+    enabled = value_at(case.service, "spec", "distributed", "mpi", "enabled") is True
+    if not enabled or case.children.get(JOB) or JOB not in case.children:
+        return case
+    made = {**case.children, JOB: done_keys(case.service)}
+    return replace(case, children=made, notes=(*case.notes, "planned as if its ssh keys were made"))
+
+
+def _assuming(case: Case) -> Case:
+    return replace(case, notes=(*case.notes, "planned as if its ModelCache were there and the model downloaded"))
+
+
+def _merged(service: Manifest, there: Manifest) -> Manifest:
+    """The file's spec on the object that is there, which keeps its identity, status and number of groups."""
+    before, after = mapping_at(there, "metadata"), mapping_at(service, "metadata")
+    merged = {key: {**mapping_at(before, key), **mapping_at(after, key)} for key in ("labels", "annotations")}
+    spec, groups = dict(mapping_at(service, "spec")), value_at(there, "spec", "replicas")
+    if "replicas" not in spec and groups is not None:
+        spec["replicas"] = groups
+    return {**there, "metadata": {**before, **{key: value for key, value in merged.items() if value}}, "spec": spec}
+
+
+def _by_name(objects: Sequence[Manifest]) -> dict[str, Manifest]:
+    return {text_at(it, "metadata", "name"): it for it in objects}
+
+
+def _by_key(objects: Sequence[Mapping[str, object]]) -> dict[str, Manifest]:
+    return {f"{text_at(it, 'metadata', 'namespace')}/{text_at(it, 'metadata', 'name')}": dict(it) for it in objects}

@@ -1,0 +1,106 @@
+"""Verdict -> one of four outcomes, and the sentences that explain it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from enum import StrEnum
+
+from app.cli.decide import Verdict
+from app.cli.shown import shown_shape
+from app.gpus.allocation import Phase
+from app.inferenceservice.plan import Blocked, Serve, Wait
+from app.kube.lenient import count_at, mapping_at, text_at
+from app.topology.explain import some
+
+
+class Outcome(StrEnum):
+    FIT = "fit"
+    """It gets its GPUs, and the model fits them."""
+    PENDING = "pending"
+    """The hardware could hold it, and is in use, ill or tainted."""
+    IMPOSSIBLE = "impossible"
+    """None of these nodes could ever hold it as asked, or the spec contradicts itself."""
+    UNKNOWN = "unknown"
+    """There are no nodes, or nothing is known of the model: what could be placed is placed all the same."""
+
+
+def find_outcome(verdict: Verdict) -> Outcome:
+    """Unknown is neither fit nor impossible; what stands against it whatever is free comes first."""
+    if isinstance(verdict.first, Blocked):
+        return Outcome.IMPOSSIBLE
+    if _phase(verdict) == Phase.IMPOSSIBLE:
+        return Outcome.UNKNOWN if _nameless(verdict) else Outcome.IMPOSSIBLE
+    if _phase(verdict) == Phase.UNKNOWN:
+        return Outcome.UNKNOWN
+    if _phase(verdict) == Phase.PENDING or place_in_line(verdict):
+        return Outcome.PENDING
+    return Outcome.UNKNOWN if verdict.facts.need and verdict.facts.need.note else Outcome.FIT
+
+
+def find_reasons(verdict: Verdict) -> list[str]:
+    """Sentences, the decisive one first, each once."""
+    return list(dict.fromkeys(it for it in _reasons(verdict) if it))
+
+
+def place_in_line(verdict: Verdict) -> int:
+    """1 = next; 0 = waits for nothing."""
+    return count_at(_said(verdict), "placeInLine")
+
+
+def _reasons(verdict: Verdict) -> Iterator[str]:
+    need, fit = verdict.facts.need, shown_shape(verdict).fit
+    if isinstance(verdict.first, Blocked):
+        yield verdict.first.finding.message
+    else:
+        if isinstance(verdict.first, Wait) and not verdict.first.asks:
+            yield verdict.first.finding.message
+        yield text_at(_said(verdict), "message")
+    if find_outcome(verdict) is Outcome.IMPOSSIBLE:
+        yield from _unfit_products(verdict)
+        return
+    if fit:
+        yield fit.reason
+        yield from fit.notes
+    yield need.note if need else ""
+    if not verdict.pool_nodes and fit:
+        yield f"without nodes, sizes and memory are those on {fit.accelerator.key}, the smallest that holds it"
+    if nameless := _nameless(verdict):
+        yield (
+            f"nobody can tell what GPUs {some(nameless)} has, so nothing can be said of the memory there; the operator "
+            f"will not use it for this model until its label {verdict.facts.settings.declared_product_label} names one"
+        )
+    yield from (verdict.case.told.note, *verdict.case.notes)
+    if isinstance(verdict.plan, Serve):
+        yield from verdict.plan.warnings
+
+
+def _unfit_products(verdict: Verdict) -> Iterator[str]:
+    """Why the products of these nodes cannot hold it."""
+    products = {node.product for node in verdict.pool_nodes}
+    for excluded in verdict.facts.need.excluded if verdict.facts.need else ():
+        if excluded.accelerator.key in products:
+            yield f"{excluded.accelerator.key}: {excluded.reason}"
+
+
+def _nameless(verdict: Verdict) -> list[str]:
+    """Nodes of which only the product is missing that the model needs."""
+    need = verdict.facts.need
+    if need is None or not need.fits:
+        return []
+    return [
+        node.host
+        for node in verdict.pool_nodes
+        if not node.product and node.resource == need.request.resource and node.at_best >= need.request.gpus_per_node
+    ]
+
+
+def _phase(verdict: Verdict) -> str:
+    return text_at(_said(verdict), "phase")
+
+
+def _said(verdict: Verdict) -> dict[str, object]:
+    """What the pool says of the service as it is asked; while an earlier decision stands, that is what comes next."""
+    spec = mapping_at(verdict.allocation, "spec")
+    digest = verdict.facts.need.digest if verdict.facts.need else ""
+    following = mapping_at(spec, "next")
+    return dict(following if following.get("digest") == digest else spec)

@@ -1,0 +1,83 @@
+"""`plan`: what would become of the InferenceServices of a file, without applying them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Protocol
+
+from app.cli.case import DEFAULT_NAMESPACE, Case, named, offline_case
+from app.cli.decide import decide
+from app.cli.documents import of_kind, read_documents, read_json
+from app.cli.errors import InputError
+from app.cli.model import Told, read_model
+from app.cli.report import Report, build_report
+from app.kube.lenient import text_at
+from app.kube.manifest import Manifest
+from app.settings import Settings
+
+
+@dataclass(frozen=True)
+class Options:
+    """What the command line says."""
+
+    file: str
+    nodes: str | None = None
+    """None = those of the cluster."""
+    model_config: str | None = None
+    weights_bytes: int | None = None
+    namespace: str | None = None
+
+
+class Source(Protocol):
+    """Where the world of a service comes from."""
+
+    @property
+    def namespace(self) -> str: ...
+
+    @property
+    def settings(self) -> Settings: ...
+
+    def case(self, service: Manifest, told: Told, cache: Manifest | None) -> Case: ...
+
+
+@dataclass(frozen=True)
+class Offline:
+    """Nodes of a file, and nothing else."""
+
+    nodes: Sequence[Manifest]
+    settings: Settings
+    namespace: str = DEFAULT_NAMESPACE
+
+    def case(self, service: Manifest, told: Told, cache: Manifest | None) -> Case:
+        return offline_case(service, self.nodes, told, self.settings, cache)
+
+
+def read_offline(options: Options, settings: Settings) -> Offline:
+    nodes = of_kind(read_documents(options.nodes or ""), "Node")
+    if not nodes:
+        raise InputError(f"{options.nodes} has no Node in it: write `kubectl get nodes -o yaml` to it")
+    return Offline(nodes, settings, options.namespace or DEFAULT_NAMESPACE)
+
+
+def plan(options: Options, source: Source, now: datetime) -> Iterator[Report]:
+    """One report for each InferenceService of the file, in its order."""
+    documents = read_documents(options.file)
+    services = of_kind(documents, "InferenceService")
+    if not services:
+        kinds = sorted({text_at(it, "kind") or "an object without a kind" for it in documents})
+        raise InputError(f"{options.file} has no InferenceService in it, only {', '.join(kinds) or 'nothing'}")
+    config = read_json(options.model_config) if options.model_config else None
+    told, caches = read_model(config, options.weights_bytes), of_kind(documents, "ModelCache")
+    for document in services:
+        service = named(document, source.namespace)
+        verdict = decide(source.case(service, told, _cache_of(service, caches)), source.settings, now)
+        yield build_report(verdict)
+
+
+def _cache_of(service: Manifest, caches: Sequence[Manifest]) -> Manifest | None:
+    """The ModelCache of the same file that the service names, in the same namespace where it says one."""
+    name, namespace = text_at(service, "spec", "storage", "modelCache"), text_at(service, "metadata", "namespace")
+    same = (it for it in caches if text_at(it, "metadata", "name") == name)
+    return next((it for it in same if text_at(it, "metadata", "namespace") in ("", namespace)), None)

@@ -1,0 +1,86 @@
+"""The container that fetches a model: told everything by its environment, see app.kube.download."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import orjson
+from kubernetes.client.models.v1_capabilities import V1Capabilities
+from kubernetes.client.models.v1_container import V1Container
+from kubernetes.client.models.v1_env_var import V1EnvVar
+from kubernetes.client.models.v1_resource_requirements import V1ResourceRequirements
+from kubernetes.client.models.v1_security_context import V1SecurityContext
+from kubernetes.client.models.v1_volume_mount import V1VolumeMount
+
+from app.kube import download as contract
+from app.settings import Settings
+from app.source.credentials import credential_env, credential_mounts, secret_of
+from app.source.spec import DownloadPolicy, SourceMember, SourceType
+
+MOUNT = "/cache"
+COPY_MOUNT = "/from"
+USER = 1001
+COMMAND = "download"
+
+_SECRETS = {"token_secret", "credentials_secret"}
+
+
+@dataclass(frozen=True)
+class Fetch:
+    """What is fetched, from where, into which folder of a volume."""
+
+    model: str
+    type: SourceType
+    source: SourceMember
+    path: str
+    policy: DownloadPolicy = DownloadPolicy.IF_NOT_PRESENT
+
+
+def source_json(source: SourceMember) -> str:
+    """The source as compact JSON with sorted keys, without the names of its Secrets."""
+    said = source.model_dump(by_alias=True, exclude_none=True, exclude=_SECRETS)
+    return orjson.dumps(said, option=orjson.OPT_SORT_KEYS).decode()
+
+
+def build_container(
+    fetch: Fetch, settings: Settings, extra: Mapping[str, str], mounts: Sequence[V1VolumeMount]
+) -> V1Container:
+    """`extra` are further variables of the contract, `mounts` the volumes at MOUNT and /tmp, perhaps at COPY_MOUNT."""
+    return V1Container(
+        name="downloader",
+        image=settings.downloader_image,
+        image_pull_policy=settings.image_pull_policy,
+        command=[COMMAND],
+        env=[*_plain_env(fetch, settings, extra), *credential_env(fetch.source, settings.token_secret)],
+        resources=V1ResourceRequirements(requests={"cpu": "500m", "memory": "1Gi"}),
+        # The downloader writes its last words there; the log's end is for what ends it without warning.
+        termination_message_policy="FallbackToLogsOnError",
+        security_context=V1SecurityContext(
+            allow_privilege_escalation=False,
+            read_only_root_filesystem=True,
+            capabilities=V1Capabilities(drop=["ALL"]),
+        ),
+        volume_mounts=[*mounts, *credential_mounts(fetch.source)],
+    )
+
+
+def _plain_env(fetch: Fetch, settings: Settings, extra: Mapping[str, str]) -> list[V1EnvVar]:
+    secret = secret_of(fetch.source)
+    values = {
+        contract.MODEL_NAME: fetch.model,
+        contract.SOURCE_TYPE: fetch.type.value,
+        contract.SOURCE: source_json(fetch.source),
+        contract.VOLUME: MOUNT,
+        contract.PATH: fetch.path,
+        contract.POLICY: fetch.policy.value,
+        contract.KEEP: str(settings.keep_revisions),
+        **({contract.SECRET: secret} if secret else {}),
+        **extra,
+    }
+    return [V1EnvVar(name=name, value=_literal(value)) for name, value in values.items()]
+
+
+def _literal(text: str) -> str:
+    """Text that the kubelet leaves alone: it expands $(NAME), so a URL could otherwise read the token."""
+    return text.replace("$", "$$")
