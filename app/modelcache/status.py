@@ -10,6 +10,7 @@ from app.kube.conditions import Condition, ErrorClass, Finding, Reason, Status, 
 from app.kube.download import DownloadReport
 from app.kube.lenient import text_at
 from app.kube.quantity import format_bytes, parse_quantity
+from app.modelcache.download import is_folder_of
 from app.modelcache.facts import Copy, Facts
 from app.modelcache.plan import JobStep, Plan
 from app.modelcache.schema import CopyStatus, DownloadStatus, ModelCacheStatus, Phase
@@ -99,7 +100,7 @@ def _copy(facts: Facts, copy: Copy) -> CopyStatus:
     return CopyStatus(
         claim_name=copy.claim_name,
         ready=True,
-        path=path if path.partition("@")[0] == facts.download.path else facts.download.path,
+        path=path if is_folder_of(path, facts.download.path) else facts.download.path,
         completed_job=copy.job_name if now_done else copy.record.completed_job,
         last_updated=copy.updated or None,
     )
