@@ -73,6 +73,7 @@ class Previous:
     model: Mapping[str, Any]
     parameters: int
     model_unknown: str
+    download: Mapping[str, Any]
 
 
 def find_claim(request: SyncRequest, name: str, is_ours: bool) -> Claim | None:
@@ -98,6 +99,7 @@ def parse_previous(status: Mapping[str, Any] | None) -> Previous:
         model=mapping_at(known, "model"),
         parameters=count_at(known, "parameters"),
         model_unknown=text_at(known, "modelUnknown"),
+        download=mapping_at(known, "download"),
     )
 
 
