@@ -32,6 +32,7 @@ from app.kube.names import CACHE_LABEL, MODEL_ANNOTATION, label_value, standard_
 from app.modelcache.access import build_access
 from app.modelcache.facts import Copy, Facts
 from app.modelcache.names import access_name
+from app.modelcache.observed import FILLED
 from app.modelcache.plan import JobStep, Plan
 from app.modelcache.volume import VolumeKind
 from app.settings import Settings
@@ -117,7 +118,7 @@ def _build_pod(facts: Facts, copy: Copy, settings: Settings) -> V1PodSpec:
     extra = {contract.JOB: f"{facts.namespace}/{copy.job_name}"}
     copying = {contract.COPY_FROM: COPY_MOUNT} if copy.index else {}
     mounts = [
-        V1VolumeMount(name="cache", mount_path=MOUNT),
+        V1VolumeMount(name=FILLED, mount_path=MOUNT),
         V1VolumeMount(name="tmp", mount_path="/tmp"),
         *(V1VolumeMount(name="from", mount_path=COPY_MOUNT, read_only=True) for _ in source),
     ]
@@ -147,9 +148,9 @@ def _build_pod(facts: Facts, copy: Copy, settings: Settings) -> V1PodSpec:
 
 def _volume(facts: Facts, copy: Copy) -> V1Volume:
     if copy.claim_name:
-        return _claim_volume("cache", copy.claim_name)
+        return _claim_volume(FILLED, copy.claim_name)
     path = str(PurePosixPath(facts.volume.host_path))
-    return V1Volume(name="cache", host_path=V1HostPathVolumeSource(path=path, type="Directory"))
+    return V1Volume(name=FILLED, host_path=V1HostPathVolumeSource(path=path, type="Directory"))
 
 
 def _claim_volume(name: str, claim: str) -> V1Volume:

@@ -45,6 +45,12 @@ def plan_download(cache: str, spec: ModelCacheSpec, refresh: str) -> Download:
     return Download(_job_name(cache, _job_hash(path, spec, refresh)), fetch)
 
 
+def is_folder_of(path: str, wanted: str) -> bool:
+    """Whether this is the folder, or one beside it for content that changed. Reports come from pods, and what they
+    name is mounted by services: nothing else will do."""
+    return path == wanted or (path.startswith(f"{wanted}@") and path.removeprefix(f"{wanted}@").isalnum())
+
+
 def copy_job_name(cache: str, download: Download, index: int, path: str) -> str:
     """The Job that fills a further copy from the first one, once that holds this folder."""
     return _job_name(cache, short_hash(f"{download.job_name}/{index}/{path}"))

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from datetime import datetime
+from pathlib import PurePosixPath
 
 from app.hook import SyncRequest
 from app.kube.conditions import parse_time
-from app.modelcache.download import Download, copy_job_name
+from app.modelcache.download import Download, copy_job_name, is_folder_of
 from app.modelcache.observed import Claim, Job, Previous, Record, find_claim, find_job, parse_previous
 from app.modelcache.spec import ModelCacheSpec
 from app.modelcache.volume import Volume, VolumeKind
@@ -24,6 +25,8 @@ class Copy:
     job_name: str
     claim: Claim | None
     job: Job | None
+    stray: bool
+    """A Job of this name fills another volume, for the spec named that one before: it must go first."""
     record: Record
 
     @property
@@ -64,7 +67,7 @@ class Copy:
 
     def is_readable(self, path: str) -> bool:
         """Complete, or an earlier download of the same content is on this volume."""
-        same = bool(self.record.completed_job) and self.record.path.partition("@")[0] == path
+        same = bool(self.record.completed_job) and is_folder_of(self.record.path, path)
         return self.is_complete or (same and not self.is_lost and self.on_this_volume(self.record.last_updated))
 
     @property
@@ -100,9 +103,11 @@ class Facts:
         """Folder that holds the model: what the downloader said, or what was remembered of the same content."""
         first = self.first
         if first and first.is_complete and first.job:
-            return first.job.report.path or self.download.path
-        same = self.previous.path.partition("@")[0] == self.download.path
-        return self.previous.path if same else self.download.path
+            return self._checked(first.job.report.path)
+        return self._checked(self.previous.path)
+
+    def _checked(self, path: str) -> str:
+        return path if is_folder_of(path, self.download.path) else self.download.path
 
 
 def gather_facts(
@@ -133,11 +138,14 @@ def gather_facts(
 
 def _copy(request: SyncRequest, volume: Volume, index: int, job_name: str, previous: Previous) -> Copy:
     name, is_ours = volume.claims[index], volume.kind is VolumeKind.CLAIMS
+    place, job = name or str(PurePosixPath(volume.host_path)), find_job(request, job_name)
+    stray = job is not None and job.fills != place
     return Copy(
         index=index,
         claim_name=name,
         job_name=job_name,
         claim=find_claim(request, name, is_ours) if name else None,
-        job=find_job(request, job_name),
-        record=previous.records.get(name, Record()),
+        job=None if stray else job,
+        stray=stray,
+        record=previous.records.get(name or volume.host_path, Record()),
     )

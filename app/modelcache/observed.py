@@ -16,6 +16,8 @@ from app.kube.quantity import canonical_quantity
 
 CLAIM_KIND = "PersistentVolumeClaim.v1"
 JOB_KIND = "Job.batch/v1"
+FILLED = "cache"
+"""Name of the volume in the downloader's pod that it fills."""
 
 
 @dataclass(frozen=True)
@@ -36,6 +38,8 @@ class Job:
     """The Job of a download."""
 
     applied: Manifest
+    fills: str
+    """Name of the claim, or the nodes' folder, that it writes into."""
     complete: bool
     failure: str
     active: bool
@@ -62,13 +66,14 @@ class Previous:
     """What the previous status remembers of the model."""
 
     records: Mapping[str, Record]
-    """By name of the claim."""
+    """By name of the claim, or by the nodes' folder."""
     path: str
     version: str
     size_on_disk: str
     model: Mapping[str, Any]
     parameters: int
     model_unknown: str
+    download: Mapping[str, Any]
 
 
 def find_claim(request: SyncRequest, name: str, is_ours: bool) -> Claim | None:
@@ -85,13 +90,16 @@ def find_job(request: SyncRequest, name: str) -> Job | None:
 def parse_previous(status: Mapping[str, Any] | None) -> Previous:
     known = mapping_at(status)
     return Previous(
-        records={text_at(it, "claimName"): _record(it) for it in mappings_at(known, "copies")},
+        records={
+            text_at(it, "claimName") or text_at(known, "hostPath"): _record(it) for it in mappings_at(known, "copies")
+        },
         path=text_at(known, "path"),
         version=text_at(known, "version"),
         size_on_disk=_quantity(value_at(known, "sizeOnDisk")),
         model=mapping_at(known, "model"),
         parameters=count_at(known, "parameters"),
         model_unknown=text_at(known, "modelUnknown"),
+        download=mapping_at(known, "download"),
     )
 
 
@@ -117,12 +125,19 @@ def _job(job: Manifest) -> Job:
     end = complete or failed
     return Job(
         applied=last_applied(job),
+        fills=_fills(job),
         complete=bool(complete),
         failure="" if complete or not failed else _failure(failed),
         active=bool(value_at(job, "status", "active")),
         finished=text_at(job, "status", "completionTime") or text_at(end, "lastTransitionTime"),
         report=parse_annotation(annotation(job, REPORT_ANNOTATION)) or DownloadReport(),
     )
+
+
+def _fills(job: Manifest) -> str:
+    volumes = mappings_at(job, "spec", "template", "spec", "volumes")
+    found: Mapping[str, Any] = next((it for it in volumes if it.get("name") == FILLED), {})
+    return text_at(found, "persistentVolumeClaim", "claimName") or text_at(found, "hostPath", "path")
 
 
 def _failure(failed: Mapping[str, Any]) -> str:

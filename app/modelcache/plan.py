@@ -14,6 +14,9 @@ from app.modelcache.facts import Copy, Facts
 from app.modelcache.findings import FAILURES, OBSTACLES, UNAPPLIED, find_all, retry_moment
 from app.settings import Settings
 
+LEAST_INTERVAL = 60.0
+"""Seconds; admission refuses less, and an object that was stored before must not keep the source busy."""
+
 
 class JobStep(Enum):
     """What becomes of a copy's Job."""
@@ -64,6 +67,8 @@ def _kept_size(facts: Facts) -> str:
 
 
 def _job_step(facts: Facts, copy: Copy) -> JobStep:
+    if copy.stray:
+        return JobStep.DISCARD
     if find_all(OBSTACLES, facts):
         return JobStep.KEEP if copy.job else JobStep.WAIT
     if copy.job:
@@ -92,7 +97,7 @@ def _next_moment(facts: Facts, copy: Copy) -> str:
     interval, done = facts.spec.refresh_interval, parse_time(copy.updated)
     if not interval or copy.index or done is None or not copy.is_complete:
         return ""
-    return format_time(done + timedelta(seconds=parse_duration(interval)))
+    return format_time(done + timedelta(seconds=max(LEAST_INTERVAL, parse_duration(interval))))
 
 
 def _waits(facts: Facts) -> Iterator[float]:

@@ -46,13 +46,18 @@ _SCHEDULE = Rule(
     "!has(self.refreshInterval) || (has(self.downloadPolicy) && self.downloadPolicy == 'Always')",
     "refreshInterval needs downloadPolicy Always: the other policies ask the source once",
 )
+_SCHEDULE_IS_SLOW = Rule(
+    "!has(self.refreshInterval) || duration(self.refreshInterval) >= duration('1m')",
+    "refreshInterval must be 1m or more, for example 24h",
+    field_path=".refreshInterval",
+)
 HostPath = Annotated[str, Field(min_length=2, max_length=1024, pattern=r"^(/[A-Za-z0-9_-][A-Za-z0-9._-]*)+$")]
 
 
 class ModelCacheSpec(Model):
     """Desired state of a ModelCache."""
 
-    rules = (_SIZE_IS_POSITIVE, _ONE_VOLUME, _SCHEDULE)
+    rules = (_SIZE_IS_POSITIVE, _ONE_VOLUME, _SCHEDULE, _SCHEDULE_IS_SLOW)
 
     model_name: str = Field(
         min_length=1, max_length=200, description="The model, for example meta-llama/Llama-2-7b-chat-hf."

@@ -8,8 +8,9 @@ from typing import Any
 
 from app.kube.conditions import Condition, ErrorClass, Finding, Reason, Status, find_condition, with_times
 from app.kube.download import DownloadReport
-from app.kube.lenient import text_at
+from app.kube.lenient import count_at, text_at
 from app.kube.quantity import format_bytes, parse_quantity
+from app.modelcache.download import is_folder_of
 from app.modelcache.facts import Copy, Facts
 from app.modelcache.plan import JobStep, Plan
 from app.modelcache.schema import CopyStatus, DownloadStatus, ModelCacheStatus, Phase
@@ -29,11 +30,11 @@ def build_status(
     trouble = _trouble(plan, blocked, conflict)
     ready, downloaded = _ready(facts, plan, trouble), _downloaded(facts, plan, trouble)
     unapplied = _unapplied(plan.unapplied)
-    first, report = facts.first, _report(facts)
+    first = facts.first
     status = ModelCacheStatus(
         phase=_phase(facts, plan, trouble),
         download_progress=_progress(facts, plan),
-        download=_download(report) if first and first.job else None,
+        download=_download(facts, plan),
         path=facts.path,
         claim_name=(first.claim_name or None) if first else None,
         host_path=facts.volume.host_path or None,
@@ -46,10 +47,6 @@ def build_status(
         ),
     )
     return status.model_dump(mode="json", by_alias=True, exclude_none=True)
-
-
-def _report(facts: Facts) -> DownloadReport:
-    return facts.first.job.report if facts.first and facts.first.job else DownloadReport()
 
 
 def _trouble(plan: Plan, blocked: Finding | None, conflict: Condition) -> Finding | None:
@@ -79,7 +76,23 @@ def _progress(facts: Facts, plan: Plan) -> int:
     return first.job.report.percent if first.job and plan.steps[0] is JobStep.KEEP else 0
 
 
-def _download(report: DownloadReport) -> DownloadStatus | None:
+def _download(facts: Facts, plan: Plan) -> DownloadStatus | None:
+    """Of the Job that is there; of one that was removed since, as it was remembered."""
+    if facts.first and facts.first.job:
+        return _counted(facts.first.job.report)
+    before = facts.previous.download
+    if not before or not plan.readable:
+        return None
+    return DownloadStatus(
+        bytes=count_at(before, "bytes"),
+        total=count_at(before, "total") or None,
+        bytes_per_second=count_at(before, "bytesPerSecond") or None,
+        files=count_at(before, "files"),
+        files_total=count_at(before, "filesTotal") or None,
+    )
+
+
+def _counted(report: DownloadReport) -> DownloadStatus | None:
     if report == DownloadReport(error=report.error):
         return None
     return DownloadStatus(
@@ -99,7 +112,7 @@ def _copy(facts: Facts, copy: Copy) -> CopyStatus:
     return CopyStatus(
         claim_name=copy.claim_name,
         ready=True,
-        path=path if path.partition("@")[0] == facts.download.path else facts.download.path,
+        path=path if is_folder_of(path, facts.download.path) else facts.download.path,
         completed_job=copy.job_name if now_done else copy.record.completed_job,
         last_updated=copy.updated or None,
     )

@@ -134,6 +134,33 @@ REFUSED = [
     pytest.param(cache(source={"type": "s3"}), "source holds exactly the member", id="a source without its member"),
     pytest.param(cache(downloadPolicy="Sometimes"), 'supported values: "Always"', id="an unknown policy"),
     pytest.param(cache(modelName=""), "spec.modelName", id="a cache of no model"),
+    pytest.param(
+        cache(existingClaim="weights", hostPath="/mnt/models"), "give at most one of", id="a claim and a folder"
+    ),
+    pytest.param(
+        cache(existingClaim="weights", storageClass="fast"), "give at most one of", id="a class of a claim that exists"
+    ),
+    pytest.param(cache(hostPath="mnt/models"), "spec.hostPath", id="a folder that is not absolute"),
+    pytest.param(cache(hostPath="/mnt/models/../../etc"), "spec.hostPath", id="a folder that leads out"),
+    pytest.param(cache(hostPath="/mnt/./models"), "spec.hostPath", id="a folder with a dot"),
+    pytest.param(cache(hostPath="/"), "spec.hostPath", id="the whole node"),
+    pytest.param(cache(existingClaim="Not_A_Name"), "spec.existingClaim", id="a claim of no valid name"),
+    pytest.param(cache(refreshInterval="24h"), "needs downloadPolicy Always", id="a schedule of the default policy"),
+    pytest.param(
+        cache(refreshInterval="24h", downloadPolicy="Never"), "needs downloadPolicy Always", id="a schedule of Never"
+    ),
+    pytest.param(
+        cache(refreshInterval="0s", downloadPolicy="Always"), "must be 1m or more", id="a schedule without a pause"
+    ),
+    pytest.param(
+        cache(refreshInterval="daily", downloadPolicy="Always"), "spec.refreshInterval", id="a schedule in words"
+    ),
+    pytest.param(cache(caching={"replicas": 0}), "spec.caching.replicas", id="no copy"),
+    pytest.param(
+        cache(source={"type": "http", "http": {"urls": ["https://a.example/m.tar"], "extract": True}}),
+        "give url instead of urls",
+        id="archives in a list",
+    ),
     pytest.param(endpoint(service=""), "spec.service", id="an endpoint to nothing"),
     pytest.param(
         endpoint(expose={"ports": [{"name": "grpc", "port": 1, "protocol": "gRPC"}]}),
@@ -151,6 +178,29 @@ REFUSED = [
         id="TLS without certificate",
     ),
 ]
+
+
+ARCHIVE = {"type": "http", "http": {"url": "https://a.example/m.tar", "extract": True}}
+
+
+@pytest.mark.parametrize(
+    "item",
+    [
+        pytest.param(cache(existingClaim="weights", size="50Gi"), id="a claim that exists"),
+        pytest.param(cache(hostPath="/mnt/models/a.b/c_d"), id="a folder of the nodes"),
+        pytest.param(cache(refreshInterval="1h30m", downloadPolicy="Always"), id="a schedule"),
+        pytest.param(cache(accessMode="ReadWriteOnce", caching={"enabled": True, "replicas": 3}), id="copies"),
+        pytest.param(cache(source=ARCHIVE), id="an archive to unpack"),
+        pytest.param(
+            cache(source={"type": "http", "http": {"urls": ["https://a.example/m"], "extract": False}}),
+            id="a list that is not unpacked",
+        ),
+    ],
+)
+def test_admission_keeps_a_cache_as_it_was_written(world: World, item: Object) -> None:
+    """A field that the schema does not know would be dropped without a word."""
+    stored = world.apply(item)["spec"]
+    assert {field: stored.get(field) for field in item["spec"]} == item["spec"]
 
 
 @pytest.mark.parametrize(("item", "words"), REFUSED)

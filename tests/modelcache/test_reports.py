@@ -43,7 +43,7 @@ def test_the_facts_of_the_model_are_in_the_status_as_the_planner_reads_them() ->
 def test_what_is_known_of_the_model_stays_when_the_job_is_removed() -> None:
     before = done().status
     later = call(children=[claim()], status=before).status
-    assert later == {key: value for key, value in before.items() if key != "download"}
+    assert later == before
 
 
 def test_why_nothing_is_known_is_said() -> None:
@@ -73,6 +73,15 @@ def test_content_that_changed_is_read_at_its_own_folder() -> None:
     moved = done(DownloadReport(path=f"{path}@1a2b"))
     assert moved.status["path"] == f"{path}@1a2b"
     assert call(children=[claim()], status=moved.status).status["path"] == f"{path}@1a2b"
+
+
+@pytest.mark.parametrize("said", ["../../etc", "/etc", "weights", "{}/../..", "{}@../../etc", "{}@", "{}@a/b"])
+def test_a_report_that_names_another_folder_moves_nobody_there(said: str) -> None:
+    """Pods write reports, and services mount what the status names."""
+    usual = call(children=filled()).status["path"]
+    report = DownloadReport(path=said.format(usual), files_done=1)
+    status = call(children=[claim(), complete(job(), report=report)]).status
+    assert (status["path"], status["copies"][0]["path"]) == (usual, usual)
 
 
 def test_progress_is_in_numbers() -> None:
@@ -133,6 +142,14 @@ def test_a_download_is_done_again_when_its_interval_is_over() -> None:
     assert again.child("Job")["metadata"]["name"] == children[1]["metadata"]["name"]
     under_way = call(DAILY, children=[children[0], running(children[1] | {"status": {}})], status=again.status, now=due)
     assert under_way.conditions()["Ready"] == ("True", "Successful"), "what is there is read meanwhile"
+
+
+def test_an_interval_that_admission_would_refuse_today_keeps_nobody_busy() -> None:
+    given = DAILY | {"refreshInterval": "0s"}
+    finished = parse_time("2026-01-01T06:00:00Z")
+    assert finished
+    soon = finished + timedelta(seconds=59)
+    assert call(given, children=filled(given), now=soon).resync_after_seconds == 1.0
 
 
 def test_without_an_interval_nothing_is_done_again() -> None:

@@ -9,7 +9,7 @@ import pytest
 from app.modelcache.volume import is_allowed
 from app.settings import Settings
 from tests.calls import EARLIER, Answer, manifest, stored
-from tests.modelcache.cache import call, claim, complete, job, spec
+from tests.modelcache.cache import call, claim, complete, job, running, spec
 
 EXISTING = spec(existingClaim="weights", size=None)
 FOLDER = {"modelName": "org/tiny", "hostPath": "/mnt/models/tiny"}
@@ -101,6 +101,37 @@ def test_any_other_folder_is_refused(settings: Settings) -> None:
 )
 def test_whole_names_are_compared(path: str, prefixes: tuple[str, ...], allowed: bool) -> None:
     assert is_allowed(path, prefixes) is allowed
+
+
+# another volume than before
+
+
+def test_a_claim_that_is_named_later_is_not_taken_for_filled() -> None:
+    """The Job of the first volume has the same name, and the claim may be older than its end."""
+    before = call(children=[claim(), complete(job())])
+    answer = call(EXISTING, related=[existing()], children=[claim(), complete(job())], status=before.status)
+    assert answer.kinds() == [], "the Job goes first"
+    assert answer.conditions()["Ready"] == ("False", "Pending")
+    after = call(EXISTING, related=[existing()], status=answer.status)
+    assert volumes(after)[0] == {"name": "cache", "persistentVolumeClaim": {"claimName": "weights"}}
+
+
+@pytest.mark.parametrize("there", [True, False], ids=["with its Job", "without its Job"])
+def test_another_folder_is_not_taken_for_filled(there: bool) -> None:
+    first = call(FOLDER, settings=ALLOWED)
+    done = complete(stored(first.child("Job")))
+    ready = call(FOLDER, settings=ALLOWED, children=[done], status=first.status)
+    moved = FOLDER | {"hostPath": "/mnt/models/elsewhere"}
+    answer = call(moved, settings=ALLOWED, children=[done] if there else [], status=ready.status)
+    assert answer.conditions()["Ready"] == ("False", "Pending")
+    again = call(moved, settings=ALLOWED, status=answer.status)
+    assert volumes(again)[0]["hostPath"]["path"] == "/mnt/models/elsewhere"
+
+
+def test_a_job_that_still_writes_to_the_former_volume_is_ended() -> None:
+    answer = call(EXISTING, related=[existing()], children=[claim(), running(job(), 40)])
+    assert answer.kinds() == []
+    assert (answer.status["phase"], answer.status["downloadProgress"]) == ("Pending", 0)
 
 
 # several copies
