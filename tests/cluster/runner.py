@@ -206,9 +206,8 @@ class Runner:
 
     def _environment(self, pod: Object, folder: Path) -> dict[str, str]:
         [container] = pod["spec"]["containers"]
-        claims = {
-            it["name"]: it["persistentVolumeClaim"]["claimName"] for it in pod["spec"]["volumes"] if _is_claim(it)
-        }
+        found = ((it["name"], it.get("persistentVolumeClaim")) for it in pod["spec"]["volumes"])
+        claims = {name: claim["claimName"] for name, claim in found if claim}
         mounts = {it["mountPath"]: it["name"] for it in container["volumeMounts"] if it["name"] in claims}
         folders = {path: str(self.volume(claims[name])) for path, name in mounts.items()}
         values = {it["name"]: value for it in container["env"] if (value := self._value(it)) is not None}
