@@ -215,7 +215,7 @@ def _cache(request: SyncRequest, referenced: str | None, makes_cache: bool) -> C
         model=_model_id(found),
         model_name=text_at(found, "spec", "modelName"),
         source=mapping_at(found, "spec", "source"),
-        access_mode=text_at(found, "spec", "accessMode") or "ReadWriteMany",
+        access_mode=text_at(found, "status", "accessMode") or text_at(found, "spec", "accessMode") or "ReadWriteMany",
         keeps=value_at(found, "spec", "caching", "enabled") is not False,
         host_path=text_at(found, "status", "hostPath"),
         copies=tuple(_copy(it) for it in mappings_at(found, "status", "copies") if text_at(it, "claimName")),

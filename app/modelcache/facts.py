@@ -10,7 +10,7 @@ from app.hook import SyncRequest
 from app.kube.conditions import parse_time
 from app.modelcache.download import Download, copy_job_name, is_folder_of
 from app.modelcache.observed import Claim, Job, Previous, Record, find_claim, find_job, parse_previous
-from app.modelcache.spec import ModelCacheSpec
+from app.modelcache.spec import AccessMode, ModelCacheSpec
 from app.modelcache.volume import Volume, VolumeKind
 from app.settings import Settings
 
@@ -97,6 +97,15 @@ class Facts:
     @property
     def first(self) -> Copy | None:
         return self.copies[0] if self.copies else None
+
+    @property
+    def access_mode(self) -> str:
+        """What the first claim can do, seen by those who read; "" = not known, or no claim."""
+        modes = self.first.claim.access_modes if self.first and self.first.claim else ()
+        if not modes:
+            return ""
+        many = AccessMode.READ_WRITE_MANY.value, "ReadOnlyMany"
+        return (AccessMode.READ_WRITE_MANY if set(many) & set(modes) else AccessMode.READ_WRITE_ONCE).value
 
     @property
     def path(self) -> str:

@@ -62,6 +62,9 @@ class ModelCacheStatus(Model):
     path: str | None = Field(None, description="Folder of the model on the volume, relative to its root.")
     claim_name: str | None = Field(None, description="PersistentVolumeClaim that holds the model.")
     host_path: str | None = Field(None, description="Folder of the nodes that holds the model instead of a claim.")
+    access_mode: str | None = Field(
+        None, description="ReadWriteMany or ReadWriteOnce: what the claim can do, whatever the spec has come to say."
+    )
     copies: list[CopyStatus] | None = Field(None, description="The volumes, the one that the source fills first.")
     job_name: str | None = Field(None, description="Job of the latest download.")
     model: dict[str, Any] | None = Field(

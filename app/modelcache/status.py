@@ -38,6 +38,7 @@ def build_status(
         path=facts.path,
         claim_name=(first.claim_name or None) if first else None,
         host_path=facts.volume.host_path or None,
+        access_mode=facts.access_mode or None,
         copies=[_copy(facts, copy) for copy in facts.copies] or None,
         last_updated=(first.updated or None) if first and plan.readable else None,
         job_name=first.job_name if first else None,

@@ -96,6 +96,13 @@ def test_pods_of_several_nodes_cannot_read_one_node_volumes(parts: dict[str, Any
     assert "set the ModelCache's accessMode to ReadWriteMany" in answer.condition("Ready")["message"]
 
 
+def test_what_the_claim_can_do_counts_and_not_what_the_spec_says() -> None:
+    once = served(cache(accessMode="ReadWriteOnce", copies=copies(True)), **GROUP)
+    assert "ModelCache weights is ReadWriteOnce" in once.condition("Ready")["message"]
+    many = served(cache(ONCE, accessMode="ReadWriteMany", copies=copies(True)), **GROUP)
+    assert "LeaderWorkerSet" in many.kinds()
+
+
 def test_where_nothing_is_kept_every_pod_fetches_before_it_serves() -> None:
     source = {"type": "s3", "s3": {"bucket": "my-models", "key": "a/", "credentialsSecret": "keys"}}
     answer = served(cache({"caching": {"enabled": False}, "source": source, "size": "50Gi"}))

@@ -56,6 +56,21 @@ def test_an_access_mode_that_the_claim_has_not_is_said() -> None:
     assert "weights has access mode ReadWriteOnce, the spec says ReadWriteMany" in applied(answer)
 
 
+@pytest.mark.parametrize(
+    ("modes", "mode"),
+    [
+        (("ReadWriteOnce",), "ReadWriteOnce"),
+        (("ReadWriteOncePod",), "ReadWriteOnce"),
+        (("ReadWriteOnce", "ReadWriteMany"), "ReadWriteMany"),
+        (("ReadOnlyMany",), "ReadWriteMany"),
+    ],
+)
+def test_services_are_told_what_the_claim_can_do(modes: tuple[str, ...], mode: str) -> None:
+    """The spec's default is ReadWriteMany, and says nothing of a claim that somebody else made."""
+    assert call(EXISTING, related=[existing(modes=modes)]).status["accessMode"] == mode
+    assert "accessMode" not in call(EXISTING).status
+
+
 def applied(answer: Answer) -> str:
     return next((it["message"] for it in answer.status["conditions"] if it["type"] == "SpecApplied"), "")
 
