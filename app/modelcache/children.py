@@ -17,6 +17,9 @@ from kubernetes.client.models.v1_pod_failure_policy import V1PodFailurePolicy
 from kubernetes.client.models.v1_pod_failure_policy_on_exit_codes_requirement import (
     V1PodFailurePolicyOnExitCodesRequirement,
 )
+from kubernetes.client.models.v1_pod_failure_policy_on_pod_conditions_pattern import (
+    V1PodFailurePolicyOnPodConditionsPattern,
+)
 from kubernetes.client.models.v1_pod_failure_policy_rule import V1PodFailurePolicyRule
 from kubernetes.client.models.v1_pod_security_context import V1PodSecurityContext
 from kubernetes.client.models.v1_pod_spec import V1PodSpec
@@ -94,8 +97,10 @@ def build_claim(facts: Facts, copy: Copy, plan: Plan) -> V1PersistentVolumeClaim
 
 
 def build_job(facts: Facts, copy: Copy, settings: Settings) -> V1Job:
-    """A Job that ends with the code for what no further try would change fails at once."""
+    """A Job that ends with the code for what no further try would change fails at once; a pod that a drained node or a
+    preemption ended is no failed try."""
     final = V1PodFailurePolicyOnExitCodesRequirement(operator="In", values=[contract.EXIT_FINAL])
+    disrupted = V1PodFailurePolicyOnPodConditionsPattern(type="DisruptionTarget", status="True")
     return V1Job(
         api_version="batch/v1",
         kind="Job",
@@ -103,7 +108,10 @@ def build_job(facts: Facts, copy: Copy, settings: Settings) -> V1Job:
         spec=V1JobSpec(
             backoff_limit=TRIES - 1,
             pod_failure_policy=V1PodFailurePolicy(
-                rules=[V1PodFailurePolicyRule(action="FailJob", on_exit_codes=final)]
+                rules=[
+                    V1PodFailurePolicyRule(action="Ignore", on_pod_conditions=[disrupted]),
+                    V1PodFailurePolicyRule(action="FailJob", on_exit_codes=final),
+                ]
             ),
             template=V1PodTemplateSpec(
                 metadata=V1ObjectMeta(labels=_labels(_COMPONENT, facts)),

@@ -212,6 +212,24 @@ def test_a_killed_pod_is_followed_by_one_that_goes_on(downloads: Downloads) -> N
     assert files_of(downloads.folder()) == FILES
 
 
+def test_a_pod_that_is_evicted_is_followed_by_one_that_goes_on_and_counts_as_no_try(downloads: Downloads) -> None:
+    world = downloads.world
+    with downloads.held():
+        world.apply(cache())
+        running = downloads.runner.the_one()
+        wait_until(lambda: downloads.server.sent_of("model.safetensors") >= SIZE // 2, "half of it is there")
+        name = running.pod["metadata"]["name"]
+        eviction = {"apiVersion": "policy/v1", "kind": "Eviction", "metadata": {"name": name}}
+        path = f"/api/v1/namespaces/{world.namespace}/pods/{name}/eviction"
+        world.cluster.api.request("POST", path, body=eviction)
+        wait_until(lambda: running.process.poll() is not None, "it has stopped")
+    downloads.ready()
+    [job] = world.all_of("batch/v1", "Job")
+    assert not job["status"].get("failed")
+    assert downloads.runner.ended == [128 + signal.SIGTERM, 0]
+    assert files_of(downloads.folder()) == FILES
+
+
 # afterwards
 
 

@@ -180,5 +180,10 @@ def env(answer: Answer) -> dict[str, Any]:
 
 
 def test_a_try_that_changes_nothing_ends_the_job_at_once() -> None:
-    [rule] = call(children=[claim()]).child("Job")["spec"]["podFailurePolicy"]["rules"]
-    assert rule == {"action": "FailJob", "onExitCodes": {"operator": "In", "values": [42]}}
+    rules = call(children=[claim()]).child("Job")["spec"]["podFailurePolicy"]["rules"]
+    assert rules[1] == {"action": "FailJob", "onExitCodes": {"operator": "In", "values": [42]}}
+
+
+def test_a_pod_that_a_drained_node_ended_is_no_failed_try() -> None:
+    rules = call(children=[claim()]).child("Job")["spec"]["podFailurePolicy"]["rules"]
+    assert rules[0] == {"action": "Ignore", "onPodConditions": [{"type": "DisruptionTarget", "status": "True"}]}
