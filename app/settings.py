@@ -77,11 +77,10 @@ class Settings(BaseSettings):
         description="Secret, in the namespace of a ModelCache, whose key `token` holds an access token for the Hugging "
         "Face Hub; for caches that name none, and only where it exists. Empty: none.",
     )
-    keep_revisions: int = Field(
-        1,
-        ge=0,
-        description="Finished folders of a model that stay on its volume beside the latest: what runs reads an earlier "
-        "one until it is restarted.",
+    keep_revisions: Annotated[int | None, Field(ge=0)] = Field(
+        None,
+        description="Finished folders of a model that stay on its volume beside the latest. Empty: all, for what runs "
+        "reads an earlier one until it is edited or replanned, and could not start again without it.",
     )
     host_path_prefixes: Annotated[tuple[str, ...], NoDecode] = Field(
         (),
@@ -93,6 +92,11 @@ class Settings(BaseSettings):
         description="How long a pod may take to load its model; ROCm compiles for minutes at a first start.",
     )
     drain: Duration = Field("60s", description="How long a stopping pod may finish running requests.")
+
+    @field_validator("keep_revisions", mode="before")
+    @classmethod
+    def _empty_is_none(cls, value: Any) -> Any:
+        return None if value == "" else value
 
     @field_validator("node_selector", mode="before")
     @classmethod

@@ -74,7 +74,7 @@ def _plain_env(fetch: Fetch, settings: Settings, extra: Mapping[str, str]) -> li
         contract.VOLUME: MOUNT,
         contract.PATH: fetch.path,
         contract.POLICY: fetch.policy.value,
-        contract.KEEP: str(settings.keep_revisions),
+        **({} if settings.keep_revisions is None else {contract.KEEP: str(settings.keep_revisions)}),
         **({contract.SECRET: secret} if secret else {}),
         **extra,
     }

@@ -31,6 +31,7 @@ _WORDS_FOR_DEFAULTS = {
     "INFERENCE_NODE_SELECTOR": "empty",
     "INFERENCE_STORAGE_CLASS": "empty",
     "INFERENCE_TOKEN_SECRET": "empty",
+    "INFERENCE_KEEP_REVISIONS": "empty",
     "INFERENCE_HOST_PATH_PREFIXES": "empty",
     "INFERENCE_TOLERATIONS": "`amd.com/gpu` Exists",
     "INFERENCE_SUPPLEMENTAL_GROUPS": "`44,109`",
@@ -102,7 +103,7 @@ def test_the_table_of_settings_has_the_default_of(name: str) -> None:
 def test_defaults_in_words_are_what_the_words_say() -> None:
     settings = Settings.model_construct()
     assert (settings.node_selector, settings.storage_class) == ({}, "")
-    assert (settings.token_secret, settings.host_path_prefixes) == ("", ())
+    assert (settings.token_secret, settings.host_path_prefixes, settings.keep_revisions) == ("", (), None)
     assert settings.supplemental_groups == (44, 109)
     assert [(it.key, it.operator, it.effect) for it in settings.tolerations] == [("amd.com/gpu", "Exists", None)]
 

@@ -187,3 +187,10 @@ def test_a_try_that_changes_nothing_ends_the_job_at_once() -> None:
 def test_a_pod_that_a_drained_node_ended_is_no_failed_try() -> None:
     rules = call(children=[claim()]).child("Job")["spec"]["podFailurePolicy"]["rules"]
     assert rules[0] == {"action": "Ignore", "onPodConditions": [{"type": "DisruptionTarget", "status": "True"}]}
+
+
+@pytest.mark.parametrize(("keep", "told"), [(None, None), (0, "0"), (3, "3")])
+def test_earlier_folders_stay_unless_the_settings_say_how_many(keep: int | None, told: str | None) -> None:
+    """What runs may read one of them."""
+    variables = env(call(children=[claim()], settings=Settings(keep_revisions=keep)))
+    assert variables.get("INFERENCE_KEEP_REVISIONS") == told
