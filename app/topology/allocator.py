@@ -57,7 +57,7 @@ class _Allocation:
         self._promises = Promises(self.ledger, held)
         self._possible: dict[object, bool] = {}
         self._hopeless: set[object] = set()
-        """Wishes for which not one group found a place; as long as nothing is given up, none will."""
+        """Wishes for which not one group found a place; as long as no node has more free GPUs, none will."""
         self._fresh: list[Draft] = []
         """New in this call, and placed."""
         self._alive = {(node.host, node.resource) for node in nodes if not node.is_gone}
@@ -153,14 +153,14 @@ class _Allocation:
 
     def _place_guaranteed(self, draft: Draft) -> None:
         """Where it fits; else by packing anew what is new; else at the cost of what is held beyond the guarantees."""
-        key, given_up = _key(draft.need), self._filler.given_up
+        key = _key(draft.need)
         if key in self._hopeless and not draft.slots and not draft.former:
             return
+        free = self.ledger.free.copy() if self._hopeless else []
         self._filler.place(draft, draft.guaranteed)
-        fitting = not draft.waits or repack(self._filler, self._fresh, draft)
-        if not fitting:
+        if draft.waits and not repack(self._filler, self._fresh, draft):
             self._place_instead(draft)
-        if self._filler.given_up != given_up:
+        if any(now > before for now, before in zip(self.ledger.free, free, strict=False)):
             self._hopeless.clear()
         if not draft.waits and draft.is_fresh:
             self._fresh.append(draft)

@@ -18,8 +18,6 @@ class Filler:
 
     def __init__(self, ledger: Ledger, eligible: Eligibility) -> None:
         self.ledger, self._eligible = ledger, eligible
-        self.given_up = 0
-        """How often a place was given up: until then, what fits nowhere fits nowhere."""
 
     def place(self, draft: Draft, groups: range) -> None:
         if not any(draft.missing(group) for group in groups):
@@ -132,7 +130,6 @@ class Filler:
         """Places in which nothing runs."""
         need = draft.need
         for slot in slots:
-            self.given_up += 1
             place = self.ledger.find(draft.slots.pop(slot), need.wish.resource)
             draft.proposed.discard(slot)
             if place is not None:

@@ -363,6 +363,14 @@ def test_who_loses_one_pod_of_a_group_to_somebody_else_gives_up_the_group() -> N
     assert hosts(found["c"]) == ["n2"]
 
 
+def test_what_a_group_gives_up_is_there_for_who_comes_behind_however_many_found_nothing_before() -> None:
+    winner = held_at({(0, 0): "n1"}, 8, created="1")
+    loser = held_at({(0, 0): "n1", (0, 1): "n2"}, 8, created="2")
+    asking = [need("a", 8), need("aa", 8), need("b", 8, pods=2), need("c", 8)]
+    found = decide([node("n1"), node("n2")], *asking, held={"ns/a": winner, "ns/b": loser})
+    assert [hosts(found[name]) for name in ("a", "aa", "b", "c")] == [["n1"], [], [], ["n2"]]
+
+
 def test_a_group_that_lost_a_pod_moves_as_a_whole_when_only_that_keeps_it_whole() -> None:
     winner = held_at({(0, 0): "n1"}, 8, created="1")
     loser = held_at({(0, 0): "n1", (0, 1): "n2"}, 8, created="2")
