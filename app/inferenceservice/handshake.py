@@ -10,7 +10,7 @@ from typing import Any
 from app.crd import API_VERSION
 from app.hook import SyncRequest
 from app.kube.conditions import parse_time
-from app.kube.lenient import count_at, mapping_at, mappings_at, text_at, value_at
+from app.kube.lenient import count_at, mapping_at, mappings_at, text_at, texts_at, value_at
 from app.kube.manifest import Manifest, last_applied
 from app.kube.selectors import Requirement
 
@@ -142,6 +142,4 @@ def _failure(failure: Mapping[str, Any]) -> PodFailure:
 
 
 def _requirement(found: Mapping[str, Any]) -> Requirement:
-    values = value_at(found, "values")
-    texts = tuple(it for it in values if isinstance(it, str)) if isinstance(values, list) else ()
-    return Requirement(text_at(found, "key"), text_at(found, "operator"), texts)
+    return Requirement(text_at(found, "key"), text_at(found, "operator"), texts_at(found, "values"))

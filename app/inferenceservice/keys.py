@@ -8,25 +8,16 @@ from __future__ import annotations
 
 import json
 
-from kubernetes.client.models.rbac_v1_subject import RbacV1Subject
-from kubernetes.client.models.v1_capabilities import V1Capabilities
 from kubernetes.client.models.v1_container import V1Container
 from kubernetes.client.models.v1_empty_dir_volume_source import V1EmptyDirVolumeSource
 from kubernetes.client.models.v1_env_var import V1EnvVar
 from kubernetes.client.models.v1_job import V1Job
 from kubernetes.client.models.v1_job_spec import V1JobSpec
 from kubernetes.client.models.v1_object_meta import V1ObjectMeta
-from kubernetes.client.models.v1_pod_security_context import V1PodSecurityContext
 from kubernetes.client.models.v1_pod_spec import V1PodSpec
 from kubernetes.client.models.v1_pod_template_spec import V1PodTemplateSpec
 from kubernetes.client.models.v1_policy_rule import V1PolicyRule
 from kubernetes.client.models.v1_resource_requirements import V1ResourceRequirements
-from kubernetes.client.models.v1_role import V1Role
-from kubernetes.client.models.v1_role_binding import V1RoleBinding
-from kubernetes.client.models.v1_role_ref import V1RoleRef
-from kubernetes.client.models.v1_seccomp_profile import V1SeccompProfile
-from kubernetes.client.models.v1_security_context import V1SecurityContext
-from kubernetes.client.models.v1_service_account import V1ServiceAccount
 from kubernetes.client.models.v1_volume import V1Volume
 from kubernetes.client.models.v1_volume_mount import V1VolumeMount
 
@@ -34,14 +25,14 @@ from app.crd import API_VERSION
 from app.inferenceservice.facts import Facts
 from app.inferenceservice.names import keys_name, keys_secret
 from app.kube import runtime
+from app.kube.access import build_access
 from app.kube.conditions import ErrorClass, Finding, Reason
 from app.kube.manifest import Manifest, emit
 from app.kube.names import MODEL_ANNOTATION, standard_labels
+from app.kube.security import restricted_container, restricted_pod
 
-UID = 1001
 TRIES = 4
 COMPONENT = "ssh-keys"
-RBAC = "rbac.authorization.k8s.io"
 
 
 def makes_keys(facts: Facts) -> bool:
@@ -72,31 +63,9 @@ def build_keys(facts: Facts) -> list[Manifest]:
     job = facts.observed.keys
     if job and job.complete:
         return [job.applied]
-    rights = [build_account(facts), build_role(facts), build_binding(facts)]
-    return [*(emit(it) for it in rights), job.applied if job else emit(build_job(facts))]
-
-
-def build_account(facts: Facts) -> V1ServiceAccount:
-    return V1ServiceAccount(
-        api_version="v1", kind="ServiceAccount", metadata=_metadata(facts), automount_service_account_token=False
-    )
-
-
-def build_role(facts: Facts) -> V1Role:
-    """Kubernetes cannot limit the right to create to one name."""
+    # Kubernetes cannot limit the right to create to one name.
     rule = V1PolicyRule(api_groups=[""], resources=["secrets"], verbs=["create"])
-    return V1Role(api_version=f"{RBAC}/v1", kind="Role", metadata=_metadata(facts), rules=[rule])
-
-
-def build_binding(facts: Facts) -> V1RoleBinding:
-    name = keys_name(facts.identity.name)
-    return V1RoleBinding(
-        api_version=f"{RBAC}/v1",
-        kind="RoleBinding",
-        metadata=_metadata(facts),
-        role_ref=V1RoleRef(api_group=RBAC, kind="Role", name=name),
-        subjects=[RbacV1Subject(kind="ServiceAccount", name=name, namespace=facts.identity.namespace)],
-    )
+    return [*build_access(_metadata(facts), [rule]), job.applied if job else emit(build_job(facts))]
 
 
 def build_job(facts: Facts) -> V1Job:
@@ -117,12 +86,7 @@ def _pod(facts: Facts) -> V1PodSpec:
         service_account_name=keys_name(facts.identity.name),
         automount_service_account_token=True,
         enable_service_links=False,
-        security_context=V1PodSecurityContext(
-            run_as_non_root=True,
-            run_as_user=UID,
-            run_as_group=UID,
-            seccomp_profile=V1SeccompProfile(type="RuntimeDefault"),
-        ),
+        security_context=restricted_pod(has_volumes=False),
         containers=[_container(facts)],
         # Keys are in memory only, until they are in the Secret.
         volumes=[V1Volume(name="tmp", empty_dir=V1EmptyDirVolumeSource(medium="Memory", size_limit="1Mi"))],
@@ -139,11 +103,7 @@ def _container(facts: Facts) -> V1Container:
         env=[V1EnvVar(name=name, value=value) for name, value in _environment(facts).items()],
         resources=V1ResourceRequirements(requests={"cpu": "50m", "memory": "64Mi"}),
         termination_message_policy="FallbackToLogsOnError",
-        security_context=V1SecurityContext(
-            allow_privilege_escalation=False,
-            capabilities=V1Capabilities(drop=["ALL"]),
-            read_only_root_filesystem=True,
-        ),
+        security_context=restricted_container(),
         volume_mounts=[V1VolumeMount(name="tmp", mount_path="/tmp")],
     )
 

@@ -6,7 +6,6 @@ depends on nodes, load or time.
 
 from __future__ import annotations
 
-from kubernetes.client.models.v1_capabilities import V1Capabilities
 from kubernetes.client.models.v1_container import V1Container
 from kubernetes.client.models.v1_container_port import V1ContainerPort
 from kubernetes.client.models.v1_empty_dir_volume_source import V1EmptyDirVolumeSource
@@ -23,14 +22,11 @@ from kubernetes.client.models.v1_persistent_volume_claim_volume_source import (
     V1PersistentVolumeClaimVolumeSource,
 )
 from kubernetes.client.models.v1_pod_scheduling_gate import V1PodSchedulingGate
-from kubernetes.client.models.v1_pod_security_context import V1PodSecurityContext
 from kubernetes.client.models.v1_pod_spec import V1PodSpec
 from kubernetes.client.models.v1_pod_template_spec import V1PodTemplateSpec
 from kubernetes.client.models.v1_probe import V1Probe
 from kubernetes.client.models.v1_resource_requirements import V1ResourceRequirements
-from kubernetes.client.models.v1_seccomp_profile import V1SeccompProfile
 from kubernetes.client.models.v1_secret_volume_source import V1SecretVolumeSource
-from kubernetes.client.models.v1_security_context import V1SecurityContext
 from kubernetes.client.models.v1_sleep_action import V1SleepAction
 from kubernetes.client.models.v1_toleration import V1Toleration
 from kubernetes.client.models.v1_volume import V1Volume
@@ -45,9 +41,9 @@ from app.inferenceservice.store import fetchers, store_mounts, store_volumes
 from app.kube import runtime as contract
 from app.kube.duration import whole_seconds
 from app.kube.names import LEADER, PLACEMENT_GATE, ROLE_LABEL, SERVICE_KEY_LABEL, SERVICE_LABEL, WORKER, standard_labels
+from app.kube.security import restricted_container, restricted_pod
 from app.settings import Settings
 
-UID = 1001
 """The images' one user; a fixed uid with a passwd entry, because ssh refuses to work without."""
 
 PRE_STOP_SECONDS = 5
@@ -116,7 +112,7 @@ def _template(
             tolerations=[V1Toleration(**toleration.model_dump()) for toleration in settings.tolerations] or None,
             affinity=build_affinity(identity, spec, decision.grant, decision.sharing),
             scheduling_gates=[V1PodSchedulingGate(name=PLACEMENT_GATE)] if decision.grant.gated else None,
-            security_context=_pod_security(settings),
+            security_context=restricted_pod(groups=settings.supplemental_groups),
             automount_service_account_token=False,
             enable_service_links=False,
             termination_grace_period_seconds=PRE_STOP_SECONDS + whole_seconds(settings.drain) + STOP_MARGIN_SECONDS,
@@ -134,7 +130,7 @@ def _container(
         "env": _environment(spec, decision, settings),
         "resources": _resources(spec, decision, settings),
         "volume_mounts": _mounts(identity, spec, decision),
-        "security_context": _container_security(),
+        "security_context": restricted_container(),
         "termination_message_policy": "FallbackToLogsOnError",
     }
 
@@ -274,24 +270,3 @@ def _mounts(identity: Identity, spec: InferenceServiceSpec, decision: Decision) 
         V1VolumeMount(name="tmp", mount_path="/tmp"),
         *([keys] if decision.launch is contract.LaunchMode.MPI else []),
     ]
-
-
-def _pod_security(settings: Settings) -> V1PodSecurityContext:
-    """Pod Security Standard "restricted"; the extra groups open /dev/kfd and /dev/dri."""
-    return V1PodSecurityContext(
-        run_as_non_root=True,
-        run_as_user=UID,
-        run_as_group=UID,
-        fs_group=UID,
-        fs_group_change_policy="OnRootMismatch",
-        supplemental_groups=sorted(settings.supplemental_groups) or None,
-        seccomp_profile=V1SeccompProfile(type="RuntimeDefault"),
-    )
-
-
-def _container_security() -> V1SecurityContext:
-    return V1SecurityContext(
-        allow_privilege_escalation=False,
-        capabilities=V1Capabilities(drop=["ALL"]),
-        read_only_root_filesystem=True,
-    )

@@ -33,6 +33,12 @@ def count_at(manifest: Any, *path: str) -> int:
     return value if isinstance(value, int) and not isinstance(value, bool) else 0
 
 
+def texts_at(manifest: Any, *path: str) -> tuple[str, ...]:
+    """The texts in the list there; other items are left out."""
+    value = value_at(manifest, *path)
+    return tuple(item for item in value if isinstance(item, str)) if isinstance(value, list) else ()
+
+
 def mappings_at(manifest: Any, *path: str) -> Sequence[Mapping[str, Any]]:
     """The mappings in the list there; other items are left out."""
     value = value_at(manifest, *path)

@@ -21,25 +21,25 @@ from kubernetes.client.models.v1_pod_failure_policy_on_pod_conditions_pattern im
     V1PodFailurePolicyOnPodConditionsPattern,
 )
 from kubernetes.client.models.v1_pod_failure_policy_rule import V1PodFailurePolicyRule
-from kubernetes.client.models.v1_pod_security_context import V1PodSecurityContext
 from kubernetes.client.models.v1_pod_spec import V1PodSpec
 from kubernetes.client.models.v1_pod_template_spec import V1PodTemplateSpec
-from kubernetes.client.models.v1_seccomp_profile import V1SeccompProfile
+from kubernetes.client.models.v1_policy_rule import V1PolicyRule
 from kubernetes.client.models.v1_volume import V1Volume
 from kubernetes.client.models.v1_volume_mount import V1VolumeMount
 from kubernetes.client.models.v1_volume_resource_requirements import V1VolumeResourceRequirements
 
 from app.kube import download as contract
+from app.kube.access import build_access
 from app.kube.manifest import Manifest, emit, with_value
 from app.kube.names import CACHE_LABEL, MODEL_ANNOTATION, label_value, standard_labels
-from app.modelcache.access import build_access
+from app.kube.security import restricted_pod
 from app.modelcache.facts import Copy, Facts
 from app.modelcache.names import access_name
 from app.modelcache.observed import FILLED
 from app.modelcache.plan import JobStep, Plan
 from app.modelcache.volume import VolumeKind
 from app.settings import Settings
-from app.source.container import COPY_MOUNT, MOUNT, USER, build_container
+from app.source.container import COPY_MOUNT, MOUNT, build_container
 from app.source.credentials import credential_volumes
 
 TRIES = 7
@@ -66,10 +66,15 @@ def _claims(facts: Facts, plan: Plan) -> list[Manifest]:
 
 
 def _access(facts: Facts, plan: Plan) -> list[Manifest]:
-    """Only while there is work: a downloader that is done has no rights any more."""
+    """To read and annotate the Jobs under way, and only while there are any."""
     pairs = zip(facts.copies, plan.steps, strict=True)
     at_work = [copy.job_name for copy, step in pairs if step is JobStep.CREATE or _is_at_work(copy, step)]
-    return build_access(_metadata(access_name(facts.cache), _COMPONENT, facts), at_work) if at_work else []
+    if not at_work:
+        return []
+    rule = V1PolicyRule(
+        api_groups=["batch"], resources=["jobs"], resource_names=sorted(at_work), verbs=["get", "patch"]
+    )
+    return build_access(_metadata(access_name(facts.cache), _COMPONENT, facts), [rule])
 
 
 def _is_at_work(copy: Copy, step: JobStep) -> bool:
@@ -135,15 +140,7 @@ def _build_pod(facts: Facts, copy: Copy, settings: Settings) -> V1PodSpec:
         service_account_name=access_name(facts.cache),
         automount_service_account_token=True,
         enable_service_links=False,
-        security_context=V1PodSecurityContext(
-            run_as_non_root=True,
-            run_as_user=USER,
-            run_as_group=USER,
-            fs_group=USER,
-            # A large cache on a network volume would otherwise be walked file by file at each start.
-            fs_group_change_policy="OnRootMismatch",
-            seccomp_profile=V1SeccompProfile(type="RuntimeDefault"),
-        ),
+        security_context=restricted_pod(),
         containers=[build_container(facts.download.fetch, settings, extra | copying, mounts)],
         volumes=[
             _volume(facts, copy),

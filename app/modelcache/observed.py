@@ -10,7 +10,7 @@ from typing import Any
 from app.hook import SyncRequest
 from app.kube.conditions import find_condition, parse_time
 from app.kube.download import REPORT_ANNOTATION, DownloadReport, parse_annotation
-from app.kube.lenient import count_at, mapping_at, mappings_at, text_at, value_at
+from app.kube.lenient import count_at, mapping_at, mappings_at, text_at, texts_at, value_at
 from app.kube.manifest import Manifest, annotation, last_applied
 from app.kube.quantity import canonical_quantity
 
@@ -114,7 +114,7 @@ def _claim(claim: Manifest) -> Claim:
         size=_quantity(value_at(claim, "spec", "resources", "requests", "storage")),
         capacity=_quantity(value_at(claim, "status", "capacity", "storage")),
         storage_class=text_at(claim, "spec", "storageClassName"),
-        access_modes=_texts(value_at(claim, "spec", "accessModes")),
+        access_modes=texts_at(claim, "spec", "accessModes"),
         created=parse_time(text_at(claim, "metadata", "creationTimestamp")),
     )
 
@@ -150,7 +150,3 @@ def _quantity(value: object) -> str:
         return canonical_quantity(str(value))
     except ValueError:
         return ""
-
-
-def _texts(value: object) -> tuple[str, ...]:
-    return tuple(item for item in value if isinstance(item, str)) if isinstance(value, list) else ()

@@ -6,21 +6,19 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import orjson
-from kubernetes.client.models.v1_capabilities import V1Capabilities
 from kubernetes.client.models.v1_container import V1Container
 from kubernetes.client.models.v1_env_var import V1EnvVar
 from kubernetes.client.models.v1_resource_requirements import V1ResourceRequirements
-from kubernetes.client.models.v1_security_context import V1SecurityContext
 from kubernetes.client.models.v1_volume_mount import V1VolumeMount
 
 from app.kube import download as contract
+from app.kube.security import restricted_container
 from app.settings import Settings
 from app.source.credentials import credential_env, credential_mounts, secret_of
 from app.source.spec import DownloadPolicy, SourceMember, SourceType
 
 MOUNT = "/cache"
 COPY_MOUNT = "/from"
-USER = 1001
 COMMAND = "download"
 
 _SECRETS = {"token_secret", "credentials_secret"}
@@ -56,11 +54,7 @@ def build_container(
         resources=V1ResourceRequirements(requests={"cpu": "500m", "memory": "1Gi"}),
         # The downloader writes its last words there; the log's end is for what ends it without warning.
         termination_message_policy="FallbackToLogsOnError",
-        security_context=V1SecurityContext(
-            allow_privilege_escalation=False,
-            read_only_root_filesystem=True,
-            capabilities=V1Capabilities(drop=["ALL"]),
-        ),
+        security_context=restricted_container(),
         volume_mounts=[*mounts, *credential_mounts(fetch.source)],
     )
 

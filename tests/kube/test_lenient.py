@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.kube.lenient import count_at, mapping_at, mappings_at, text_at, value_at
+from app.kube.lenient import count_at, mapping_at, mappings_at, text_at, texts_at, value_at
 
-OBJECT = {"a": {"text": "t", "count": 3, "flag": True, "list": [{"x": 1}, 2, None], "none": None}}
+OBJECT = {"a": {"text": "t", "count": 3, "flag": True, "list": [{"x": 1}, 2, None], "names": ["x", 1, "y"], "none": None}}
 
 
 @pytest.mark.parametrize(
@@ -30,6 +30,8 @@ OBJECT = {"a": {"text": "t", "count": 3, "flag": True, "list": [{"x": 1}, 2, Non
         pytest.param(count_at, ("a", "text"), 0, id="a text is no count"),
         pytest.param(mappings_at, ("a", "list"), [{"x": 1}], id="the mappings of a list"),
         pytest.param(mappings_at, ("a", "text"), [], id="a text is no list"),
+        pytest.param(texts_at, ("a", "names"), ("x", "y"), id="the texts of a list"),
+        pytest.param(texts_at, ("a", "text"), (), id="a text is no list of texts"),
     ],
 )
 def test_what_is_read(read: Callable[..., Any], path: tuple[str, ...], found: Any) -> None:
@@ -44,5 +46,5 @@ values = st.recursive(
 
 @given(values, st.lists(st.sampled_from("abc"), max_size=4))
 def test_nothing_that_is_read_raises(value: Any, path: list[str]) -> None:
-    for read in (value_at, mapping_at, text_at, count_at, mappings_at):
+    for read in (value_at, mapping_at, text_at, count_at, mappings_at, texts_at):
         read(value, *path)

@@ -1,4 +1,4 @@
-"""What the downloader may do in the cluster: read and annotate its own Job, while there is work for it."""
+"""What the pod of a Job may do in the cluster: ServiceAccount, Role and RoleBinding of one name."""
 
 from __future__ import annotations
 
@@ -17,27 +17,17 @@ from app.kube.manifest import Manifest, emit
 RBAC = "rbac.authorization.k8s.io"
 
 
-def build_access(metadata: V1ObjectMeta, jobs: Sequence[str]) -> list[Manifest]:
-    """ServiceAccount, Role and RoleBinding of one name, for these Jobs."""
-    return [emit(it) for it in (build_account(metadata), build_role(metadata, jobs), build_binding(metadata))]
-
-
-def build_account(metadata: V1ObjectMeta) -> V1ServiceAccount:
-    return V1ServiceAccount(
+def build_access(metadata: V1ObjectMeta, rules: Sequence[V1PolicyRule]) -> list[Manifest]:
+    """The three objects, all with this metadata. Pods get the account's token only where they ask for it."""
+    account = V1ServiceAccount(
         api_version="v1", kind="ServiceAccount", metadata=metadata, automount_service_account_token=False
     )
-
-
-def build_role(metadata: V1ObjectMeta, jobs: Sequence[str]) -> V1Role:
-    rule = V1PolicyRule(api_groups=["batch"], resources=["jobs"], resource_names=sorted(jobs), verbs=["get", "patch"])
-    return V1Role(api_version=f"{RBAC}/v1", kind="Role", metadata=metadata, rules=[rule])
-
-
-def build_binding(metadata: V1ObjectMeta) -> V1RoleBinding:
-    return V1RoleBinding(
+    role = V1Role(api_version=f"{RBAC}/v1", kind="Role", metadata=metadata, rules=list(rules))
+    binding = V1RoleBinding(
         api_version=f"{RBAC}/v1",
         kind="RoleBinding",
         metadata=metadata,
         role_ref=V1RoleRef(api_group=RBAC, kind="Role", name=metadata.name),
         subjects=[RbacV1Subject(kind="ServiceAccount", name=metadata.name, namespace=metadata.namespace)],
     )
+    return [emit(it) for it in (account, role, binding)]
