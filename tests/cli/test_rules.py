@@ -12,7 +12,7 @@ from app.cli.rules import CHECKED, PLANNED
 from app.inferenceservice.spec import InferenceServiceSpec
 from app.settings import Settings
 from tests.cli.asking import Json, question, service
-from tests.topology.configs_written import CONFIGS
+from tests.topology.configs import CONFIGS
 
 QWEN = "Qwen/Qwen3-8B"
 HOLDER = {"model": {"name": QWEN}}
