@@ -11,7 +11,9 @@ from hypothesis import strategies as st
 
 from app.kube.lenient import count_at, mapping_at, mappings_at, text_at, texts_at, value_at
 
-OBJECT = {"a": {"text": "t", "count": 3, "flag": True, "list": [{"x": 1}, 2, None], "names": ["x", 1, "y"], "none": None}}
+OBJECT = {
+    "a": {"text": "t", "count": 3, "flag": True, "list": [{"x": 1}, 2, None], "names": ["x", 1, "y"], "none": None}
+}
 
 
 @pytest.mark.parametrize(
