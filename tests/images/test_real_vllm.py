@@ -6,13 +6,13 @@ import json
 import re
 import shutil
 import signal
-import subprocess
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from app.kube.manifest import Manifest
+from sandbox.tinymodel import write_model
 from tests.images.conftest import GroupOf, make_keys
 from tests.images.environments import VLLM, UnavailableError
 from tests.images.groups import Group, Image, real_image
@@ -48,11 +48,9 @@ def real(venv: Path, tmp_path_factory: pytest.TempPathFactory) -> Image:
 
 
 @pytest.fixture(scope="session")
-def tiny(venv: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A random Llama of two million parameters with a tokenizer of its own; the seed makes it always the same."""
-    folder = tmp_path_factory.mktemp("tiny")
-    script = Path(__file__).with_name("tiny_model.py")
-    subprocess.run([venv / "bin/python", script, folder], check=True, capture_output=True)
+def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Always the same, for the seed is."""
+    folder = write_model(tmp_path_factory.mktemp("tiny"))
     folder.chmod(0o755)
     for file in folder.iterdir():
         file.chmod(0o644)
