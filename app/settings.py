@@ -54,6 +54,12 @@ class Settings(BaseSettings):
         description="Label by which an administrator tells the product of nodes that AMD's node labeller does not "
         'label, for example "MI300X".',
     )
+    exporter_selector: str = Field(
+        "app.kubernetes.io/name=metrics-exporter",
+        description="Labels of the pods of AMD's device-metrics-exporter, which tell the agent which devices a pod "
+        "holds; as `kubectl get --selector` takes them. Empty: they are not asked.",
+    )
+    exporter_port: int = Field(5000, ge=1, le=65535, description="Port of these pods' /metrics.")
     zone_label: str = Field("topology.kubernetes.io/zone", description="Label of a node's zone.")
     block_label: str = Field(
         "cloud.provider.com/topology-block", description="Label of a node's block: racks that share a fast network."

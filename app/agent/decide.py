@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from app.agent.bind import plan_bindings
+from app.agent.devices import plan_devices
 from app.agent.facts import World
 from app.agent.observe import plan_nodes
 from app.agent.patch import Patch
@@ -12,4 +13,5 @@ from app.agent.report import plan_requests
 
 def decide(world: World) -> list[Patch]:
     """All patches but heartbeats, which vouch for these and so come after them. Bindings first: they hold up pods."""
-    return [*plan_bindings(world), *plan_recalls(world), *plan_nodes(world), *plan_requests(world)]
+    plans = (plan_bindings, plan_recalls, plan_nodes, plan_requests, plan_devices)
+    return [patch for plan in plans for patch in plan(world)]

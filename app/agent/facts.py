@@ -8,10 +8,10 @@ GPUs: a cluster of many thousand pods costs a few megabytes. Facts are equal whe
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any
+from typing import Any, NamedTuple
 
 from app.agent.demand import Demand, parse_demand
 from app.agent.failure import ENDED, Failure, find_failure
@@ -114,6 +114,29 @@ class Allocation(Fact):
     bound: bool
     places: Mapping[tuple[int, int], tuple[str, int]]
     """(group, worker) -> node and number of GPUs there."""
+    status: Json
+
+
+class Device(NamedTuple):
+    """A GPU, or a partition of one that nodes offer like a GPU."""
+
+    id: str
+    """Its index on the node: gpu_id of the exporter."""
+    serial: str
+    """Serial number of the card, "" where it is not told."""
+
+
+Devices = Mapping[str, Sequence[Device]]
+"""By uid of the pod that holds them."""
+
+
+@dataclass(frozen=True, slots=True)
+class Exporter(Fact):
+    """A pod of AMD's device-metrics-exporter."""
+
+    node: str
+    address: str
+    """IP of the pod, "" while it does not run."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,6 +154,8 @@ class World:
     requests: Mapping[Key, Request]
     allocations: Mapping[Key, Allocation]
     pools: Mapping[Key, Pool]
+    devices: Devices = field(default_factory=dict)
+    """What exporters have told."""
 
     @cached_property
     def members(self) -> Mapping[Key, list[Pod]]:
@@ -234,6 +259,7 @@ def parse_allocation(item: Json) -> Allocation:
         digest=text_at(item, "spec", "digest"),
         bound=text_at(item, "spec", "phase") == Phase.BOUND,
         places=_places(mappings_at(item, "spec", "gpus")),
+        status=mapping_at(item, "status"),
     )
 
 
@@ -247,6 +273,12 @@ def _places(gpus: Iterable[Json]) -> dict[tuple[int, int], tuple[str, int]]:
         before, count = places.get(place, (node, 0))
         places[place] = (node if node == before else "", count + 1)
     return {place: found for place, found in places.items() if found[0]}
+
+
+def parse_exporter(item: Json) -> Exporter:
+    running = text_at(item, "status", "phase") == "Running"
+    address = text_at(item, "status", "podIP") if running else ""
+    return Exporter(*parse_identity(item), node=text_at(item, "spec", "nodeName"), address=address)
 
 
 def parse_pool(item: Json) -> Pool:

@@ -27,6 +27,7 @@ class Target(StrEnum):
     """A deletion: the pod is made anew."""
     GPU_NODE = "gpunode"
     GPU_REQUEST = "gpurequest"
+    GPU_ALLOCATION = "gpuallocation"
     HEARTBEAT = "heartbeat"
 
 

@@ -24,7 +24,7 @@ class Phase(StrEnum):
 
 
 class GrantedGPU(Model):
-    """One GPU of one pod. Which device it is, kubelet decides when the pod starts."""
+    """One GPU of one pod. Which device it is, kubelet decides when the pod starts; the status tells."""
 
     group: Count = Field(description="Index of the group.")
     worker: Count = Field(description="Index within the group; 0 is the leader.")
@@ -83,8 +83,24 @@ class GPUAllocationSpec(Model):
     breaches: list[str] = Field([], description="Where what runs breaks a rule; it is reported, never moved.")
 
 
+class AssignedDevice(Model):
+    """One GPU, or partition of a GPU, that kubelet gave to a pod."""
+
+    pod: str = Field(description="Name of the pod.")
+    pod_uid: str = Field(description="Which pod of that name.")
+    group: Count = Field(description="Index of the group.")
+    worker: Count = Field(description="Index within the group; 0 is the leader.")
+    node: str = Field(description="Node.")
+    device: str = Field(description="The device's index on the node: gpu_id of AMD's device-metrics-exporter.")
+    serial_number: str = Field("", description="Serial number of the card; empty where the exporter does not tell.")
+
+
 class GPUAllocationStatus(Model):
-    """Nothing yet."""
+    """Which devices the pods got, written by the agent."""
+
+    devices: list[AssignedDevice] = Field(
+        [], description="Devices by group and worker, of pods on nodes where AMD's device-metrics-exporter reports."
+    )
 
 
 KIND = Kind(
@@ -103,6 +119,7 @@ KIND = Kind(
         Column("Summary", ".spec.summary", "The decision in a few words."),
         Column("Line", ".spec.placeInLine", "Place in line while it waits.", "integer"),
         Column("Age", ".metadata.creationTimestamp", "Time since creation.", "date"),
+        Column("Devices", ".status.devices[*].device", "GPUs of the pods, by index on their node.", priority=1),
         Column("Message", ".spec.message", "The decision in sentences.", priority=1),
     ),
 )

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from app.agent.facts import (
+    Devices,
     Fact,
     Key,
     World,
@@ -97,6 +98,7 @@ def allocation(
     phase: str = "Bound",
     digest: str = "d1",
     name: str = "llama",
+    status: Json | None = None,
 ) -> Json:
     """A decision: (group, worker) -> node, each with so many GPUs."""
     granted = [
@@ -105,7 +107,24 @@ def allocation(
         for _ in range(gpus)
     ]
     spec = {"pool": "default", "digest": digest, "phase": phase, "gpus": granted}
-    return {"metadata": metadata(name, "team"), "spec": spec}
+    return {"metadata": metadata(name, "team"), "spec": spec} | ({"status": status} if status else {})
+
+
+def running(item: Json, started: str = "2026-01-01T00:01:00Z") -> Json:
+    """The pod's first container runs since then."""
+    state = {"name": "leader", "ready": True, "state": {"running": {"startedAt": started}}}
+    return item | {"status": {"phase": "Running", "containerStatuses": [state]}}
+
+
+def exporter(node: str, address: str = "127.0.0.1", phase: str = "Running") -> Json:
+    """A pod of AMD's device-metrics-exporter."""
+    labels = {"app.kubernetes.io/name": "metrics-exporter"}
+    status = {"phase": phase, "podIP": address}
+    return {
+        "metadata": metadata(f"exporter-{node}", "amd", labels=labels),
+        "spec": {"nodeName": node},
+        "status": status,
+    }
 
 
 def pool(name: str = "default", heartbeat: str = "") -> Json:
@@ -124,6 +143,7 @@ def world(
     requests: Iterable[Json] = (),
     allocations: Iterable[Json] = (),
     pools: Iterable[Json] = (),
+    devices: Devices | None = None,
 ) -> World:
     return World(
         pods=_by_key(parse_pod(item, GPU) for item in pods),
@@ -132,4 +152,5 @@ def world(
         requests=_by_key(map(parse_request, requests)),
         allocations=_by_key(map(parse_allocation, allocations)),
         pools=_by_key(map(parse_pool, pools)),
+        devices=devices or {},
     )

@@ -43,7 +43,8 @@ class Stores:
         }
 
     def world(self) -> World:
-        return World(**{kind: store.facts for kind, store in self.by_kind.items()})
+        facts: dict[str, Any] = {kind: store.facts for kind, store in self.by_kind.items()}
+        return World(**facts)
 
 
 KINDS = {
@@ -208,5 +209,6 @@ def test_every_target_has_a_path() -> None:
         "/api/v1/namespaces/team/pods/x",
         "/apis/inference.ai/v1alpha1/gpunodes/x/status",
         "/apis/inference.ai/v1alpha1/namespaces/team/gpurequests/x/status",
+        "/apis/inference.ai/v1alpha1/namespaces/team/gpuallocations/x/status",
         "/apis/inference.ai/v1alpha1/gpupools/x",
     }

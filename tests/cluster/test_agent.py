@@ -16,13 +16,14 @@ from sandbox.agent import NAMESPACE, USER, Agent
 from sandbox.api import Object
 from sandbox.audit import AuditEvent
 from sandbox.cluster import Cluster, wait_until
+from sandbox.hooks import read_settings
 from sandbox.lws import find_manager
 from sandbox.nodes import build_node
 from sandbox.operator import crds
+from tests.cluster.exporter import Exporter
+from tests.cluster.place import NODES, Place, cluster_object, pod_spec, service_labels
 from tests.cluster.world import API, LWS
 
-NODES = 4
-GPU = "amd.com/gpu"
 LEASE = ("coordination.k8s.io/v1", "Lease", "inference-agent", NAMESPACE)
 _numbers = itertools.count()
 
@@ -38,8 +39,15 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
 
 
 @pytest.fixture(scope="module")
-def agent(cluster: Cluster) -> Iterator[Agent]:
-    with Agent.start(cluster) as running:
+def exporter() -> Iterator[Exporter]:
+    with Exporter.start() as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def agent(cluster: Cluster, exporter: Exporter) -> Iterator[Agent]:
+    settings = read_settings() | {"INFERENCE_EXPORTER_PORT": str(exporter.port)}
+    with Agent.start(cluster, settings) as running:
         yield running
 
 
@@ -52,122 +60,6 @@ def place(cluster: Cluster, agent: Agent) -> Iterator[Place]:
     yield place
     place.clear()
     agent.check()
-
-
-def cluster_object(kind: str, name: str, spec: Object) -> Object:
-    return {"apiVersion": API, "kind": kind, "metadata": {"name": name}, "spec": spec}
-
-
-class Place:
-    """One namespace, and what a test says about it."""
-
-    def __init__(self, cluster: Cluster, namespace: str) -> None:
-        self.cluster = cluster
-        self.namespace = namespace
-
-    def apply(self, kind: str, name: str, spec: Object, api: str = API, **metadata: Any) -> Object:
-        item = {"apiVersion": api, "kind": kind, "metadata": {"name": name, "namespace": self.namespace} | metadata}
-        return self.cluster.apply(item | {"spec": spec})[0]
-
-    def request(self, name: str = "llama", *, digest: str = "d1", pods: int = 1, gpus: int = 2) -> None:
-        """The need of a service, as its hook writes it."""
-        spec = {
-            "pool": "default",
-            "digest": digest,
-            "strategy": "dynamic",
-            "sharing": "shared",
-            "resource": GPU,
-            "nodes": pods,
-            "gpusPerNode": gpus,
-            "replicas": {"min": 1, "max": 1},
-            "shapes": [{"tensor": gpus, "pipeline": pods, "data": 1}],
-            "gated": True,
-        }
-        self.apply("GPURequest", name, spec)
-
-    def allocate(
-        self, places: Mapping[tuple[int, int], str], *, gpus: int = 2, phase: str = "Bound", name: str = "llama"
-    ) -> None:
-        """The decision of a pool, as its hook writes it."""
-        granted = [
-            {"group": group, "worker": worker, "node": node}
-            for (group, worker), node in places.items()
-            for _ in range(gpus)
-        ]
-        self.apply("GPUAllocation", name, {"pool": "default", "digest": "d1", "phase": phase, "gpus": granted})
-
-    def pod(self, name: str, *, gpus: int = 2, labels: Mapping[str, str] | None = None, gated: bool = False) -> None:
-        self.apply("Pod", name, pod_spec(gpus, gated), api="v1", labels=dict(labels or {}))
-
-    def grouped(self, group: int, worker: int, *, gated: bool = True) -> None:
-        """A pod of a LeaderWorkerSet, labelled as LWS does."""
-        labels = service_labels(worker) | {
-            "leaderworkerset.sigs.k8s.io/group-index": str(group),
-            "leaderworkerset.sigs.k8s.io/worker-index": str(worker),
-        }
-        self.pod(f"llama-{group}-{worker}", labels=labels, gated=gated)
-
-    def nodes(self) -> dict[str, str]:
-        """Node by pod, "" while it has none."""
-        pods = self.cluster.list("v1", "Pod", self.namespace)
-        return {it["metadata"]["name"]: it["spec"].get("nodeName", "") for it in pods}
-
-    def wait_nodes(self, expected: Mapping[str, str], timeout: float = 30) -> None:
-        wait_until(lambda: self.nodes() == expected, f"pods are on {expected}", timeout)
-
-    def status(self, name: str = "llama") -> Object:
-        found = self.cluster.get(API, "GPURequest", name, self.namespace)
-        status: Object = (found or {}).get("status") or {}
-        return status
-
-    def wait_failure(self, pod: str, reason: str) -> Object:
-        def told() -> list[Object]:
-            failures: list[Object] = self.status().get("failures", [])
-            return [it for it in failures if (it["pod"], it["reason"]) == (pod, reason)]
-
-        wait_until(lambda: bool(told()), f"{pod} has failed with {reason}: {self.status()}", timeout=30)
-        return told()[0]
-
-    def play(self, pod: str, status: Object) -> None:
-        """Say what kubelet would."""
-        self.cluster.patch("v1", "Pod", pod, self.namespace, {"status": status}, subresource="status")
-
-    def use(self, node: str) -> Object:
-        """What a GPUNode says of this namespace's services and of all others together."""
-        status: Object = (self.cluster.get(API, "GPUNode", node) or {}).get("status") or {}
-        ours = {it["name"]: it["gpus"] for it in status.get("services", []) if it["namespace"] == self.namespace}
-        return {"ours": ours, "others": sum(it["gpus"] for it in status.get("others", []))}
-
-    def wait_use(self, node: str, *, ours: Mapping[str, int], others: int) -> None:
-        wanted = {"ours": dict(ours), "others": others}
-        wait_until(lambda: self.use(node) == wanted, f"{node} has {wanted}", timeout=30)
-
-    def clear(self) -> None:
-        """Nothing of this test holds GPUs afterwards, and the agent has seen that."""
-        for kind, api in (("LeaderWorkerSet", LWS), ("Deployment", "apps/v1"), ("Pod", "v1"), ("GPURequest", API)):
-            for item in self.cluster.list(api, kind, self.namespace):
-                self.cluster.delete(api, kind, item["metadata"]["name"], self.namespace)
-        wait_until(lambda: not self.nodes(), f"no pods in {self.namespace}", timeout=60)
-        wait_until(lambda: all(used(self.cluster, it) == 0 for it in range(NODES)), "all GPUs are free", timeout=30)
-
-
-def used(cluster: Cluster, index: int) -> int | None:
-    count: int | None = ((cluster.get(API, "GPUNode", f"mi300x-{index}") or {}).get("status") or {}).get("used")
-    return count
-
-
-def service_labels(worker: int = 0) -> dict[str, str]:
-    return {"inference.ai/service": "llama", "inference.ai/role": "worker" if worker else "leader"}
-
-
-def pod_spec(gpus: int = 2, gated: bool = False) -> Object:
-    container = {"name": "leader", "image": "registry.example/leader:v1"}
-    resources = {"resources": {"limits": {GPU: str(gpus)}}} if gpus else {}
-    return {
-        "containers": [container | resources],
-        "terminationGracePeriodSeconds": 0,
-        **({"schedulingGates": [{"name": "inference.ai/placement"}]} if gated else {}),
-    }
 
 
 def agent_writes(cluster: Cluster, since: Any) -> list[AuditEvent]:
@@ -247,6 +139,37 @@ def test_pods_of_a_deployment_share_out_the_places_and_keep_them(place: Place) -
         lambda: {it["name"]: it["node"] for it in place.status().get("pods", [])} == after, "the new pod is reported"
     )
     assert {(it["group"], it["worker"]): it["node"] for it in place.status()["pods"]} == places
+
+
+def test_devices_that_the_exporter_of_a_node_names_are_in_the_allocation(place: Place, exporter: Exporter) -> None:
+    spec = pod_spec(0) | {"nodeSelector": {"kubernetes.io/hostname": "mi300x-1"}}
+    place.apply("Pod", "exporter", spec, api="v1", labels={"app.kubernetes.io/name": "metrics-exporter"})
+    place.cluster.wait_for("v1", "Pod", "exporter", place.namespace, lambda it: it["status"]["phase"] == "Running")
+    place.play("exporter", {"podIP": "127.0.0.1", "podIPs": [{"ip": "127.0.0.1"}]})
+    exporter.holders = dict.fromkeys((3, 5), (place.namespace, "llama-0-0"))
+    place.request()
+    place.grouped(0, 0)
+    place.grouped(1, 0)
+    place.allocate({(0, 0): "mi300x-1", (1, 0): "mi300x-2"})
+
+    def devices() -> list[Object]:
+        found = place.cluster.get(API, "GPUAllocation", "llama", place.namespace) or {}
+        told: list[Object] = found.get("status", {}).get("devices", [])
+        return told
+
+    wait_until(lambda: bool(devices()), "the devices are told", timeout=40)
+    pod = place.cluster.get("v1", "Pod", "llama-0-0", place.namespace)
+    assert pod is not None
+    about = {"pod": "llama-0-0", "podUid": pod["metadata"]["uid"], "group": 0, "worker": 0, "node": "mi300x-1"}
+    assert devices() == [about | {"device": str(gpu), "serialNumber": f"PCB{gpu:04}"} for gpu in (3, 5)], (
+        "the group on mi300x-2 has no exporter"
+    )
+    settled(place.cluster)
+    asked = exporter.asked
+    time.sleep(13)
+    assert exporter.asked == asked, "each pod is asked for once"
+    place.cluster.delete("v1", "Pod", "llama-0-0", place.namespace)
+    wait_until(lambda: devices() == [], "a pod that is gone holds none", timeout=30)
 
 
 def test_foreign_pods_are_counted_apart_from_services_and_given_back(place: Place) -> None:

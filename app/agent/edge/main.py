@@ -49,7 +49,7 @@ def run_agent(options: Options, settings: Settings) -> None:
 async def _run(options: Options, settings: Settings) -> None:
     api = await Api.connect(options.kubeconfig)
     identity = f"{socket.gethostname()}_{uuid.uuid4().hex[:8]}"
-    agent = Agent(api, Lease(api, options.namespace, identity), settings.gpu_resource)
+    agent = Agent(api, Lease(api, options.namespace, identity), settings)
     campaign = asyncio.create_task(agent.run())
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, campaign.cancel)
@@ -66,10 +66,10 @@ async def _run(options: Options, settings: Settings) -> None:
 class Agent:
     """One replica."""
 
-    def __init__(self, api: Api, lease: Lease, gpu_resource: str) -> None:
+    def __init__(self, api: Api, lease: Lease, settings: Settings) -> None:
         self._api = api
         self._lease = lease
-        self._gpu_resource = gpu_resource
+        self._settings = settings
         self._term: Term | None = None
 
     @property
@@ -87,7 +87,7 @@ class Agent:
         """Lead whenever the lease can be had; let go of it in the end, also after a bug."""
         while True:
             await self._lease.acquire()
-            self._term = Term(self._api, self._lease.held, self._gpu_resource)
+            self._term = Term(self._api, self._lease.held, self._settings)
             metrics.LEADER.set(1)
             log.info("leading")
             try:

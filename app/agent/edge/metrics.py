@@ -7,7 +7,7 @@ from prometheus_client import Counter, Gauge, Histogram
 LEADER = Gauge("inference_agent_leader", "1 while this replica leads, else 0.")
 WRITES = Counter(
     "inference_agent_writes_total",
-    "Patches sent, by target (binding, recall, gpunode, gpurequest, heartbeat) and result.",
+    "Patches sent, by target (binding, recall, gpunode, gpurequest, gpuallocation, heartbeat) and result.",
     ["target", "result"],
 )
 BINDINGS = Counter("inference_agent_bindings_total", "Gated pods that were given their node.")
@@ -25,4 +25,9 @@ WATCH_FAILURES = Counter(
     "inference_agent_watch_failures_total",
     "Lists and watches that failed, by resource and reason.",
     ["resource", "reason"],
+)
+EXPORTER_LOOKUPS = Counter(
+    "inference_agent_exporter_lookups_total",
+    "Questions to AMD's device-metrics-exporter about the devices of a node's pods, by result (told, incomplete).",
+    ["result"],
 )

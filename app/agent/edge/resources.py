@@ -36,6 +36,11 @@ GPU_ALLOCATIONS = Resource("gpuallocations", f"{OURS}/gpuallocations")
 GPU_POOLS = Resource("gpupools", f"{OURS}/gpupools", list_type=METADATA_LIST, watch_type=METADATA)
 
 
+def exporters(selector: str) -> Resource:
+    """Pods of AMD's device-metrics-exporter, by their labels."""
+    return Resource("exporters", "/api/v1/pods", {"labelSelector": selector})
+
+
 def build_path(target: Target, key: Key) -> str:
     """Where a patch goes."""
     namespace, name = key
@@ -46,6 +51,8 @@ def build_path(target: Target, key: Key) -> str:
             return f"{OURS}/gpunodes/{name}/status"
         case Target.GPU_REQUEST:
             return f"{OURS}/namespaces/{namespace}/gpurequests/{name}/status"
+        case Target.GPU_ALLOCATION:
+            return f"{OURS}/namespaces/{namespace}/gpuallocations/{name}/status"
         case Target.HEARTBEAT:
             return f"{OURS}/gpupools/{name}"
 

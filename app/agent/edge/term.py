@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
 from functools import partial
@@ -19,15 +19,19 @@ from app.agent.decide import decide
 from app.agent.edge import metrics, resources
 from app.agent.edge.api import Api
 from app.agent.edge.backoff import pause
+from app.agent.edge.exporters import Exporters
 from app.agent.edge.reflector import Reflector
 from app.agent.edge.writer import Result, Writer
 from app.agent.facts import (
+    Allocation,
+    Exporter,
     GPUNode,
     Pod,
     Pool,
     Request,
     World,
     parse_allocation,
+    parse_exporter,
     parse_gpu_node,
     parse_node,
     parse_pod,
@@ -36,6 +40,7 @@ from app.agent.facts import (
 )
 from app.agent.patch import Patch, Target
 from app.agent.store import Store
+from app.settings import Settings
 
 log = logging.getLogger(__name__)
 
@@ -46,18 +51,19 @@ SETTLE_SECONDS = 0.2
 class Term:
     """`held` says whether this replica may write."""
 
-    def __init__(self, api: Api, held: Callable[[], bool], gpu_resource: str) -> None:
+    def __init__(self, api: Api, held: Callable[[], bool], settings: Settings) -> None:
         self._changed = asyncio.Event()
-        pods: Store[Pod] = Store(partial(parse_pod, gpu_resource=gpu_resource))
+        pods: Store[Pod] = Store(partial(parse_pod, gpu_resource=settings.gpu_resource))
         gpu_nodes: Store[GPUNode] = Store(parse_gpu_node)
         requests: Store[Request] = Store(parse_request)
+        allocations: Store[Allocation] = Store(parse_allocation)
         pools: Store[Pool] = Store(parse_pool)
         wake = self._changed.set
         self._pods = Reflector(api, resources.PODS, pods, wake)
         self._nodes = Reflector(api, resources.NODES, Store(parse_node), wake)
         self._gpu_nodes = Reflector(api, resources.GPU_NODES, gpu_nodes, wake)
         self._requests = Reflector(api, resources.GPU_REQUESTS, requests, wake)
-        self._allocations = Reflector(api, resources.GPU_ALLOCATIONS, Store(parse_allocation), wake)
+        self._allocations = Reflector(api, resources.GPU_ALLOCATIONS, allocations, wake)
         self._pools = Reflector(api, resources.GPU_POOLS, pools, wake)
         self._writer = Writer(
             api,
@@ -66,9 +72,15 @@ class Term:
                 Target.BINDING: pods,
                 Target.GPU_NODE: gpu_nodes,
                 Target.GPU_REQUEST: requests,
+                Target.GPU_ALLOCATION: allocations,
                 Target.HEARTBEAT: pools,
             },
         )
+        self._exporters = Exporters(settings.exporter_port, wake)
+        self._exporter_pods: Reflector[Exporter] | None = None
+        if settings.exporter_selector:
+            found = resources.exporters(settings.exporter_selector)
+            self._exporter_pods = Reflector(api, found, Store(parse_exporter), lambda: None)
         self._failures = 0
         self._synced_at: float | None = None
 
@@ -92,6 +104,9 @@ class Term:
                 for reflector in self._reflectors:
                     tasks.create_task(reflector.run())
                 tasks.create_task(self._work())
+                if self._exporter_pods:
+                    tasks.create_task(self._exporter_pods.run())
+                    tasks.create_task(self._exporters.run(self._look))
         finally:
             await self._writer.close()
 
@@ -103,6 +118,12 @@ class Term:
             self._changed.clear()
             if self.current:
                 await self._pass()
+
+    def _look(self) -> tuple[World, Iterable[Exporter]] | None:
+        """Exporters are no part of the world: nothing that must be written waits for them."""
+        if not self.current or self._exporter_pods is None:
+            return None
+        return self._world(), self._exporter_pods.store.facts.values()
 
     def _idle_seconds(self) -> float:
         """How long nothing needs to be done if nothing changes."""
@@ -137,6 +158,7 @@ class Term:
             requests=self._requests.store.facts,
             allocations=self._allocations.store.facts,
             pools=self._pools.store.facts,
+            devices=self._exporters.devices,
         )
 
 

@@ -1,0 +1,101 @@
+"""Which devices kubelet gave to the pods of services, as AMD's device-metrics-exporter tells -> GPUAllocation.status.
+
+The exporter labels every sample of a GPU with the pod that holds it. Devices stay with a pod until it ends, so each pod
+is looked up once: what its GPUAllocation's status tells already is not asked for again.
+Source of the labels: ROCm/device-metrics-exporter, docs/configuration/metricslist.md.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable
+
+from prometheus_client.parser import text_string_to_metric_families
+
+from app.agent.facts import Allocation, Device, Key, Pod, World
+from app.agent.groups import assign_groups, parse_earlier
+from app.agent.patch import Patch, Target, find_status_patch
+from app.gpus.allocation import AssignedDevice, GPUAllocationStatus
+from app.kube.lenient import mappings_at, text_at
+
+
+def find_unknown(world: World) -> dict[str, list[Pod]]:
+    """Running pods whose devices nobody has told yet, by node."""
+    unknown: defaultdict[str, list[Pod]] = defaultdict(list)
+    for key, allocation in world.allocations.items():
+        told = _told(allocation)
+        for pod in world.members.get(key, ()):
+            if _holds(pod) and _has_started(pod) and pod.uid not in told and pod.uid not in world.devices:
+                unknown[pod.node].append(pod)
+    return dict(unknown)
+
+
+def parse_samples(text: str, pods: Iterable[Pod]) -> dict[str, list[Device]]:
+    """Devices of those pods for which the exporter names as many as they hold; the others may not have started.
+
+    Raises ValueError when a sample of one of the pods cannot be read.
+    """
+    wanted = {(pod.namespace, pod.name): pod for pod in pods}
+    marks = [f'pod="{name}"' for _, name in wanted]
+    lines = (line for line in text.splitlines() if not line.startswith("#") and any(mark in line for mark in marks))
+    found: defaultdict[str, set[Device]] = defaultdict(set)
+    for family in text_string_to_metric_families("\n".join(lines) + "\n"):
+        for sample in family.samples:
+            labels = sample.labels
+            pod = wanted.get((labels.get("namespace", ""), labels.get("pod", "")))
+            if pod and labels.get("gpu_id") and labels.get("pod_uuid", "") in ("", pod.uid):
+                found[pod.uid].add(Device(labels["gpu_id"], labels.get("serial_number", "")))
+    held = {pod.uid: pod.total for pod in wanted.values()}
+    return {uid: sorted(devices, key=_by_number) for uid, devices in found.items() if len(devices) == held[uid]}
+
+
+def plan_devices(world: World) -> list[Patch]:
+    """Patches of the GPUAllocations whose status is not what is known of their pods' devices."""
+    patches = (
+        find_status_patch(Target.GPU_ALLOCATION, allocation, allocation.status, build_status(world, key))
+        for key, allocation in sorted(world.allocations.items())
+    )
+    return [patch for patch in patches if patch]
+
+
+def build_status(world: World, key: Key) -> GPUAllocationStatus:
+    """The status of one GPUAllocation: one entry a device."""
+    told = _told(world.allocations[key])
+    pods = [pod for pod in world.members.get(key, ()) if _holds(pod)]
+    if not pods:
+        return GPUAllocationStatus()
+    groups = assign_groups(world.members[key], parse_earlier(world.requests[key].status))
+    devices = [
+        AssignedDevice(
+            pod=pod.name,
+            pod_uid=pod.uid,
+            group=groups[pod.name],
+            worker=pod.member.worker if pod.member else 0,
+            node=pod.node,
+            device=device.id,
+            serial_number=device.serial,
+        )
+        for pod in pods
+        for device in told.get(pod.uid) or world.devices.get(pod.uid, ())
+    ]
+    return GPUAllocationStatus(devices=sorted(devices, key=lambda it: (it.group, it.worker, it.pod)))
+
+
+def _holds(pod: Pod) -> bool:
+    return bool(pod.node and pod.total and not pod.ended)
+
+
+def _has_started(pod: Pod) -> bool:
+    """Kubelet has given a pod its devices before its first container runs."""
+    return bool(pod.member and pod.member.started_at)
+
+
+def _told(allocation: Allocation) -> dict[str, list[Device]]:
+    told: defaultdict[str, list[Device]] = defaultdict(list)
+    for entry in mappings_at(allocation.status, "devices"):
+        told[text_at(entry, "podUid")].append(Device(text_at(entry, "device"), text_at(entry, "serialNumber")))
+    return dict(told)
+
+
+def _by_number(device: Device) -> tuple[int, str]:
+    return (int(device.id) if device.id.isdecimal() else 0, device.id)

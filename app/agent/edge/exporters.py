@@ -1,0 +1,121 @@
+"""Asks exporters which devices the pods on their nodes hold. Nothing waits for the answers."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+import aiohttp
+from yarl import URL
+
+from app.agent.devices import find_unknown, parse_samples
+from app.agent.edge import metrics
+from app.agent.edge.backoff import jittered
+from app.agent.edge.log import fields
+from app.agent.facts import Device, Exporter, Pod, World
+
+log = logging.getLogger(__name__)
+
+PERIOD_SECONDS = 10.0
+MOST_SECONDS = 300.0
+"""Pauses double up to this for a node whose exporter does not tell."""
+ASK_SECONDS = 5.0
+AT_ONCE = 8
+"""Exporters that are asked at the same time."""
+MOST_BYTES = 16 << 20
+
+
+@dataclass(frozen=True)
+class Wait:
+    """When a node may be asked again about the same pods."""
+
+    pods: frozenset[str]
+    """Their uids."""
+    failures: int
+    until: float
+    """In seconds of the clock."""
+
+
+class Exporters:
+    """What exporters have told, by uid of the pod. `wake` is called when there is more."""
+
+    def __init__(self, port: int, wake: Callable[[], None], clock: Callable[[], float] = time.monotonic) -> None:
+        self.devices: Mapping[str, Sequence[Device]] = {}
+        self._port = port
+        self._wake = wake
+        self._clock = clock
+        self._waits: dict[str, Wait] = {}
+
+    async def run(self, look: Callable[[], tuple[World, Iterable[Exporter]] | None]) -> None:
+        """Until cancelled. `look` answers None while the world is not known."""
+        async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=ASK_SECONDS)) as session:
+            while True:
+                await asyncio.sleep(jittered(PERIOD_SECONDS))
+                if seen := look():
+                    await self.ask(session, *seen)
+
+    async def ask(self, session: aiohttp.ClientSession, world: World, exporters: Iterable[Exporter]) -> None:
+        """One round: every node that has pods nobody told of, and is due."""
+        present = {pod.uid for pod in world.pods.values()}
+        self.devices = {uid: devices for uid, devices in self.devices.items() if uid in present}
+        addresses = {exporter.node: exporter.address for exporter in exporters if exporter.address}
+        unknown = {node: pods for node, pods in find_unknown(world).items() if node in addresses}
+        self._waits = {node: wait for node, wait in self._waits.items() if node in unknown}
+        room = asyncio.Semaphore(AT_ONCE)
+        due = [node for node, pods in unknown.items() if self._is_due(node, pods)]
+        answers = await asyncio.gather(
+            *(self._ask_node(session, room, node, addresses[node], unknown[node]) for node in due)
+        )
+        told = {uid: devices for answer in answers for uid, devices in answer.items()}
+        if told:
+            self.devices = {**self.devices, **told}
+            self._wake()
+
+    def _is_due(self, node: str, pods: Iterable[Pod]) -> bool:
+        wait = self._waits.get(node)
+        return wait is None or wait.pods != _uids(pods) or self._clock() >= wait.until
+
+    async def _ask_node(
+        self, session: aiohttp.ClientSession, room: asyncio.Semaphore, node: str, address: str, pods: Sequence[Pod]
+    ) -> Mapping[str, Sequence[Device]]:
+        url = URL.build(scheme="http", host=address, port=self._port, path="/metrics")
+        try:
+            async with room:
+                told = parse_samples(await _read(session, url), pods)
+            problem = "" if len(told) == len(pods) else "it does not name the devices of every pod there"
+        except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as error:
+            told, problem = {}, str(error) or "no answer in time"
+        metrics.EXPORTER_LOOKUPS.labels("incomplete" if problem else "told").inc()
+        self._note(node, url, pods, problem)
+        return told
+
+    def _note(self, node: str, url: URL, pods: Sequence[Pod], problem: str) -> None:
+        """The first failure about the same pods is in the log; a pod that has just started may be told of later."""
+        if not problem:
+            self._waits.pop(node, None)
+            return
+        uids, before = _uids(pods), self._waits.get(node)
+        failures = before.failures + 1 if before and before.pods == uids else 0
+        until = self._clock() + min(MOST_SECONDS, PERIOD_SECONDS * 2.0**failures)
+        self._waits[node] = Wait(uids, failures, until)
+        if failures == 1:
+            log.info("devices are not told %s", fields(node=node, exporter=url, reason=problem))
+
+
+def _uids(pods: Iterable[Pod]) -> frozenset[str]:
+    return frozenset(pod.uid for pod in pods)
+
+
+async def _read(session: aiohttp.ClientSession, url: URL) -> str:
+    """Raises ValueError when the answer is longer than any exporter's."""
+    async with session.get(url, allow_redirects=False) as response:
+        response.raise_for_status()
+        body = bytearray()
+        async for chunk in response.content.iter_any():
+            body += chunk
+            if len(body) > MOST_BYTES:
+                raise ValueError(f"its answer is longer than {MOST_BYTES >> 20} MiB")
+    return body.decode()

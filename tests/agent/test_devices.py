@@ -1,0 +1,237 @@
+"""GPUAllocations tell which devices kubelet gave to the pods, where the exporter of the node tells it."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Sequence
+
+import aiohttp
+import pytest
+from aiohttp import web
+
+from app.agent.decide import decide
+from app.agent.devices import find_unknown, parse_samples, plan_devices
+from app.agent.edge.exporters import Exporters
+from app.agent.facts import Device, Pod, World, parse_exporter
+from app.agent.patch import Target
+from tests.agent.build import Json, allocation, exporter, grouped, request, running, single, world
+from tests.agent.exposition import exposition, sample
+
+PLACES = {(0, 0): "n1", (0, 1): "n2"}
+LEADER, WORKER = ("team", "llama-0"), ("team", "llama-0-1")
+
+
+def group(*, started: bool = True, status: Json | None = None, **more: object) -> World:
+    """A group of two pods with two GPUs each."""
+    pods = [grouped(0, 0, node="n1"), grouped(0, 1, node="n2")]
+    return world(
+        pods=[running(it) for it in pods] if started else pods,
+        requests=[request()],
+        allocations=[allocation(PLACES, status=status)],
+        **more,  # type: ignore[arg-type]
+    )
+
+
+def written(seen: World) -> list[Json]:
+    """The devices that are written; [] when nothing is."""
+    patches = plan_devices(seen)
+    return patches[0].body["status"]["devices"] if patches else []
+
+
+def entry(pod: str, worker: int, node: str, device: str) -> Json:
+    about = {"pod": pod, "podUid": f"uid-{pod}", "group": 0, "worker": worker, "node": node}
+    return about | {"device": device, "serialNumber": f"PCB{int(device):04}"}
+
+
+TOLD = {
+    "devices": [
+        entry("llama-0", 0, "n1", "2"),
+        entry("llama-0", 0, "n1", "10"),
+        entry("llama-0-1", 1, "n2", "0"),
+        entry("llama-0-1", 1, "n2", "1"),
+    ]
+}
+DEVICES = {
+    "uid-llama-0": (Device("2", "PCB0002"), Device("10", "PCB0010")),
+    "uid-llama-0-1": (Device("0", "PCB0000"), Device("1", "PCB0001")),
+}
+
+
+def test_one_entry_a_device_by_group_and_worker() -> None:
+    patches = plan_devices(group(devices=DEVICES))
+    assert [(it.target, it.key) for it in patches] == [(Target.GPU_ALLOCATION, ("team", "llama"))]
+    assert patches[0].body["status"] == TOLD
+    assert patches[0] in decide(group(devices=DEVICES))
+
+
+def test_what_is_told_already_is_neither_asked_for_nor_written_again() -> None:
+    assert find_unknown(group(status=TOLD)) == {}
+    assert plan_devices(group(status=TOLD)) == []
+
+
+def test_pods_that_started_are_asked_for_once() -> None:
+    assert {node: [pod.name for pod in pods] for node, pods in find_unknown(group()).items()} == {
+        "n1": ["llama-0"],
+        "n2": ["llama-0-1"],
+    }
+    assert find_unknown(group(started=False)) == {}
+    assert find_unknown(group(devices=DEVICES)) == {}
+
+
+def test_services_without_an_allocation_and_pods_without_gpus_are_not_asked_for() -> None:
+    pods = [running(grouped(0, 0, node="n1"))]
+    assert find_unknown(world(pods=pods, requests=[request()])) == {}
+    without = [running(grouped(0, 0, node="n1", gpus=0))]
+    assert find_unknown(world(pods=without, requests=[request()], allocations=[allocation(PLACES)])) == {}
+
+
+def test_a_pod_made_anew_under_its_name_is_asked_for_again() -> None:
+    anew = running(grouped(0, 0, node="n1"))
+    anew["metadata"]["uid"] = "another"
+    seen = world(pods=[anew], requests=[request()], allocations=[allocation(PLACES, status=TOLD)])
+    assert [pod.uid for pod in find_unknown(seen)["n1"]] == ["another"]
+    assert plan_devices(seen)[0].body["status"] == {"devices": []}
+
+
+def test_a_container_that_crashes_keeps_its_devices() -> None:
+    assert plan_devices(group(started=False, status=TOLD)) == []
+
+
+def test_devices_go_when_their_pods_are_gone_or_have_ended() -> None:
+    gone = world(requests=[request()], allocations=[allocation(PLACES, status=TOLD)])
+    assert plan_devices(gone)[0].body["status"] == {"devices": []}
+    failed = [grouped(0, 0, node="n1", phase="Failed"), running(grouped(0, 1, node="n2"))]
+    seen = world(pods=failed, requests=[request()], allocations=[allocation(PLACES, status=TOLD)])
+    assert written(seen) == TOLD["devices"][2:]
+
+
+def test_pods_of_a_deployment_are_told_by_the_group_they_were_given() -> None:
+    pods = [
+        running(single("b", node="n1", created="2026-01-01T00:00:02Z")),
+        running(single("a", node="n2", created="2026-01-01T00:00:01Z")),
+    ]
+    devices = {"uid-a": [Device("0", ""), Device("1", "")], "uid-b": [Device("4", ""), Device("5", "")]}
+    seen = world(pods=pods, requests=[request()], allocations=[allocation({(0, 0): "n1"})], devices=devices)
+    assert [(it["pod"], it["group"], it["device"]) for it in written(seen)] == [
+        ("a", 0, "0"),
+        ("a", 0, "1"),
+        ("b", 1, "4"),
+        ("b", 1, "5"),
+    ]
+
+
+def waiting(node: str = "n1") -> list[Pod]:
+    return find_unknown(group())[node]
+
+
+def test_samples_name_the_devices_in_the_order_of_their_numbers() -> None:
+    text = exposition({10: LEADER, 2: LEADER, 3: ("other", "llama-0"), 4: ("team", "llama-0-1")}, gpus=12)
+    assert parse_samples(text, waiting()) == {"uid-llama-0": list(DEVICES["uid-llama-0"])}
+
+
+def test_fewer_or_more_devices_than_a_pod_holds_are_not_believed() -> None:
+    assert parse_samples(exposition({2: LEADER}), waiting()) == {}
+    assert parse_samples(exposition({2: LEADER, 3: LEADER, 4: LEADER}), waiting()) == {}
+
+
+def test_an_earlier_pod_of_the_same_name_is_told_apart_by_its_uid() -> None:
+    old = "\n".join(sample("gpu_health", gpu, LEADER, pod_uuid="uid-earlier") for gpu in (0, 1))
+    new = "\n".join(sample("gpu_health", gpu, LEADER, pod_uuid="uid-llama-0") for gpu in (2, 3))
+    found = parse_samples(f"{old}\n{new}\n", waiting())
+    assert [device.id for device in found["uid-llama-0"]] == ["2", "3"]
+
+
+def test_metrics_may_have_a_prefix_and_other_names() -> None:
+    lines = [sample("amd_gpu_something", gpu, LEADER) for gpu in (0, 1)]
+    assert [device.id for device in parse_samples("\n".join(lines), waiting())["uid-llama-0"]] == ["0", "1"]
+
+
+def test_lines_of_others_are_not_even_read() -> None:
+    text = exposition({0: LEADER, 1: LEADER}) + 'broken{pod="stranger"'
+    assert list(parse_samples(text, waiting())) == ["uid-llama-0"]
+
+
+@pytest.mark.parametrize("line", ['gpu_health{pod="llama-0"', 'gpu_health{pod="llama-0",gpu_id="0"} many'])
+def test_what_cannot_be_read_is_a_value_error(line: str) -> None:
+    with pytest.raises(ValueError, match=r"."):
+        parse_samples(line, waiting())
+
+
+class Served:
+    """An exporter on loopback: answers as `answer` says, and counts."""
+
+    def __init__(self, answer: Callable[[], str | int]) -> None:
+        self.asked = 0
+        self.answer = answer
+
+    async def metrics(self, _: web.Request) -> web.Response:
+        self.asked += 1
+        answer = self.answer()
+        return web.Response(status=answer) if isinstance(answer, int) else web.Response(text=answer)
+
+
+def rounds(answer: Callable[[], str | int], worlds: Sequence[World], step: float = 0) -> tuple[Served, Exporters]:
+    """The edge asks once for each world, `step` seconds apart; the server is on loopback."""
+    served = Served(answer)
+    now = [0.0]
+    found: list[Exporters] = []
+
+    async def work() -> None:
+        app = web.Application()
+        app.add_routes([web.get("/metrics", served.metrics)])
+        runner = web.AppRunner(app, access_log=None)
+        await runner.setup()
+        await web.TCPSite(runner, "127.0.0.1", 0).start()
+        try:
+            asking = Exporters(runner.addresses[0][1], lambda: None, lambda: now[0])
+            found.append(asking)
+            async with aiohttp.ClientSession() as session:
+                for seen in worlds:
+                    await asking.ask(session, seen, [parse_exporter(exporter("n1"))])
+                    now[0] += step
+        finally:
+            await runner.cleanup()
+
+    asyncio.run(asyncio.wait_for(work(), 10))
+    return served, found[0]
+
+
+def test_an_exporter_is_asked_for_the_pods_of_its_node() -> None:
+    served, asking = rounds(lambda: exposition({2: LEADER, 10: LEADER}, gpus=12), [group()])
+    assert served.asked == 1
+    assert dict(asking.devices) == {"uid-llama-0": list(DEVICES["uid-llama-0"])}
+    assert "n2" not in asking.devices, "no exporter runs there"
+
+
+def test_pods_that_are_gone_are_forgotten() -> None:
+    answer = exposition({2: LEADER, 3: LEADER})
+    _, asking = rounds(lambda: answer, [group(), world()])
+    assert dict(asking.devices) == {}
+
+
+@pytest.mark.parametrize("answer", [500, 404, "", 'gpu_health{pod="llama-0"', exposition({2: LEADER})])
+def test_an_exporter_that_does_not_tell_is_asked_less_and_less(
+    caplog: pytest.LogCaptureFixture, answer: str | int
+) -> None:
+    caplog.set_level(logging.INFO)
+    served, asking = rounds(lambda: answer, [group()] * 60, step=10.0)
+    assert dict(asking.devices) == {}
+    assert served.asked == 6, "after 0, 10, 30, 70, 150 and 310 seconds; the seventh would be after 610"
+    assert [it.message.split(" exporter")[0] for it in caplog.records] == ["devices are not told node=n1"]
+
+
+def test_another_pod_on_the_node_is_asked_for_at_once() -> None:
+    second = running(grouped(1, 0, node="n1"))
+    pods = [running(grouped(0, 0, node="n1")), second]
+    more = world(pods=pods, requests=[request()], allocations=[allocation(PLACES)])
+    served, asking = rounds(
+        lambda: exposition({0: ("team", "llama-1"), 1: ("team", "llama-1")}), [group(), group(), more]
+    )
+    assert served.asked == 2
+    assert list(asking.devices) == ["uid-llama-1"], "what is told of one pod does not wait for the other"
+
+
+def test_an_exporter_that_does_not_run_has_no_address() -> None:
+    assert parse_exporter(exporter("n1", phase="Pending")).address == ""
+    assert parse_exporter(exporter("n1")).address == "127.0.0.1"
