@@ -9,11 +9,17 @@ from pathlib import Path
 
 import yaml
 
+from app.settings import SettingsError, read_settings
+
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; the exit code is the process's."""
     arguments = build_parser().parse_args(argv)
-    return int(arguments.run(arguments) or 0)
+    try:
+        return int(arguments.run(arguments) or 0)
+    except SettingsError as error:
+        print(f"wrong settings: {error}", file=sys.stderr)
+        return 2
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -49,15 +55,15 @@ def run_serve(arguments: argparse.Namespace) -> None:
     """Serve until SIGTERM. Settings come from the environment, see app/settings.py."""
     import uvicorn
 
+    read_settings()  # what is wrong is said before anything is served
     uvicorn.run("app.main:app", host=arguments.host, port=arguments.port, log_level="info", access_log=False)
 
 
 def run_agent(arguments: argparse.Namespace) -> None:
     """Observe and bind until SIGTERM."""
     from app.agent.edge.main import Options, run_agent
-    from app.settings import Settings
 
-    run_agent(Options(arguments.kubeconfig, arguments.namespace, arguments.host, arguments.port), Settings())
+    run_agent(Options(arguments.kubeconfig, arguments.namespace, arguments.host, arguments.port), read_settings())
 
 
 def run_crds(arguments: argparse.Namespace) -> int:

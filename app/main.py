@@ -3,9 +3,9 @@
 import gc
 
 from app.http import build_app
-from app.settings import Settings
+from app.settings import read_settings
 
-app = build_app(Settings())
+app = build_app(read_settings())
 
 # The modules hold some 90,000 objects that live as long as the process; the collector need not visit them again.
 gc.collect()

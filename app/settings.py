@@ -6,14 +6,20 @@ service is built from when it is built; changing them changes no workload that a
 
 from __future__ import annotations
 
+import re
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+import orjson
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from app.crd import Duration, Quantity
+from app.kube.download import SECRET_KEYS
 
 VERSION = "v0.1.0"
+PREFIX = "INFERENCE_"
+_VARIABLE = re.compile("[A-Za-z_][A-Za-z0-9_]*")
+_SECRET_VARIABLES = frozenset(name for keys in SECRET_KEYS.values() for name in keys)
 
 
 class Toleration(BaseModel):
@@ -27,10 +33,14 @@ class Toleration(BaseModel):
     effect: Literal["NoSchedule", "PreferNoSchedule", "NoExecute"] | None = None
 
 
+class SettingsError(Exception):
+    """Settings that cannot be used; the message names every variable that is wrong, and is all that is shown."""
+
+
 class Settings(BaseSettings):
     """Defaults for everything the operator builds."""
 
-    model_config = SettingsConfigDict(env_prefix="INFERENCE_", frozen=True, extra="ignore")
+    model_config = SettingsConfigDict(env_prefix=PREFIX, frozen=True, extra="ignore")
 
     leader_image: str = Field(f"inference-leader:{VERSION}", description="Image of leaders and single-node pods.")
     worker_image: str = Field(f"inference-worker:{VERSION}", description="Image of the other pods of a group.")
@@ -65,7 +75,7 @@ class Settings(BaseSettings):
         "cloud.provider.com/topology-block", description="Label of a node's block: racks that share a fast network."
     )
     rack_label: str = Field("cloud.provider.com/topology-rack", description="Label of a node's rack.")
-    tolerations: tuple[Toleration, ...] = Field(
+    tolerations: Annotated[tuple[Toleration, ...], NoDecode] = Field(
         (Toleration(key="amd.com/gpu"),), description="Tolerations of GPU pods, as a JSON list."
     )
     supplemental_groups: Annotated[tuple[int, ...], NoDecode] = Field(
@@ -78,6 +88,12 @@ class Settings(BaseSettings):
     )
     storage_class: str = Field("", description="StorageClass of caches that name none; empty: the cluster's default.")
     cache_size: Quantity = Field("100Gi", description="Size of a ModelCache made for spec.model.source.")
+    downloader_env: Annotated[dict[str, str], NoDecode] = Field(
+        default_factory=dict,
+        description="Environment variables of every download, as a JSON object: a mirror of the Hugging Face Hub, a "
+        'proxy, for example {"HF_ENDPOINT": "https://hub.example", "HTTPS_PROXY": "http://proxy.example:3128"}. Tokens '
+        "and keys belong in Secrets.",
+    )
     token_secret: str = Field(
         "",
         description="Secret, in the namespace of a ModelCache, whose key `token` holds an access token for the Hugging "
@@ -104,6 +120,28 @@ class Settings(BaseSettings):
     def _empty_is_none(cls, value: Any) -> Any:
         return None if value == "" else value
 
+    @field_validator("tolerations", "downloader_env", mode="before")
+    @classmethod
+    def _json(cls, value: Any) -> Any:
+        if not isinstance(value, str):
+            return value
+        try:
+            return orjson.loads(value)
+        except orjson.JSONDecodeError as error:
+            raise ValueError(f"this is not JSON: {error}") from None
+
+    @field_validator("downloader_env")
+    @classmethod
+    def _variables(cls, value: dict[str, str]) -> dict[str, str]:
+        for name in value:
+            if not _VARIABLE.fullmatch(name):
+                raise ValueError(f"{name!r} is no name of an environment variable")
+            if name.startswith(PREFIX):
+                raise ValueError(f"{name}: the operator sets variables of that prefix itself")
+            if name in _SECRET_VARIABLES:
+                raise ValueError(f"{name} holds a secret: name a Secret in the ModelCache's source instead")
+        return value
+
     @field_validator("node_selector", mode="before")
     @classmethod
     def _pairs(cls, value: Any) -> Any:
@@ -118,3 +156,22 @@ class Settings(BaseSettings):
     @classmethod
     def _items(cls, value: Any) -> Any:
         return [part.strip() for part in value.split(",") if part.strip()] if isinstance(value, str) else value
+
+
+def read_settings() -> Settings:
+    """Settings of this process's environment. Raises SettingsError."""
+    try:
+        return Settings()
+    except ValidationError as error:
+        raise SettingsError(describe(error)) from None
+
+
+def describe(error: ValidationError) -> str:
+    """Every variable that is refused, and why; without its value, which may be long or private."""
+    found = error.errors(include_url=False, include_input=False, include_context=False)
+    return "; ".join(f"{_variable(*it['loc'])}: {it['msg'].removeprefix('Value error, ')}" for it in found)
+
+
+def _variable(field: str | int, *path: str | int) -> str:
+    """INFERENCE_TOLERATIONS[0].key, of the field's name and where in it."""
+    return PREFIX + str(field).upper() + "".join(f"[{it}]" if isinstance(it, int) else f".{it}" for it in path)

@@ -30,6 +30,7 @@ from app.settings import Settings, Toleration
         pytest.param("CACHE_SIZE", "1024Gi", "1Ti", id="a quantity in its stored form"),
         pytest.param("DRAIN", "1m30s", "1m30s", id="a duration"),
         pytest.param("SHARING", "exclusive", "exclusive", id="sharing"),
+        pytest.param("DOWNLOADER_ENV", '{"NO_PROXY": "a,b=c"}', {"NO_PROXY": "a,b=c"}, id="variables"),
     ],
 )
 def test_a_variable_is_read(monkeypatch: pytest.MonkeyPatch, name: str, text: str, value: Any) -> None:
@@ -47,6 +48,11 @@ def test_a_variable_is_read(monkeypatch: pytest.MonkeyPatch, name: str, text: st
         pytest.param("CACHE_SIZE", "100 GB", id="no quantity"),
         pytest.param("START_BUDGET", "half an hour", id="no duration"),
         pytest.param("SHARING", "sometimes", id="unknown sharing"),
+        pytest.param("DOWNLOADER_ENV", '{"HF_TOKEN": "hf_x"}', id="a secret outside Secrets"),
+        pytest.param("DOWNLOADER_ENV", '{"INFERENCE_PATH": "x"}', id="a variable of the operator's own"),
+        pytest.param("DOWNLOADER_ENV", '{"A-B": "x"}', id="no name of a variable"),
+        pytest.param("DOWNLOADER_ENV", "HF_ENDPOINT=https://hub.example", id="no JSON"),
+        pytest.param("EXPORTER_PORT", "0", id="no port"),
     ],
 )
 def test_a_wrong_variable_is_named(monkeypatch: pytest.MonkeyPatch, name: str, text: str) -> None:

@@ -5,21 +5,18 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-import orjson
 from pydantic import ValidationError
 
-from app.cli.errors import InputError, refused_field
-from app.settings import Settings
-
-PREFIX = "INFERENCE_"
+from app.cli.errors import InputError
+from app.settings import PREFIX, Settings, SettingsError, describe, read_settings
 
 
 def from_environment() -> Settings:
     """The same variables that the operator reads."""
     try:
-        return Settings()
-    except ValidationError as error:
-        raise refused_field(f"a setting of the environment ({PREFIX}...)", "", error) from None
+        return read_settings()
+    except SettingsError as error:
+        raise InputError(f"the environment: {error}") from None
 
 
 def from_variables(variables: Mapping[str, str], where: str) -> Settings:
@@ -27,10 +24,6 @@ def from_variables(variables: Mapping[str, str], where: str) -> Settings:
     named = {key.removeprefix(PREFIX).lower(): value for key, value in variables.items() if key.startswith(PREFIX)}
     values: dict[str, Any] = dict(named)
     try:
-        if "tolerations" in values:
-            values["tolerations"] = orjson.loads(values["tolerations"])
         return Settings(**values)
-    except orjson.JSONDecodeError as error:
-        raise InputError(f"{where}: {PREFIX}TOLERATIONS is not JSON: {error}") from None
     except ValidationError as error:
-        raise refused_field(where, "", error) from None
+        raise InputError(f"{where}: {describe(error)}") from None

@@ -62,6 +62,7 @@ def build_container(
 def _plain_env(fetch: Fetch, settings: Settings, extra: Mapping[str, str]) -> list[V1EnvVar]:
     secret = secret_of(fetch.source)
     values = {
+        **settings.downloader_env,
         contract.MODEL_NAME: fetch.model,
         contract.SOURCE_TYPE: fetch.type.value,
         contract.SOURCE: source_json(fetch.source),

@@ -45,10 +45,12 @@ class Installed:
 
 
 @contextmanager
-def install(cluster: Cluster, kubectl: Path, folder: Path, images: Mapping[str, str]) -> Iterator[Installed]:
+def install(
+    cluster: Cluster, kubectl: Path, folder: Path, images: Mapping[str, str], settings: Mapping[str, str]
+) -> Iterator[Installed]:
     """Apply deploy/ with these images, by the names deploy/ gives them, and run Metacontroller beside it."""
     cluster.apply(metacontroller.CRDS)
-    objects = render(kubectl, write_overlay(folder, images))
+    objects = render(kubectl, write_overlay(folder, images, settings))
     controllers = [it for it in objects if it["apiVersion"].startswith("metacontroller.k8s.io/")]
     cluster.apply(_in_order([it for it in objects if it not in controllers]))
     cluster.apply(render(kubectl, POOL))
@@ -65,7 +67,7 @@ def hook_url(cluster: Cluster) -> str:
     return f"http://{service['spec']['clusterIP']}:{service['spec']['ports'][0]['port']}"
 
 
-def write_overlay(folder: Path, images: Mapping[str, str]) -> Path:
+def write_overlay(folder: Path, images: Mapping[str, str], settings: Mapping[str, str]) -> Path:
     """A kustomization over deploy/, as an administrator would write one."""
     folder.mkdir(parents=True, exist_ok=True)
     parts = {name: reference.rsplit(":", 1) for name, reference in images.items()}
@@ -81,7 +83,7 @@ def write_overlay(folder: Path, images: Mapping[str, str]) -> Path:
                 "name": SERVICE,
                 "namespace": NAMESPACE,
                 "behavior": "merge",
-                "literals": [f"{name}={value}" for name, value in SETTINGS.items()],
+                "literals": [f"{name}={value}" for name, value in {**SETTINGS, **settings}.items()],
             }
         ],
     }

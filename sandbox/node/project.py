@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from sandbox.node import addresses
-from sandbox.node.build import PROJECT, RECIPES, Recipe, base_recipe, vllm_recipe
+from sandbox.node.build import PROJECT, Recipe, base_recipe, vllm_recipe
 
 IMAGES = PROJECT / "images"
 PYTHON_PROJECT = tuple(PROJECT / name for name in ("pyproject.toml", "README.md", "LICENSE", "constraints.txt"))
 APP = PROJECT / "app"
-HUB_PORT = 8099
-"""Fixed, because it stands in an image."""
 
 
 def operator_recipe(base: Recipe) -> Recipe:
@@ -28,22 +25,15 @@ def runtime_recipe(base: Recipe, role: str) -> Recipe:
 def downloader_recipe(base: Recipe) -> Recipe:
     folder = IMAGES / "downloader"
     sources = (folder, APP, *PYTHON_PROJECT)
-    return Recipe("model-downloader-plain", folder / "Dockerfile", PROJECT, sources, {"BASE": base.reference})
-
-
-def mirror_recipe(downloader: Recipe) -> Recipe:
-    """The downloader that asks the sandbox's hub instead of Hugging Face's."""
-    arguments = {"BASE": downloader.reference, "ENDPOINT": f"http://{addresses.HOST}:{HUB_PORT}"}
-    return Recipe("model-downloader", RECIPES / "mirror.Dockerfile", RECIPES, (), arguments)
+    return Recipe("model-downloader", folder / "Dockerfile", PROJECT, sources, {"BASE": base.reference})
 
 
 def recipes() -> tuple[list[Recipe], list[Recipe]]:
     """Bases, in the order they build on each other; and what runs on the node, named as deploy/ names it."""
     base = base_recipe()
     vllm = vllm_recipe(base)
-    downloader = downloader_recipe(base)
     ours = [operator_recipe(base), runtime_recipe(vllm, "leader"), runtime_recipe(vllm, "worker")]
-    return [base, vllm, downloader], [*ours, mirror_recipe(downloader)]
+    return [base, vllm], [*ours, downloader_recipe(base)]
 
 
 def names_in_deploy(ours: list[Recipe]) -> dict[str, str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import tempfile
 import time
@@ -23,7 +24,7 @@ from sandbox.node.install import Installed, install
 from sandbox.node.machine import Machine
 from sandbox.node.node import Node
 from sandbox.node.packages import ensure_packages
-from sandbox.node.project import HUB_PORT, names_in_deploy, recipes
+from sandbox.node.project import names_in_deploy, recipes
 from sandbox.node.provisioner import Provisioner
 from sandbox.tinymodel import write_model
 
@@ -78,10 +79,11 @@ class World:
             report("a real node is ready")
             volumes = stack.enter_context(Provisioner.running(cluster, directory / "volumes"))
             repositories = {MODEL: write_model(directory / "model")}
-            hub = stack.enter_context(Hub.serve(repositories, addresses.HOST, HUB_PORT, BYTES_PER_SECOND))
+            hub = stack.enter_context(Hub.serve(repositories, addresses.HOST, bytes_per_second=BYTES_PER_SECOND))
             stack.enter_context(nullcontext() if os.environ.get("LWS_MANAGER") else Groups.running(cluster))
             kubectl = binaries[KUBECTL.name]
-            operator = stack.enter_context(install(cluster, kubectl, directory / "deploy", images))
+            mirror = {"INFERENCE_DOWNLOADER_ENV": json.dumps({"HF_ENDPOINT": hub.url})}
+            operator = stack.enter_context(install(cluster, kubectl, directory / "deploy", images, mirror))
             report("the operator runs from deploy/")
             yield cls(cluster, node, containers, hub, volumes, operator, kubectl)
 

@@ -174,6 +174,21 @@ def test_the_downloader_knows_the_secret_whose_absence_it_must_tell() -> None:
     assert variables["HF_TOKEN"]["secretKeyRef"]["name"] == "mine"
 
 
+def test_downloads_have_the_variables_of_the_settings_as_they_are_written() -> None:
+    """A mirror of the Hub and a proxy, on sites without a way to the internet."""
+    chosen = {"HF_ENDPOINT": "https://hub.example", "HTTPS_PROXY": "http://$(USER):3128"}
+    variables = env(call(children=[claim()], settings=Settings(downloader_env=chosen)))
+    assert variables["HF_ENDPOINT"] == "https://hub.example"
+    assert variables["HTTPS_PROXY"] == "http://$$(USER):3128", "the kubelet expands what is not escaped"
+    assert variables["INFERENCE_MODEL_NAME"]
+
+
+def test_other_variables_download_nothing_anew() -> None:
+    given = filled()
+    changed = Settings(downloader_env={"HF_ENDPOINT": "https://another.example"})
+    assert call(children=given, settings=changed).child("Job") == call(children=given).child("Job")
+
+
 def env(answer: Answer) -> dict[str, Any]:
     [container] = answer.child("Job")["spec"]["template"]["spec"]["containers"]
     return {it["name"]: it.get("value", it.get("valueFrom")) for it in container["env"]}

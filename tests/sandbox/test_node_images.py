@@ -92,8 +92,11 @@ def test_every_image_of_deploy_is_built_and_leader_and_worker_share_all_they_tak
 
 
 def test_the_overlay_names_images_as_deploy_has_renamed_them(tmp_path: Path) -> None:
-    overlay = write_overlay(tmp_path / "overlay", {"inference-operator": "docker.io/sandbox/inference-operator:abc"})
+    images = {"inference-operator": "docker.io/sandbox/inference-operator:abc"}
+    overlay = write_overlay(tmp_path / "overlay", images, {"INFERENCE_DRAIN": "1s", "INFERENCE_SHARING": "exclusive"})
     text = (overlay / "kustomization.yaml").read_text()
+    assert "INFERENCE_DRAIN=1s" in text
+    assert "INFERENCE_SHARING=exclusive" in text
     assert "newTag: abc" in text
     assert "your-registry/inference-operator" in text
     assert "inference-agent" in DEPLOYMENTS
