@@ -21,6 +21,12 @@ $(VENV)/.installed: pyproject.toml constraints.txt
 .PHONY: deps
 deps: $(VENV)/.installed ## Install everything the other targets need into .venv
 
+.PHONY: system-packages
+system-packages: ## Install the Debian packages that tests of images need (root)
+	apt-get update --quiet
+	DEBIAN_FRONTEND=noninteractive apt-get install --yes --quiet --no-install-recommends \
+	  buildah debootstrap iproute2 iptables openmpi-bin openssh-client openssh-server
+
 .PHONY: demo
 demo: deps ## Run the samples on a real API server (ARGS=--exit ends when Ready; REAL=1: on a real node)
 	@$(RUN) -m sandbox demo $(if $(REAL),--real) $(ARGS)

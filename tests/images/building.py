@@ -57,12 +57,12 @@ def ensure_base(scratch: Path) -> str:
     return BASE
 
 
-def build(name: str, base: str, image: str = "runtime") -> str:
+def build(name: str, base: str, image: str = "runtime", context: Path = ROOT) -> str:
     """Build the Dockerfile of one image (the target of that name, if it has several) and return the image's name."""
     tag = f"localhost/inference-test-{name}:1"
     target = ("--target", name) if image == "runtime" else ()
     arguments = ("--isolation", "chroot", "--layers", "--build-arg", f"BASE={base}", *target)
-    buildah("build", *arguments, "--file", ROOT / f"images/{image}/Dockerfile", "--tag", tag, ROOT)
+    buildah("build", *arguments, "--file", context / f"images/{image}/Dockerfile", "--tag", tag, context)
     return tag
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shutil
 from pathlib import Path
 
 import pytest
@@ -102,6 +103,24 @@ def test_the_operators_image_runs_as_the_one_user_and_knows_its_commands(tmp_pat
     assert config["User"] == "1001:1001"
     assert run_in(image, "id", "--user", "--name").stdout.strip() == "inference"
     assert "serve" in run_in(image, "inference-operator", "--help").stdout
+    assert run_in(image, "sh", "-c", "command -v pip").returncode != 0
+    assert run_in(image, "find", "/opt/inference/app/agent", "-name", "*.pyc").stdout, "the root may be read-only"
+
+
+@pytest.mark.parametrize("image", ["operator", "downloader"])
+def test_a_change_of_the_code_changes_one_layer_of_an_image(tmp_path: Path, image: str) -> None:
+    base = ensure_base(tmp_path)
+    before = inspect(build(image, base, image))["rootfs"]["diff_ids"]
+    edited = tmp_path / "project"
+    for name in ("app", "images"):
+        shutil.copytree(ROOT / name, edited / name, ignore=shutil.ignore_patterns("__pycache__"))
+    for name in (".dockerignore", "pyproject.toml", "README.md", "LICENSE", "constraints.txt"):
+        shutil.copy2(ROOT / name, edited / name)
+    (edited / "app/edited.py").write_text("EDITED = True\n")
+    changed = build(f"{image}-edited", base, image, edited)
+    after = inspect(changed)["rootfs"]["diff_ids"]
+    assert [one == other for one, other in zip(before, after, strict=True)].count(False) == 1
+    assert run_in(changed, "python3", "-c", "import app.edited").returncode == 0
 
 
 def test_the_downloaders_image_says_what_it_lacks_and_installs_nothing(tmp_path: Path) -> None:
