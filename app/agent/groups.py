@@ -7,7 +7,7 @@ keep the number that the GPURequest's status has given them; the others get the 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence, Set
-from itertools import count, filterfalse
+from itertools import count, filterfalse, islice
 
 from app.agent.facts import Json, Pod
 from app.kube.lenient import count_at, mappings_at, text_at
@@ -19,18 +19,25 @@ def parse_earlier(status: Json) -> dict[str, int]:
 
 
 def assign_groups(pods: Sequence[Pod], earlier: Mapping[str, int]) -> dict[str, int]:
-    """Group by name of the pods that have a node; `pods` are those of one service, oldest first."""
+    """Group by name of the pods that have a node; `pods` are those of one service, oldest first.
+
+    A pod that leaves shares its number with the one that comes instead, so the numbers of those that stay have no gap:
+    GPUs beyond it would be nobody's.
+    """
     bound = [pod for pod in pods if pod.node and not pod.ended]
     groups = {pod.name: pod.member.group for pod in bound if pod.member and pod.member.group is not None}
-    taken = set(groups.values())
     unnumbered = [pod for pod in bound if pod.name not in groups]
-    for pod in unnumbered:
+    staying = [pod for pod in unnumbered if not pod.leaving]
+    taken = set(groups.values())
+    numbers = set(islice(_free(taken), len(staying)))
+    for pod in staying:
         before = earlier.get(pod.name)
-        if before is not None and before not in taken:
+        if before in numbers:
             groups[pod.name] = before
-            taken.add(before)
-    free = _free(taken)
-    return groups | {pod.name: next(free) for pod in unnumbered if pod.name not in groups}
+            numbers.discard(before)
+    left = iter(sorted(numbers))
+    groups |= {pod.name: next(left) for pod in staying if pod.name not in groups}
+    return groups | {pod.name: earlier.get(pod.name, 0) for pod in unnumbered if pod.leaving}
 
 
 def _free(taken: Set[int]) -> Iterator[int]:

@@ -70,11 +70,23 @@ def count_groups(pods: Sequence[Pod]) -> int:
 
 def _bound(pods: Sequence[Pod], groups: Mapping[str, int]) -> list[BoundPod]:
     found = [
-        BoundPod(name=pod.name, group=groups[pod.name], worker=member.worker, node=pod.node, gpus=pod.total)
+        BoundPod(
+            name=pod.name,
+            group=groups[pod.name],
+            worker=member.worker,
+            node=pod.node,
+            gpus=pod.total,
+            resource=_resource(pod),
+        )
         for pod, member in _members(pods)
         if pod.name in groups
     ]
     return sorted(found, key=lambda pod: (pod.group, pod.worker, pod.name))
+
+
+def _resource(pod: Pod) -> str:
+    """A pod of ours asks for GPUs under one name; of several it is that of the most."""
+    return max(pod.gpus, key=lambda demand: demand[1], default=("", 0))[0]
 
 
 def _failures(request: Request, pods: Sequence[Pod], groups: Mapping[str, int]) -> list[PodFailure]:

@@ -50,8 +50,8 @@ def _build(pool: str, key: str, decision: Decision | None, observed: Observed, n
 
 
 def _kept(applied: Manifest, decision: Decision) -> Manifest:
-    """As it was said when it was decided; only what runs and breaks a rule is told as it is now."""
-    spec = {key: value for key, value in mapping_at(applied, "spec").items() if key != "breaches"}
+    """As it was said when it was decided, but for breaches, which are told as they are now; no change waits."""
+    spec = {key: value for key, value in mapping_at(applied, "spec").items() if key not in ("breaches", "next")}
     breaches = {"breaches": list(decision.breaches)} if decision.breaches else {}
     return applied | {"spec": spec | breaches}
 

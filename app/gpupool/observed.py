@@ -67,8 +67,9 @@ def observe(request: SyncRequest, spec: GPUPoolSpec, now: datetime) -> Observed:
     }
     allocations = dict(sorted(request.children.get(ALLOCATION_KIND, {}).items()))
     refused = frozenset(key for key in asking if not _is_welcome(key, spec, related.get(NAMESPACE_KIND, {})))
+    served = asking.keys() - refused
     return Observed(
-        nodes=tuple(it for node in ours for it in _offers(node, asking.keys(), alive, now)),
+        nodes=tuple(it for node in ours for it in _offers(node, served, alive, now)),
         needs=tuple(
             _need(key, found, allocations.get(key), now) for key, found in asking.items() if key not in refused
         ),
@@ -130,10 +131,10 @@ def _is_welcome(key: str, spec: GPUPoolSpec, namespaces: Mapping[str, Manifest])
     return found is not None and selector.matches(mapping_at(found, "metadata", "labels"))
 
 
-def _offers(node: Manifest, asking: Set[str], alive: bool, now: datetime) -> Iterator[Node]:
+def _offers(node: Manifest, served: Set[str], alive: bool, now: datetime) -> Iterator[Node]:
     spec = mapping_at(node, "spec")
     since = parse_time(text_at(spec, "notReadySince"))
-    foreign = _foreign(node, asking) if alive and value_at(node, "status", "observed") is True else None
+    foreign = _foreign(node, served) if alive and value_at(node, "status", "observed") is True else None
     domains = _domains(text_at(spec, "zone"), text_at(spec, "block"), text_at(spec, "rack"))
     for resource in mappings_at(spec, "resources"):
         name = text_at(resource, "name")
@@ -169,13 +170,13 @@ def _domains(*names: str) -> tuple[str, ...]:
     return tuple("/".join(names[: level + 1]) if name else "" for level, name in enumerate(names))
 
 
-def _foreign(node: Manifest, asking: Set[str]) -> dict[str, int]:
-    """GPUs by resource name that pods of no service of this pool hold."""
+def _foreign(node: Manifest, served: Set[str]) -> dict[str, int]:
+    """GPUs by resource name that pods hold of no service that this pool serves."""
     held: dict[str, int] = {}
     for use in mappings_at(node, "status", "others"):
         held[text_at(use, "resource")] = held.get(text_at(use, "resource"), 0) + count_at(use, "gpus")
     for use in mappings_at(node, "status", "services"):
-        if f"{text_at(use, 'namespace')}/{text_at(use, 'name')}" not in asking:
+        if f"{text_at(use, 'namespace')}/{text_at(use, 'name')}" not in served:
             held[text_at(use, "resource")] = held.get(text_at(use, "resource"), 0) + count_at(use, "gpus")
     return held
 
@@ -232,7 +233,13 @@ def _waited(allocation: Manifest | None, now: datetime) -> float:
 
 
 def _bound(pod: Mapping[str, Any]) -> BoundPod:
-    return BoundPod(count_at(pod, "group"), count_at(pod, "worker"), text_at(pod, "node"), count_at(pod, "gpus"))
+    return BoundPod(
+        count_at(pod, "group"),
+        count_at(pod, "worker"),
+        text_at(pod, "node"),
+        count_at(pod, "gpus"),
+        text_at(pod, "resource"),
+    )
 
 
 def _held(allocation: Manifest) -> Held | None:

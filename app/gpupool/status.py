@@ -52,18 +52,21 @@ def _free(observed: Observed, decisions: Mapping[str, Decision]) -> dict[Key, in
     """GPUs that neither others nor services hold, where pods run or decisions stand; never below 0."""
     free = {(node.host, node.resource): node.gpus - (node.foreign or 0) for node in observed.nodes}
     for need in observed.needs:
-        for host, gpus in _held(need, decisions.get(need.service)):
-            if (host, need.wish.resource) in free:
-                free[host, need.wish.resource] -= gpus
+        for key, gpus in _held(need, decisions.get(need.service)):
+            if key in free:
+                free[key] -= gpus
     return {key: max(0, count) for key, count in free.items()}
 
 
-def _held(need: Need, decision: Decision | None) -> Iterator[tuple[str, int]]:
-    running = {(pod.group, pod.worker) for pod in need.bound}
-    yield from ((pod.host, pod.gpus) for pod in need.bound)
+def _held(need: Need, decision: Decision | None) -> Iterator[tuple[Key, int]]:
+    """Where pods run, and where they will: a pod of an earlier request has its GPUs until it goes."""
+    resource = need.wish.resource
+    running = [((pod.group, pod.worker), (pod.host, pod.resource or resource), pod.gpus) for pod in need.bound]
+    yield from ((key, gpus) for _, key, gpus in running)
+    at_their_place = {(slot, key) for slot, key, _ in running}
     for slot, host in (decision.slots if decision else {}).items():
-        if slot not in running:
-            yield host, need.gpus
+        if (slot, (host, resource)) not in at_their_place:
+            yield (host, resource), need.gpus
 
 
 def _granted(decision: Decision, need: Need) -> int:

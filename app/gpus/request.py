@@ -73,6 +73,7 @@ class BoundPod(Model):
     worker: Count = Field(description="Index within the group; 0 is the leader.")
     node: str = Field(description="Node.")
     gpus: Count = Field(description="GPUs it holds.")
+    resource: str = Field("", description="Resource name of these GPUs.")
 
 
 class PodFailure(Model):

@@ -35,7 +35,7 @@ from app.topology.nodes import Eligibility, Node
 from app.topology.packing import repack
 from app.topology.placement import place_group
 from app.topology.promises import Promises
-from app.topology.request import Decision, Held, Need, Outcome, Slot
+from app.topology.request import BoundPod, Decision, Held, Need, Outcome, Slot
 
 
 def allocate(
@@ -86,13 +86,26 @@ class _Allocation:
         given up."""
         need = draft.need
         for pod in need.bound:
-            place = self.ledger.find(pod.host, need.wish.resource)
+            place = self._place_of(draft, pod)
             if place is not None:
                 self.ledger.book(place, pod.gpus, need.service, need.exclusive)
-            if not draft.is_known:
+            if self._is_former(draft, pod):
                 self._remember(draft, place, pod.gpus)
             elif pod.group < need.target and pod.worker < need.pods and not self._is_lost(place):
                 self._settle(draft, (pod.group, pod.worker), pod.host, place)
+
+    def _place_of(self, draft: Draft, pod: BoundPod) -> int | None:
+        return self.ledger.find(pod.host, pod.resource or draft.need.wish.resource)
+
+    def _is_former(self, draft: Draft, pod: BoundPod) -> bool:
+        """A pod of an earlier request: by its size, or on a node that the request as it is now can never use, while its
+        new place was decided already."""
+        if not draft.is_known:
+            return True
+        held, place = draft.held, self._place_of(draft, pod)
+        if held is None or place is None or held.slots.get((pod.group, pod.worker), pod.host) == pod.host:
+            return False
+        return bool(draft.need.wish.find_obstacle(self.nodes[place]))
 
     def _is_lost(self, place: int | None) -> bool:
         return place is not None and self.nodes[place].is_gone
@@ -136,7 +149,7 @@ class _Allocation:
         """GPUs of the earlier request in which no pod runs at the moment."""
         running = {(pod.group, pod.worker) for pod in draft.need.bound}
         for slot in sorted(held.slots.keys() - running):
-            place = self.ledger.find(held.slots[slot], draft.need.wish.resource)
+            place = self.ledger.find(held.slots[slot], held.resource or draft.need.wish.resource)
             if slot[0] in groups and place is not None and self.ledger.free[place] >= held.gpus:
                 self.ledger.book(place, held.gpus, draft.need.service, draft.need.exclusive)
                 self._remember(draft, place, held.gpus)
@@ -164,7 +177,7 @@ class _Allocation:
             self._hopeless.clear()
         if not draft.waits and draft.is_fresh:
             self._fresh.append(draft)
-        if not draft.slots and not draft.former:
+        if draft.waits and not draft.slots and not draft.former:
             self._hopeless.add(key)
 
     def _place_instead(self, draft: Draft) -> None:
@@ -182,20 +195,38 @@ class _Allocation:
         return bool(held)
 
     def _reserve(self, draft: Draft) -> None:
-        """The nodes that lack least for one group are held back, as few as it needs."""
+        """The nodes that lack least for one group are held back, as few as it needs; rather such as others of the pool
+        will leave than such as pods of no service hold."""
         need = draft.need
-        for product in self.eligible.products(need.wish):
-            places = self.eligible.now(need.wish, product)
-            closest = sorted(places, key=lambda place: (-self.ledger.free[place], self.nodes[place].host))
-            per_node = [1 if need.apart else self.nodes[it].gpus // need.gpus for it in closest]
-            count, held_back = 0, list[int]()
-            for place, slots in zip(closest, per_node, strict=True):
-                if count < need.pods and slots and not self.ledger.reserved_for(place):
-                    held_back.append(place)
-                    count += slots
-            if count >= need.pods:
-                self.ledger.reserve(held_back, need.service)
-                return
+        for counts_foreign in (True, False):
+            for product in self.eligible.products(need.wish):
+                if found := self._closest(need, product, counts_foreign):
+                    self.ledger.reserve(found, need.service)
+                    return
+
+    def _closest(self, need: Need, product: str, counts_foreign: bool) -> list[int]:
+        """Nodes that would hold one group once services have left them, [] when they do not."""
+        places = sorted(
+            self.eligible.now(need.wish, product), key=lambda place: (-self.ledger.free[place], self.nodes[place].host)
+        )
+        count, chosen = 0, list[int]()
+        for place in places:
+            slots = self._slots_at_most(need, place, counts_foreign)
+            if count < need.pods and slots:
+                chosen.append(place)
+                count += slots
+        return chosen if count >= need.pods else []
+
+    def _slots_at_most(self, need: Need, place: int, counts_foreign: bool) -> int:
+        """Pods that a node holds when no other service is there."""
+        node, foreign = self.nodes[place], self.nodes[place].foreign or 0
+        taken = self.ledger.owner(place) not in ("", need.service) or self.ledger.reserved_for(place)
+        if taken or need.island(node.product) > (node.island or node.gpus):
+            return 0
+        if counts_foreign and need.exclusive and foreign:
+            return 0
+        slots = (node.gpus - foreign * counts_foreign) // need.gpus
+        return min(slots, 1) if need.apart else slots
 
     # answers
 
@@ -261,7 +292,7 @@ class _Allocation:
         served = draft.complete(draft.need.least)
         if draft.need.least and not served:
             return Outcome.PENDING
-        running = {(pod.group, pod.worker) for pod in draft.need.bound if draft.is_known}
+        running = {(pod.group, pod.worker) for pod in draft.need.bound if not self._is_former(draft, pod)}
         pending = {slot for slot in proposed - running if slot[0] < draft.need.least}
         return Outcome.PROPOSED if pending else Outcome.BOUND
 

@@ -26,7 +26,8 @@ class Draft:
     @property
     def is_known(self) -> bool:
         """Whether what is held and what runs is of the request as it is now."""
-        same_size = all(pod.gpus == self.need.gpus for pod in self.need.bound)
+        resources = ("", self.need.wish.resource)
+        same_size = all(pod.gpus == self.need.gpus and pod.resource in resources for pod in self.need.bound)
         return same_size and (self.held is None or self.held.digest == self.need.digest)
 
     @property

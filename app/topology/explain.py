@@ -11,6 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from app.topology.ledger import Ledger
 from app.topology.nodes import Eligibility
+from app.topology.placement import keeps_islands
 from app.topology.request import Need, Outcome, Slot
 
 SHOWN = 3
@@ -43,6 +44,8 @@ class Explainer:
                 return f"{_wants(need)}; no node of the pool could ever give that: {self._listed(need, ())}."
             case Outcome.PENDING:
                 return f"{_wants(need)}. {self._holders(need)}: {self._listed(need, ())}."
+        if not slots and not need.target:
+            return "No group is asked for."
         hosts = sorted(set(slots.values()))
         placed = f"{_pods(len(slots))} of {_gpus(need.gpus)} on {some(hosts)}{self._not_kept_off(need, slots)}"
         if groups >= need.least:
@@ -111,9 +114,11 @@ class Explainer:
             return f"has {free} of {node.gpus} GPUs free, and it needs all of them free"
         if free < need.gpus:
             return f"has {free} free GPUs, fewer than {need.gpus}"
-        island = need.islands.get(node.product, 0)
+        island = need.island(node.product)
         if island and node.island and island > node.island:
             return f"has islands of {node.island} GPUs, smaller than {island}"
+        if not keeps_islands(need.group(node.product), node, free):
+            return f"has {free} free GPUs, of which no {need.gpus} are sure to be whole islands of {node.island}"
         return f"has {free} free GPUs"
 
 

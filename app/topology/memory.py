@@ -130,6 +130,15 @@ def estimate(
     return min((room.memory(length) for room in rooms), key=lambda memory: (memory.tokens, -memory.needed))
 
 
+def least_bytes(model: ModelFacts, needs: Needs) -> int:
+    """What all GPUs of one copy need together under any layout: the weights, and one sequence of the length asked
+    for. Layouts need more, for they repeat parts."""
+    [whole] = stages(model, 1)
+    bits = kv_bits(needs.kv_cache_dtype, needs.precision)
+    sequence = sequence_bytes(model, whole, needs.max_model_len or 1, 1, 1, bits)
+    return stage_weights(model, whole, Layout(), needs.precision) + sequence
+
+
 @dataclass(frozen=True)
 class _Room:
     """A GPU of one stage, in bytes, while the length is not settled."""

@@ -37,7 +37,7 @@ class Group:
     """Every pod on a node of its own."""
     exclusive: bool = False
     island: int = 0
-    """GPUs that must be in one island: the tensor parallel size; 0 = no matter."""
+    """GPUs that must be in one island: the tensor parallel size; 0 = no matter. Every GPU is an island of one."""
     even: bool = False
     """Take the emptiest nodes, wherever they are: of pods that must be apart, most groups fit this way."""
 
@@ -69,18 +69,20 @@ def capacity(group: Group, place: int, ledger: Ledger) -> int:
     node, free = ledger.nodes[place], ledger.free[place]
     if free < group.gpus or not ledger.is_open(place, group.service, group.exclusive):
         return 0
-    if group.island and not _keeps_islands(group, node, free):
+    if not keeps_islands(group, node, free):
         return 0
     if group.apart:
         return 1
     most = free // group.gpus
-    if not group.island:
+    if group.island <= 1:
         return most
-    return next((pods for pods in range(1, most) if not _keeps_islands(group, node, free - pods * group.gpus)), most)
+    return next((pods for pods in range(1, most) if not keeps_islands(group, node, free - pods * group.gpus)), most)
 
 
-def _keeps_islands(group: Group, node: Node, free: int) -> bool:
+def keeps_islands(group: Group, node: Node, free: int) -> bool:
     """Whether one more pod is sure of whole islands with so many GPUs free."""
+    if group.island <= 1:
+        return True
     island = node.island or node.gpus
     if group.island > island:
         return False

@@ -21,6 +21,8 @@ class BoundPod:
     worker: int
     host: str
     gpus: int
+    resource: str = ""
+    """Under which name it holds them; "" = as the request says."""
 
 
 @dataclass(frozen=True)
@@ -47,13 +49,17 @@ class Need:
     exclusive: bool = False
     apart: bool = False
     islands: Mapping[str, int] = field(default_factory=dict)
-    """By product: GPUs that must be in one island; nothing = no matter."""
+    """By product, "" for all others: GPUs that must be in one island; nothing = no matter."""
     bound: tuple[BoundPod, ...] = ()
 
     @property
     def target(self) -> int:
         """Groups to place: the guaranteed ones, and those beyond that exist."""
         return max(self.least, min(self.wanted, self.most))
+
+    def island(self, product: str) -> int:
+        """GPUs that must be in one island of this product; 0 = no matter."""
+        return self.islands.get(product, self.islands.get("", 0))
 
     def group(self, product: str, pods: int | None = None) -> Group:
         """One group on a product, or so many pods of it."""
@@ -63,7 +69,7 @@ class Need:
             gpus=self.gpus,
             apart=self.apart,
             exclusive=self.exclusive,
-            island=self.islands.get(product, 0),
+            island=self.island(product),
         )
 
 

@@ -1,7 +1,8 @@
 """What would work, when nothing does: the fewest GPUs on which the model fits as the engine needs it.
 
-Tried are one GPU on each node and more, up to a full node, on as many nodes as were asked for and on two, four and
-eight times as many, never fewer GPUs than were asked for; first as the spec says, then with sizes left to autoOptimize.
+Tried are one GPU on each node and more, up to a full node (beyond eight only even parts of one), on as many nodes as
+were asked for and on two, four and eight times as many, never fewer GPUs than were asked for; first as the spec says,
+then with sizes left to autoOptimize.
 Among the GPU kinds that fit on equally few, the one with room for the most tokens wins.
 """
 
@@ -12,11 +13,13 @@ from dataclasses import dataclass, replace
 
 from app.topology.accelerators import Accelerator
 from app.topology.fit import Fits, fit_products
-from app.topology.memory import STANDARD_OVERHEAD, Needs, Overhead
+from app.topology.memory import STANDARD_OVERHEAD, Needs, Overhead, least_bytes
 from app.topology.models import ModelFacts
 from app.topology.parallelism import Demand, Given, Strategy
 
 TIMES_THE_NODES = (1, 2, 4, 8)
+EVERY_SIZE = 8
+"""GPUs of a node up to which every number is tried; nodes have more only where GPUs are partitioned."""
 
 
 @dataclass(frozen=True)
@@ -43,8 +46,13 @@ def find_suggestion(
     overhead: Overhead = STANDARD_OVERHEAD,
 ) -> Suggestion | None:
     """The smallest demand that fits on one of the accelerators; None when none of those tried does."""
+    least = least_bytes(model, needs)
     for larger in _larger(demand, max((item.per_node for item in accelerators), default=0)):
-        roomy = [item for item in accelerators if larger.gpus <= item.per_node * larger.nodes]
+        roomy = [
+            item
+            for item in accelerators
+            if larger.gpus <= item.per_node * larger.nodes and least <= larger.gpus * item.memory_bytes
+        ]
         answers = fit_products(model, larger, needs, roomy, architectures, overhead)
         fitting = [answer for answer in answers if isinstance(answer, Fits)]
         if fitting:
@@ -54,7 +62,8 @@ def find_suggestion(
 
 def _larger(demand: Demand, per_node: int) -> Iterator[Demand]:
     """Demands from few GPUs to many; of equally many GPUs, those on fewer nodes first."""
-    sizes = ((nodes, each) for nodes in _nodes(demand) for each in range(1, per_node + 1))
+    parts = [each for each in range(1, per_node + 1) if each <= EVERY_SIZE or per_node % each == 0]
+    sizes = ((nodes, each) for nodes in _nodes(demand) for each in parts)
     for nodes, each in sorted(sizes, key=lambda size: (size[0] * size[1], size[0])):
         if nodes * each >= demand.gpus:
             yield replace(demand, gpus=nodes * each, nodes=nodes)

@@ -38,9 +38,9 @@ def test_pods_of_a_group_are_told_by_group_and_worker() -> None:
     pods = [grouped(1, 0, node="n3"), grouped(0, 1, node="n2"), grouped(0, 0, node="n1"), grouped(1, 1)]
     status = written(pods=pods, pools=[pool()])
     assert status["pods"] == [
-        {"name": "llama-0", "group": 0, "worker": 0, "node": "n1", "gpus": 2},
-        {"name": "llama-0-1", "group": 0, "worker": 1, "node": "n2", "gpus": 2},
-        {"name": "llama-1", "group": 1, "worker": 0, "node": "n3", "gpus": 2},
+        {"name": "llama-0", "group": 0, "worker": 0, "node": "n1", "gpus": 2, "resource": "amd.com/gpu"},
+        {"name": "llama-0-1", "group": 0, "worker": 1, "node": "n2", "gpus": 2, "resource": "amd.com/gpu"},
+        {"name": "llama-1", "group": 1, "worker": 0, "node": "n3", "gpus": 2, "resource": "amd.com/gpu"},
     ]
     assert (status["groups"], status["poolExists"]) == (2, True)
 
@@ -68,6 +68,21 @@ def test_a_pod_keeps_its_number_and_a_new_one_gets_the_lowest_free() -> None:
     before = {"pods": [{"name": "b", "group": 1, "worker": 0, "node": "n2", "gpus": 2}]}
     pods = [single("a", node="n1"), single("b", node="n2"), single("c", node="n3")]
     assert places(written(before, pods=pods)) == {"a": (0, 0), "b": (1, 0), "c": (2, 0)}
+
+
+def test_a_pod_that_comes_instead_of_one_that_leaves_has_its_number() -> None:
+    """A number beyond the groups that are asked for would hold GPUs that nobody accounts for."""
+    pods = [single("a", node="n1"), single("b", node="n2")]
+    first = written(pods=pods)
+    replaced = [single("a", node="n1", leaving=True), single("b", node="n2"), single("c", node="n3")]
+    second = written(first, pods=replaced)
+    assert places(second) == {"a": (0, 0), "b": (1, 0), "c": (0, 0)}
+    assert places(written(second, pods=replaced[1:])) == {"b": (1, 0), "c": (0, 0)}
+
+
+def test_numbers_close_up_when_groups_are_fewer() -> None:
+    before = {"pods": [{"name": name, "group": group} for group, name in enumerate("abc")]}
+    assert places(written(before, pods=[single("b", node="n2"), single("c", node="n3")])) == {"b": (1, 0), "c": (0, 0)}
 
 
 def test_the_agents_own_label_is_the_number() -> None:

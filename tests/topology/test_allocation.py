@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from app.topology.allocator import allocate
-from app.topology.nodes import Taint, Toleration, Wish
-from app.topology.request import Need, Outcome
+from app.topology.nodes import Node, Taint, Toleration, Wish
+from app.topology.request import BoundPod, Need, Outcome
 from tests.topology.pool import PATIENCE, WISH, decide, hosts, need, node
 
 # the specification's cases
@@ -55,6 +55,26 @@ def test_who_has_waited_long_gets_nodes_held_back() -> None:
     assert "held back for a service that has waited longer" in found["b"].message
 
 
+def test_nodes_that_a_service_has_for_itself_are_not_held_back_in_vain() -> None:
+    alone = need("alone", 2, exclusive=True, created="0", bound=(BoundPod(0, 0, "n1", 2),))
+    nodes = [node("n1"), node("n2", foreign=5)]
+    found = decide(nodes, alone, need("long", 4, waited=PATIENCE), need("small", 1))
+    assert found["small"].outcome is Outcome.PENDING, "n2 is the one that the long waiter can get"
+
+
+def test_nodes_that_services_will_leave_are_held_back_before_those_of_foreign_pods() -> None:
+    ours = need("ours", 4, created="0", bound=(BoundPod(0, 0, "n1", 4),))
+    nodes = [node("n1"), node("n2", foreign=1)]
+    found = decide(nodes, ours, need("long", 8, waited=PATIENCE), need("small", 4))
+    assert hosts(found["small"]) == ["n2"]
+
+
+def test_a_service_of_no_groups_keeps_nobody_from_places() -> None:
+    found = decide([node("n1")], need("none", 4, least=0, most=0), need("some", 4))
+    assert (found["some"].outcome, hosts(found["some"])) == (Outcome.PROPOSED, ["n1"])
+    assert (found["none"].outcome, found["none"].message) == (Outcome.BOUND, "No group is asked for.")
+
+
 def test_groups_beyond_the_guarantee_come_after_everybodys_guarantee() -> None:
     found = decide([node("n1")], need("a", 4, least=1, most=2, wanted=2), need("b", 4))
     assert (found["a"].groups, found["b"].groups) == (1, 1)
@@ -98,6 +118,28 @@ def test_tensor_parallelism_gets_whole_islands_wherever_the_used_gpus_are() -> N
     found = decide([used], need(gpus=4, islands=pairs))["a"]
     assert found.outcome is Outcome.PENDING
     assert hosts(decide([used], need(gpus=2, islands=pairs))["a"]) == ["n1"]
+
+
+def test_every_gpu_is_an_island_of_one() -> None:
+    used = node("n1", product="MI250X", island=2, foreign=4)
+    assert hosts(decide([used], need(gpus=1, islands={"MI250X": 1}))["a"]) == ["n1"]
+    partitions = Node("n1", "amd.com/cpx_nps4", "MI300X-CPX-NPS4", 64, island=8, foreign=8)
+    wish = Wish("amd.com/cpx_nps4", ())
+    assert hosts(decide([partitions], need(gpus=8, wish=wish, islands={"MI300X-CPX-NPS4": 1}))["a"]) == ["n1"]
+
+
+def test_islands_are_kept_for_a_model_that_nobody_knows_too() -> None:
+    small = node("n1", product="MI250X", island=2)
+    found = decide([small], need(gpus=4, islands={"": 4}))["a"]
+    assert found.outcome is Outcome.IMPOSSIBLE
+    assert "has islands of 2 GPUs, smaller than 4" in found.message
+
+
+def test_islands_that_may_be_broken_are_the_reason_that_is_given() -> None:
+    used = node("n1", product="MI250X", island=2, foreign=3)
+    found = decide([used], need(gpus=4, islands={"MI250X": 2}))["a"]
+    assert found.outcome is Outcome.PENDING
+    assert "has 5 free GPUs, of which no 4 are sure to be whole islands of 2" in found.message
 
 
 def test_pods_that_must_be_apart_are() -> None:

@@ -13,7 +13,7 @@ from app.topology.accelerators import ACCELERATORS, partitioned
 from app.topology.fit import Excluded, Fits, ProductFit, Unknown, fit_products
 from app.topology.layout import Layout
 from app.topology.legality import find_obstacle
-from app.topology.memory import Needs
+from app.topology.memory import Needs, estimate, least_bytes
 from app.topology.models import ModelFacts, Quantization, to_json
 from app.topology.models import parse_facts as parse
 from app.topology.parallelism import Demand, Given, Strategy
@@ -317,3 +317,12 @@ def test_static_is_left_where_one_gpu_a_node_cannot_hold_it() -> None:
 
 def test_nothing_would_work_for_a_sequence_that_no_group_can_hold() -> None:
     assert find_suggestion(model(LLAMA_405B), demand(1), Needs(max_model_len=10**9), ACCELERATORS) is None
+
+
+def test_what_all_gpus_need_together_is_no_more_than_any_layout_takes() -> None:
+    needs = Needs(max_model_len=100_000)
+    for name in (LLAMA_70B, LLAMA_405B):
+        least = least_bytes(model(name), needs)
+        for tensor, pipeline in ((1, 1), (8, 1), (8, 2), (2, 4)):
+            memory = estimate(model(name), accelerator("MI300X"), Layout(tensor, pipeline), needs)
+            assert least <= tensor * pipeline * (memory.weights + memory.kv_per_sequence)

@@ -6,8 +6,8 @@ from dataclasses import replace
 
 import pytest
 
-from app.topology.nodes import GONE_SECONDS
-from app.topology.request import BoundPod, Outcome
+from app.topology.nodes import GONE_SECONDS, Node, Wish
+from app.topology.request import BoundPod, Held, Outcome
 from tests.topology.pool import decide, held_at, held_from, hosts, need, node
 
 # two looks
@@ -233,4 +233,43 @@ def test_guarantees_that_fit_nowhere_leave_what_is_held_alone() -> None:
     elastic = need("a", 8, least=1, most=2, wanted=2)
     found = decide([node("n1"), node("n2")], elastic, need("b", 8, pods=2), held={"ns/a": both})
     assert found["a"].slots == both.slots
+    assert found["b"].outcome is Outcome.PENDING
+
+
+# edits that change where, not how many
+
+
+def test_an_edit_that_needs_another_product_moves_there_once_that_is_decided() -> None:
+    nodes = [node("n1", product="MI210"), node("n2", product="MI300X")]
+    pod = BoundPod(0, 0, "n1", 8)
+    wish = Wish("amd.com/gpu", ("MI300X",), (("MI210", "too small"),))
+    edited = need(gpus=8, digest="d2", wish=wish, bound=(pod,))
+    held = Held("d", "MI210", {(0, 0): "n1"}, 8, resource="amd.com/gpu")
+    first = decide(nodes, edited, held={"ns/a": held})["a"]
+    assert (first.outcome, hosts(first), first.product) == (Outcome.PROPOSED, ["n2"], "MI300X")
+    second = decide(nodes, edited, held={"ns/a": held_from(first, 8, "d2")})["a"]
+    assert (second.outcome, hosts(second), second.product) == (Outcome.BOUND, ["n2"], "MI300X")
+    other = decide(nodes, edited, need("b", 8), held={"ns/a": held_from(second, 8, "d2")})["b"]
+    assert other.outcome is Outcome.PENDING, "the old pod still has its GPUs"
+
+
+def test_gpus_stay_booked_under_the_name_by_which_they_are_held() -> None:
+    """A service that asks for partitions from now on runs on whole GPUs until its new pods come."""
+    partition = "amd.com/cpx_nps4"
+    nodes = [node("n1"), Node("n2", partition, "MI300X-CPX-NPS4", 16)]
+    running = BoundPod(0, 0, "n1", 8, "amd.com/gpu")
+    edited = need(gpus=8, digest="d2", wish=Wish(partition, ()), bound=(running,))
+    held = held_at({(0, 0): "n1"}, 8)
+    for _ in range(3):
+        found = decide(nodes, edited, need("b", 8), held={"ns/a": held})
+        assert hosts(found["a"]) == ["n2"]
+        assert found["b"].outcome is Outcome.PENDING
+        held = Held("d2", "MI300X-CPX-NPS4", found["a"].slots, 8, found["a"].proposed, "1", "", partition)
+    assert found["a"].outcome is Outcome.BOUND
+
+
+def test_gpus_of_an_earlier_request_without_pods_stay_booked_too() -> None:
+    partition = "amd.com/cpx_nps4"
+    edited = need(gpus=8, digest="d2", wish=Wish(partition, ()))
+    found = decide([node("n1")], edited, need("b", 8), held={"ns/a": held_at({(0, 0): "n1"}, 8)})
     assert found["b"].outcome is Outcome.PENDING
