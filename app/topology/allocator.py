@@ -314,4 +314,4 @@ class _Allocation:
 
 def _key(need: Need) -> object:
     """What is the same for needs that fit in the same places."""
-    return need.wish, need.pods, need.gpus, need.apart, need.exclusive, tuple(sorted(need.islands.items()))
+    return need.wish.reach, need.pods, need.gpus, need.apart, need.exclusive, tuple(sorted(need.islands.items()))

@@ -97,14 +97,14 @@ class Filler:
                 self._take_back(need, taken)
                 return count
             for place in found:
-                self.ledger.free[place] -= need.gpus
+                self.ledger.book(place, need.gpus, need.service, need.exclusive)
             taken += found
         self._take_back(need, taken)
         return groups
 
     def _take_back(self, need: Need, places: Iterable[int]) -> None:
         for place in places:
-            self.ledger.free[place] += need.gpus
+            self.ledger.release(place, need.gpus, need.service, need.exclusive)
 
     def _place_one(self, draft: Draft, group: int, even: bool = False) -> None:
         """The whole group, or those of its pods that lost their place, near to the others."""

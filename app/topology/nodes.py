@@ -7,8 +7,9 @@ resource, another product, a label), then those that may (a taint, not ready).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 
 GONE_SECONDS = 300.0
 """A node that has not been ready for so long is given up: Kubernetes evicts its pods then, too."""
@@ -85,16 +86,23 @@ class Wish:
     labels: tuple[tuple[str, str], ...] = ()
     tolerations: tuple[Toleration, ...] = ()
 
+    @cached_property
+    def reach(self) -> object:
+        """Equal for wishes that the same nodes can meet; why the others cannot may differ."""
+        return self.resource, self.products, tuple(product for product, _ in self.unfit), self.labels, self.tolerations
+
+    @cached_property
+    def reasons(self) -> Mapping[str, str]:
+        """By product that cannot hold the model."""
+        return dict(self.unfit)
+
     def find_obstacle(self, node: Node) -> str:
         """Why this node can never be used, or "": the words are part of a sentence about several nodes."""
-        return next((words for check in _FOR_EVER if (words := check(self, node))), "")
+        return offers_other_resource(self, node) or has_other_product(self, node) or lacks_label(self, node)
 
     def find_hindrance(self, node: Node) -> str:
         """Why this node cannot be used at present, or ""."""
-        return next((words for check in _FOR_NOW if (words := check(self, node))), "")
-
-
-Check = Callable[[Wish, Node], str]
+        return is_not_ready(node) or is_tainted(self, node)
 
 
 def offers_other_resource(wish: Wish, node: Node) -> str:
@@ -103,7 +111,7 @@ def offers_other_resource(wish: Wish, node: Node) -> str:
 
 def has_other_product(wish: Wish, node: Node) -> str:
     """An unknown product may hold the model or not: it is no obstacle only where nothing is known of the model."""
-    reason = dict(wish.unfit).get(node.product, "")
+    reason = wish.reasons.get(node.product, "")
     if reason:
         return f"{node.product}: {reason}"
     if not wish.products or node.product in wish.products:
@@ -112,8 +120,10 @@ def has_other_product(wish: Wish, node: Node) -> str:
 
 
 def lacks_label(wish: Wish, node: Node) -> str:
-    missing = [f"{key}={value}" for key, value in wish.labels if node.labels.get(key) != value]
-    return f"has no label {missing[0]}" if missing else ""
+    for key, value in wish.labels:
+        if node.labels.get(key) != value:
+            return f"has no label {key}={value}"
+    return ""
 
 
 def is_tainted(wish: Wish, node: Node) -> str:
@@ -123,35 +133,33 @@ def is_tainted(wish: Wish, node: Node) -> str:
     return ""
 
 
-def is_not_ready(_: Wish, node: Node) -> str:
+def is_not_ready(node: Node) -> str:
     return "" if node.not_ready_seconds is None else "is not ready"
 
 
-_FOR_EVER: tuple[Check, ...] = (offers_other_resource, has_other_product, lacks_label)
-_FOR_NOW: tuple[Check, ...] = (is_not_ready, is_tainted)
-
-
 class Eligibility:
-    """The nodes that each wish may use, found once a wish: places in the list of nodes, by product."""
+    """The nodes that wishes may use, found once for each reach: places in the list of nodes, by product."""
 
     def __init__(self, nodes: Sequence[Node]) -> None:
         self._nodes = nodes
-        self._now: dict[tuple[Wish, str], list[int]] = {}
-        self._ever: dict[tuple[Wish, str], list[int]] = {}
+        self._now: dict[tuple[object, str], list[int]] = {}
+        self._ever: dict[tuple[object, str], list[int]] = {}
 
     def now(self, wish: Wish, product: str) -> list[int]:
         """Nodes of a product that can be used at present."""
-        if (wish, product) not in self._now:
+        key = wish.reach, product
+        if key not in self._now:
             ever = self.ever(wish, product)
-            self._now[wish, product] = [it for it in ever if not wish.find_hindrance(self._nodes[it])]
-        return self._now[wish, product]
+            self._now[key] = [it for it in ever if not wish.find_hindrance(self._nodes[it])]
+        return self._now[key]
 
     def ever(self, wish: Wish, product: str) -> list[int]:
         """Nodes of a product that could be used once they are ready and free of taints."""
-        if (wish, product) not in self._ever:
+        key = wish.reach, product
+        if key not in self._ever:
             same = (it for it, node in enumerate(self._nodes) if node.product == product)
-            self._ever[wish, product] = [it for it in same if not wish.find_obstacle(self._nodes[it])]
-        return self._ever[wish, product]
+            self._ever[key] = [it for it in same if not wish.find_obstacle(self._nodes[it])]
+        return self._ever[key]
 
     def products(self, wish: Wish) -> tuple[str, ...]:
         """Products to try, best first; where nothing was planned, those of the pool in the order of their names."""

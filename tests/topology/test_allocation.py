@@ -155,6 +155,13 @@ def test_the_first_product_that_holds_all_groups_is_taken_for_all() -> None:
     assert hosts(found) == ["n2", "n3"]
 
 
+def test_groups_of_an_exclusive_service_are_counted_on_one_node_as_they_are_placed() -> None:
+    wish = Wish("amd.com/gpu", ("MI325X", "MI300X"))
+    nodes = [node("n1", 4, product="MI325X"), node("n2", 8, product="MI300X")]
+    found = decide(nodes, need(gpus=4, least=2, most=2, exclusive=True, wish=wish))["a"]
+    assert (found.product, found.groups, hosts(found)) == ("MI300X", 2, ["n2", "n2"])
+
+
 def test_a_product_that_nobody_knows_serves_a_model_that_nobody_knows() -> None:
     assert hosts(decide([node("n1", product="")], need())["a"]) == ["n1"]
     planned = need(wish=Wish("amd.com/gpu", ("MI300X",)))
