@@ -17,9 +17,10 @@ from sandbox.node.packages import ensure_packages, find_obstacle
 
 pytestmark = pytest.mark.e2e
 PROGRAM = """
-import sys, time
+import signal, sys, time
 from pathlib import Path
 from sandbox.node.machine import Machine
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs are born to ignore it
 with Machine.boot(Path(sys.argv[1])) as machine:
     machine.start("sleeper", ["sleep", "86399"])
     machine.run("mount", "-t", "tmpfs", "inference-test", "/mnt")
