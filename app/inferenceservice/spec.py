@@ -356,7 +356,14 @@ class InferenceServiceSpec(Model):
         args = self.known_arguments
         sizes = (_size(args.get(f"{axis}_parallel_size")) for axis in ("tensor", "pipeline", "data", "prefill_context"))
         resources = self.resources
-        return Demand(self.total_gpus, self.nodes, resources.strategy, resources.auto_optimize, Given(*sizes))
+        return Demand(
+            gpus=self.total_gpus,
+            nodes=self.nodes,
+            strategy=resources.strategy,
+            auto_optimize=resources.auto_optimize,
+            given=Given(*sizes),
+            even_copies=not self.uses_ray,
+        )
 
 
 def _size(value: object) -> int | None:

@@ -70,6 +70,16 @@ def test_a_launch_mode_has_no_variable_of_another(given: dict[str, Any], absent:
     assert not absent & {it["name"] for it in container(call(given))["env"]}
 
 
+def test_copies_that_lie_unevenly_are_for_ray_alone() -> None:
+    """vLLM itself gives every node the same number of copies; Ray finds each its GPUs."""
+    uneven = {"resources": {"totalGpus": 6}, "distributed": {"enabled": True, "size": 3}}
+    refused = call(spec(**uneven, vllm={"engineArgs": {"data_parallel_size": 2}})).condition("Ready")
+    assert refused["reason"] == "ConfigurationError"
+    assert "copies of 3 GPUs, which cannot be laid evenly on nodes of 2" in refused["message"]
+    by_ray = {"data_parallel_size": 2, "distributed_executor_backend": "ray"}
+    assert "--data-parallel-size=2" in container(call(spec(**uneven, vllm={"engineArgs": by_ray})))["args"]
+
+
 @pytest.mark.parametrize("spelling", ["distributed_executor_backend", "distributed-executor-backend"])
 def test_ray_is_the_launch_mode_in_any_spelling_of_the_argument(spelling: str) -> None:
     given = spec(**DISTRIBUTED, vllm={"engineArgs": {spelling: "ray"}})
