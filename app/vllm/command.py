@@ -7,7 +7,6 @@ Source: the argument parser of the vLLM version named in engine_args.json.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -16,7 +15,7 @@ from app.topology.precision import Precision
 from app.vllm.arguments import PATH, SIZES, Given, check, check_names, resolve
 from app.vllm.environment import build_environment
 from app.vllm.finding import Finding, Severity, error, warning
-from app.vllm.values import Tokens, compact, flag
+from app.vllm.values import Tokens, compact, flag, parse_json
 
 __all__ = ["CommandLine", "EngineSpec", "Finding", "Precision", "Severity", "Shape", "build_command_line"]
 
@@ -78,7 +77,7 @@ def build_command_line(spec: EngineSpec) -> CommandLine:
     given = resolve(spec.engine_args)
     mine = _fixed(spec) | _sizes(spec)
     advanced, findings = _advanced(given, spec)
-    simple: dict[str, Tokens] = {name: (f"{flag(name)}={value}",) for name, value in _simple(spec).items()}
+    simple: dict[str, Tokens] = {name: (f"{flag(name)}={value}",) for name, value in _simple(spec, given).items()}
     arguments = mine | {name: tokens for name, tokens in simple.items() if name not in advanced} | advanced
     environment, wrong_variables = build_environment(spec.env)
     return CommandLine(
@@ -107,11 +106,19 @@ def _sizes(spec: EngineSpec) -> dict[str, Tokens]:
     return tokens | experts | backend
 
 
-def _simple(spec: EngineSpec) -> dict[str, str]:
+def _simple(spec: EngineSpec, given: list[Given]) -> dict[str, str]:
     precision = [_PRECISION[spec.precision]] if spec.precision in _PRECISION else []
     length = [("max_model_len", str(spec.max_tokens))] if spec.max_tokens is not None else []
-    sampling = [(_GENERATION, compact(_sampling(spec)))] if spec.temperature is not None else []
-    return dict(precision + length + sampling)
+    return dict(precision + length) | _temperature(spec, given)
+
+
+def _temperature(spec: EngineSpec, given: list[Given]) -> dict[str, str]:
+    """A key of its own beside the user's keys: a JSON argument and single keys of it do not go together."""
+    if spec.temperature is None:
+        return {}
+    if any(entry.argument == _GENERATION and entry.is_dotted for entry in given):
+        return {f"{_GENERATION}.temperature": compact(spec.temperature)}
+    return {_GENERATION: compact(_sampling(spec))}
 
 
 def _sampling(spec: EngineSpec) -> dict[str, Any]:
@@ -128,15 +135,8 @@ def _advanced(given: list[Given], spec: EngineSpec) -> tuple[dict[str, Tokens], 
 
 def _with_temperature(entry: Given, spec: EngineSpec) -> Given:
     """model.temperature stays in force under a user's own sampling defaults, unless they name it too."""
-    own = _parsed(entry.value) if entry.name == _GENERATION else None
+    own = parse_json(entry.value) if entry.name == _GENERATION else None
     return Given(entry.key, entry.name, _sampling(spec) | own) if isinstance(own, dict) else entry
-
-
-def _parsed(value: Any) -> Any:
-    try:
-        return json.loads(value) if isinstance(value, str) else value
-    except (ValueError, RecursionError):
-        return None
 
 
 def _check_backend(entry: Given, spec: EngineSpec) -> list[Finding]:

@@ -34,8 +34,9 @@ def render(argument: Argument, value: Any) -> Tokens:
 
 
 def render_unknown(name: str, value: Any) -> Tokens:
-    """An argument of another vLLM version, written the way most are."""
-    if isinstance(value, bool):
+    """An argument of another vLLM version, written the way most are, or one key of a JSON argument: the parser takes
+    whatever follows a key for its value, so that a switch has one too."""
+    if isinstance(value, bool) and "." not in name:
         return (flag(name) if value else flag(f"no_{name}"),)
     return (f"{flag(name)}={_text(value)}",)
 
@@ -107,20 +108,32 @@ def _size(argument: Argument, value: Any) -> str:
     return text
 
 
-def _json(_: Argument, value: Any) -> str:
-    if not isinstance(value, str):
-        return compact(value)
+def _object(_: Argument, value: Any) -> str:
+    return _json(value, dict, "takes an object or its JSON text")
+
+
+def _json_list(_: Argument, value: Any) -> str:
+    return _json(value, list, "takes a list or its JSON text")
+
+
+def _json(value: Any, kind: type, takes: str) -> str:
+    parsed = parse_json(value)
+    if not isinstance(parsed, kind):
+        raise BadValueError(f"{takes}, not {_shown(value)}")
+    return compact(parsed)
+
+
+def parse_json(value: Any) -> Any:
+    """A value, or what its text says; None for what is no JSON."""
     try:
-        return compact(json.loads(value))
+        return json.loads(value) if isinstance(value, str) else value
     except (ValueError, RecursionError):
-        raise BadValueError(f"takes an object or its JSON text, not {_shown(value)}") from None
+        return None
 
 
-def _json_or_text(argument: Argument, value: Any) -> str:
-    try:
-        return _json(argument, value)
-    except BadValueError:
-        return str(value)
+def _object_or_text(argument: Argument, value: Any) -> str:
+    plain = isinstance(value, str) and not isinstance(parse_json(value), dict)
+    return str(value) if plain else _object(argument, value)
 
 
 def _plain(_: Argument, value: Any) -> str:
@@ -142,7 +155,8 @@ _FORMATS: dict[str, Callable[[Argument, Any], str]] = {
     "int": _int,
     "float": _float,
     "size": _size,
-    "json": _json,
-    "json or text": _json_or_text,
+    "json": _object,
+    "json list": _json_list,
+    "json or text": _object_or_text,
     "text": _plain,
 }

@@ -112,6 +112,13 @@ def test_the_users_own_temperature_wins() -> None:
     assert flags(line) == ['--override-generation-config={"temperature":0.1}']
 
 
+def test_the_temperature_stays_beside_single_keys_of_the_users_sampling_defaults() -> None:
+    line = build({"override_generation_config.top_p": 0.9}, temperature=0.7)
+    assert flags(line) == ["--override-generation-config.temperature=0.7", "--override-generation-config.top_p=0.9"]
+    own = build({"override-generation-config.temperature": 0.1}, temperature=0.7)
+    assert flags(own) == ["--override-generation-config.temperature=0.1"]
+
+
 @pytest.mark.parametrize(
     ("engine_args", "expected"),
     [
@@ -131,6 +138,16 @@ def test_the_users_own_temperature_wins() -> None:
         ),
         pytest.param({"compilation_config": '{"mode": 3}'}, ['--compilation-config={"mode":3}'], id="JSON as text"),
         pytest.param({"compilation_config.mode": 3}, ["--compilation-config.mode=3"], id="one key of JSON"),
+        pytest.param(
+            {"compilation_config.pass_config.fuse_norm_quant": True, "max_num_seqs": 64},
+            ["--compilation-config.pass_config.fuse_norm_quant=true", "--max-num-seqs=64"],
+            id="a key of JSON that is a switch",
+        ),
+        pytest.param(
+            {"cc.use_x": False}, ["--compilation-config.use_x=false"], id="a key of JSON that is switched off"
+        ),
+        pytest.param({"allowed_origins": ["a"]}, ['--allowed-origins=["a"]'], id="a list in JSON"),
+        pytest.param({"pt_load_map_location": "cpu"}, ["--pt-load-map-location=cpu"], id="a text for JSON"),
         pytest.param({"ignore_patterns": ["a", "b"]}, ["--ignore-patterns", "a", "b"], id="several values"),
     ],
 )
@@ -150,6 +167,16 @@ def test_a_value_becomes_what_the_parser_takes(engine_args: dict[str, Any], expe
         pytest.param({"dtype": "int8"}, "takes one of auto, bfloat16, float, float16", id="no such choice"),
         pytest.param({"max_model_len": "long"}, 'takes a whole number or a text such as "32k"', id="no length"),
         pytest.param({"compilation_config": "{mode"}, "takes an object or its JSON text", id="no JSON"),
+        pytest.param({"compilation_config": True}, "takes an object or its JSON text, not true", id="no object"),
+        pytest.param({"speculative_config": 3}, "takes an object or its JSON text, not 3", id="a number for an object"),
+        pytest.param({"kv_transfer_config": "[1]"}, "takes an object or its JSON text", id="a list for an object"),
+        pytest.param({"hf_overrides": "null"}, "takes an object or its JSON text", id="nothing for an object"),
+        pytest.param({"allowed_origins": "*"}, "takes a list or its JSON text", id="a text for a list"),
+        pytest.param(
+            {"compilation_config": {"mode": 3}, "cc.level": 1},
+            "cc.level: is a key of compilation_config, which stands here too",
+            id="a whole argument and a key of it",
+        ),
         pytest.param({"ignore_patterns": []}, "takes at least one value", id="an empty list"),
         pytest.param({"ignore_patterns": ["--x"]}, "do not start with '-'", id="a flag among values"),
         pytest.param({"tokenizer": {"a": 1}}, "takes a single value", id="an object for a text"),
@@ -185,6 +212,7 @@ def test_an_unknown_argument_warns_names_the_nearest_and_is_passed_on() -> None:
         "vllm.engineArgs.max_num_seq: is unknown to vLLM 0.33.0 and passed on as it is; did you mean max_num_seqs?",
     ]
     assert flags(line) == ["--brand-new", "--max-num-seq=4"]
+    assert flags(build({"brand_new.switch": True})) == ["--brand-new.switch=true"]
 
 
 @pytest.mark.parametrize(("name", "instead"), sorted(engine_arguments().removed.items()))
@@ -266,7 +294,7 @@ def test_the_tables_are_whole() -> None:
     assert len(table.arguments) > 300
     assert set(table.aliases.values()) <= set(table.arguments)
     assert {argument.type for argument in table.arguments.values()} == {
-        "bool", "flag", "int", "float", "size", "json", "json or text", "text",
+        "bool", "flag", "int", "float", "size", "json", "json list", "json or text", "text",
     }  # fmt: skip
     assert not table.removed.keys() & table.arguments.keys()
     assert "VLLM_ROCM_USE_AITER" in environment_names()
