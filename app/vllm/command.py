@@ -37,6 +37,8 @@ class EngineSpec:
     """Folder of the weights, or a Hugging Face id."""
     served_name: str
     precision: Precision | None = None
+    stored: str = ""
+    """Number format in which the checkpoint is quantised already; "" = it is not, or nothing is known of it."""
     max_tokens: int | None = None
     temperature: float | None = None
     shape: Shape = Shape()
@@ -60,7 +62,8 @@ class CommandLine:
     findings: tuple[Finding, ...]
 
 
-# fp8 quantises while loading; int8 and int4 come quantised, and vLLM reads from the checkpoint how.
+# fp8 quantises while loading what is not quantised yet; what comes quantised, as int8 and int4 always do, vLLM reads
+# as the checkpoint says, and refuses to be told another method.
 _PRECISION = {
     Precision.FP16: ("dtype", "float16"),
     Precision.BF16: ("dtype", "bfloat16"),
@@ -69,6 +72,7 @@ _PRECISION = {
 }
 _EXPERTS = "enable_expert_parallel"
 _BACKEND = "distributed_executor_backend"
+_COPIES = "data_parallel_backend"
 _GENERATION = "override_generation_config"
 
 
@@ -107,7 +111,8 @@ def _sizes(spec: EngineSpec) -> dict[str, Tokens]:
 
 
 def _simple(spec: EngineSpec, given: list[Given]) -> dict[str, str]:
-    precision = [_PRECISION[spec.precision]] if spec.precision in _PRECISION else []
+    read = spec.precision is Precision.FP8 and spec.stored
+    precision = [_PRECISION[spec.precision]] if spec.precision in _PRECISION and not read else []
     length = [("max_model_len", str(spec.max_tokens))] if spec.max_tokens is not None else []
     return dict(precision + length) | _temperature(spec, given)
 
@@ -128,7 +133,11 @@ def _sampling(spec: EngineSpec) -> dict[str, Any]:
 def _advanced(given: list[Given], spec: EngineSpec) -> tuple[dict[str, Tokens], list[Finding]]:
     """What users gave, less the parallel sizes, which the GPU plan has taken in already."""
     checked = [(entry, *check(_with_temperature(entry, spec))) for entry in given]
-    findings = [finding for entry, _, found in checked for finding in (*found, *_check_backend(entry, spec))]
+    findings = [
+        finding
+        for entry, _, found in checked
+        for finding in (*found, *_check_backend(entry, spec), *_check_copies(entry, given, spec))
+    ]
     tokens = {entry.name: tokens for entry, tokens, _ in checked if tokens and entry.name not in SIZES}
     return tokens, findings
 
@@ -139,6 +148,14 @@ def _with_temperature(entry: Given, spec: EngineSpec) -> Given:
     return Given(entry.key, entry.name, _sampling(spec) | own) if isinstance(own, dict) else entry
 
 
+def _check_copies(entry: Given, given: list[Given], spec: EngineSpec) -> list[Finding]:
+    """Who starts the copies of a group: what starts the rest of it."""
+    by_ray = any(other.name == _BACKEND and other.value == "ray" for other in given)
+    if entry.name != _COPIES or entry.value == "mp" or by_ray or spec.nodes == 1:
+        return []
+    return [error(entry.path, f"takes mp in a group of several nodes, unless {_BACKEND} is ray")]
+
+
 def _check_backend(entry: Given, spec: EngineSpec) -> list[Finding]:
     if entry.name != _BACKEND or entry.value in ("mp", "ray") or (spec.nodes == 1 and entry.value == "uni"):
         return []
@@ -146,7 +163,12 @@ def _check_backend(entry: Given, spec: EngineSpec) -> list[Finding]:
 
 
 def _check_precision(spec: EngineSpec, given: list[Given]) -> list[Finding]:
-    if spec.precision not in (Precision.INT8, Precision.INT4) or any(entry.name == "quantization" for entry in given):
+    if any(entry.name == "quantization" for entry in given):
+        return []
+    if spec.precision is Precision.FP8 and spec.stored not in ("", Precision.FP8):
+        message = f"the checkpoint is quantised to {spec.stored} already, and vLLM serves it so: leave precision out"
+        return [warning("model.precision", message)]
+    if spec.precision not in (Precision.INT8, Precision.INT4):
         return []
     message = (
         f"vLLM cannot turn weights into {spec.precision} while loading: the checkpoint must be quantised already, "

@@ -298,6 +298,8 @@ def serve(server: Server) -> None:
 
 def main() -> None:
     server = Server(parse(sys.argv[1:]))
+    if server.option("headless", False) and server.option("api_server_count", 0):
+        usage("api_server_count can't be set in headless mode")
     signal.signal(signal.SIGTERM, lambda *_: os._exit(0))
     for name in ("model", "nnodes", "node_rank"):
         print(f"INFO standin: {name}={server.option(name, None)}", flush=True)

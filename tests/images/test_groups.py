@@ -78,6 +78,13 @@ def test_the_specifications_samples_start_as_the_operator_answers_them(
     assert group.complete("Hello")
 
 
+@MODES
+def test_workers_are_not_told_how_many_processes_serve_the_api(group_of: GroupOf, mode: str) -> None:
+    group = group_of(built(2, mode, api_server_count=2)).start()
+    group.wait_healthy()
+    assert "--api-server-count=2" in group.leader.logged()
+
+
 def test_a_container_has_no_right_but_those_of_its_user(group_of: GroupOf) -> None:
     group = group_of(built(2)).start()
     group.wait_healthy()

@@ -57,6 +57,16 @@ def test_a_precision_becomes_what_vllm_calls_it(precision: Precision, flag: list
     assert flags(build(precision=precision)) == flag
 
 
+def test_a_checkpoint_that_is_quantised_already_is_served_as_it_is() -> None:
+    """vLLM finds the method there (fp8 of quark or compressed-tensors), and refuses another name for it."""
+    same, other = (build(precision=Precision.FP8, stored=stored) for stored in ("fp8", "mxfp4"))
+    assert flags(same) == flags(other) == []
+    assert warnings(same) == []
+    assert "is quantised to mxfp4 already" in warnings(other)[0]
+    assert flags(build({"quantization": "quark"}, precision=Precision.FP8, stored="fp8")) == ["--quantization=quark"]
+    assert flags(build(precision=Precision.FP16, stored="fp8")) == ["--dtype=float16"]
+
+
 @pytest.mark.parametrize("precision", [Precision.INT8, Precision.INT4])
 def test_an_integer_precision_warns_unless_the_method_is_named(precision: Precision) -> None:
     assert "must be quantised already" in warnings(build(precision=precision))[0]
@@ -80,6 +90,13 @@ def test_several_nodes_talk_natively_unless_ray_is_asked_for() -> None:
 
 def test_another_backend_is_refused() -> None:
     assert "takes mp or ray here" in errors(build({"distributed_executor_backend": "external_launcher"}))[0]
+
+
+def test_ray_starts_the_copies_of_a_group_only_where_it_starts_the_group() -> None:
+    copies = {"data_parallel_backend": "ray"}
+    assert "data_parallel_backend: takes mp in a group" in errors(build(copies, nodes=2))[0]
+    assert errors(build(copies)) == errors(build({"data_parallel_backend": "mp"}, nodes=2)) == []
+    assert errors(build(copies | {"distributed_executor_backend": "ray"}, nodes=2)) == []
 
 
 @pytest.mark.parametrize(
