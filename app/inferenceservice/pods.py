@@ -143,7 +143,8 @@ def _environment(spec: InferenceServiceSpec, decision: Decision, settings: Setti
         contract.CACHE_VARIABLES | kept | _launch_variables(spec, decision, budget) | dict(decision.command.environment)
     )
     own_address = V1EnvVarSource(field_ref=V1ObjectFieldSelector(api_version="v1", field_path="status.podIP"))
-    address = [V1EnvVar(name="VLLM_HOST_IP", value_from=own_address)] if decision.shape.nodes > 1 else []
+    grouped = decision.launch is not contract.LaunchMode.SINGLE
+    address = [V1EnvVar(name=contract.HOST_IP, value_from=own_address)] if grouped else []
     return address + [V1EnvVar(name=name, value=value) for name, value in sorted(values.items())]
 
 

@@ -17,6 +17,7 @@ from app.crd import Duration, Model, ObjectName, Quantity, Rule
 from app.ingress import IngressSpec
 from app.topology.parallelism import Demand, Given, Strategy
 from app.vllm.command import Precision
+from app.vllm.values import parse_whole
 
 Port = Annotated[int, Field(ge=1, le=65535)]
 # What ModelCache's own fields take: a source that is admitted here must make a cache that is admitted too.
@@ -368,4 +369,5 @@ class InferenceServiceSpec(Model):
 
 def _size(value: object) -> int | None:
     """A parallel size from a free-form argument; what is no positive number is reported by the argument check."""
-    return int(str(value)) if str(value).isdecimal() and int(str(value)) > 0 else None
+    number = parse_whole(value)
+    return number if number and number > 0 else None

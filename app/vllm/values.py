@@ -15,8 +15,11 @@ from app.vllm.table import Argument
 
 Tokens = tuple[str, ...]
 
+DIGITS = 15
+"""Of the longest whole number that is taken: a quadrillion of anything is a slip."""
+_WHOLE = re.compile(rf"-?\d{{1,{DIGITS}}}", re.ASCII)
 # vLLM: k, m, g, t are powers of 1000, K, M, G, T of 1024; a decimal part goes with the small letters only
-_SIZE = re.compile(r"^\d+([kKmMgGtT])?$|^\d+\.\d+[kmgt]$")
+_SIZE = re.compile(rf"\d{{1,{DIGITS}}}([kKmMgGtT]?|\.\d+[kmgt])", re.ASCII)
 _ARGUMENTS_WITHOUT_LIMIT = ("max_model_len",)
 
 
@@ -50,6 +53,13 @@ def flag(name: str) -> str:
 def compact(value: Any) -> str:
     """JSON in one spelling: sorted keys, no spaces."""
     return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+
+
+def parse_whole(value: Any) -> int | None:
+    """A whole number, also as text or as 4.0; None for everything else, and for what has too many digits."""
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)
+    return int(value) if not isinstance(value, bool) and _WHOLE.fullmatch(str(value)) else None
 
 
 def as_switch(value: Any) -> bool:
@@ -87,11 +97,15 @@ def _one(argument: Argument, value: Any) -> str:
 
 
 def _int(_: Argument, value: Any) -> str:
-    if isinstance(value, float) and value.is_integer():
-        value = int(value)
-    if isinstance(value, bool) or not re.fullmatch(r"-?\d+", str(value), re.ASCII):
-        raise BadValueError(f"takes a whole number, not {_shown(value)}")
-    return str(value)
+    number = parse_whole(value)
+    if number is None:
+        raise BadValueError(f"takes {_whole_number(value)}, not {_shown(value)}")
+    return str(number)
+
+
+def _whole_number(value: Any) -> str:
+    """In words; the bound is told where it may be what is wrong."""
+    return f"a whole number of at most {DIGITS} digits" if len(str(value)) > DIGITS else "a whole number"
 
 
 def _float(_: Argument, value: Any) -> str:
@@ -104,7 +118,7 @@ def _size(argument: Argument, value: Any) -> str:
     text = str(value)
     automatic = argument.name in _ARGUMENTS_WITHOUT_LIMIT and text in ("auto", "-1")
     if isinstance(value, bool) or not (automatic or _SIZE.fullmatch(text)):
-        raise BadValueError(f'takes a whole number or a text such as "32k", not {_shown(value)}')
+        raise BadValueError(f'takes {_whole_number(value)} or a text such as "32k", not {_shown(value)}')
     return text
 
 

@@ -178,6 +178,9 @@ def test_a_value_becomes_what_the_parser_takes(engine_args: dict[str, Any], expe
     ("engine_args", "words"),
     [
         pytest.param({"max_num_seqs": "many"}, 'takes a whole number, not "many"', id="no number"),
+        pytest.param({"max_num_seqs": "9" * 310}, "takes a whole number of at most 15 digits", id="a very long number"),
+        pytest.param({"max_model_len": "9" * 5000}, "takes a whole number of at most 15 digits", id="a very long size"),
+        pytest.param({"max_num_seqs": 1e308}, "takes a whole number, not 1e+308", id="a huge float"),
         pytest.param({"max_num_seqs": True}, "takes a whole number, not true", id="a switch for a number"),
         pytest.param({"gpu_memory_utilization": "high"}, "takes a number", id="no fraction"),
         pytest.param({"enable_chunked_prefill": 1}, "takes true or false, not 1", id="a number for a switch"),
