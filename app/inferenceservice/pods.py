@@ -185,7 +185,7 @@ def _launch_variables(spec: InferenceServiceSpec, decision: Decision, budget: in
 def _resources(spec: InferenceServiceSpec, decision: Decision, settings: Settings) -> V1ResourceRequirements:
     """GPUs as limit and request alike (the API server wants that of extended resources); CPU and memory as requests
     only: a memory limit would count /dev/shm and kill a server that fills it."""
-    gpus = {spec.resources.gpu.resource or settings.gpu_resource: str(decision.shape.gpus_per_node)}
+    gpus = {spec.gpu_resource(settings.gpu_resource): str(decision.shape.gpus_per_node)}
     requests = {"cpu": spec.resources.cpu_request, "memory": spec.resources.memory_request}
     return V1ResourceRequirements(limits=gpus, requests=gpus | {k: v for k, v in requests.items() if v})
 

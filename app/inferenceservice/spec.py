@@ -332,6 +332,10 @@ class InferenceServiceSpec(Model):
     def sharing(self) -> Sharing | None:
         return self.resources.sharing or self.resources.gpu.strategy
 
+    def gpu_resource(self, usual: str) -> str:
+        """Name under which nodes offer the GPUs; `usual` is the operator's."""
+        return self.resources.gpu.resource or usual
+
     @property
     def partition(self) -> str | None:
         """Partition mode that is asked for, None = whole GPUs."""
