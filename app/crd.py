@@ -105,7 +105,8 @@ def _checked_duration(value: object) -> object:
 Quantity = Annotated[
     str,
     BeforeValidator(_checked_quantity),
-    WithJsonSchema({"x-kubernetes-int-or-string": True, "pattern": QUANTITY_PATTERN}),
+    # the pattern is for texts, the minimum for numbers
+    WithJsonSchema({"x-kubernetes-int-or-string": True, "pattern": QUANTITY_PATTERN, "minimum": 0}),
 ]
 """A Kubernetes quantity such as "16Gi" or 4, held in canonical form."""
 

@@ -20,11 +20,13 @@ from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from pydantic import BaseModel, ValidationError
 
 from app import metrics
+from app.crd import Kind
 from app.hook import (
     CustomizeRequest,
     CustomizeResponse,
     DecorateRequest,
     DecorateResponse,
+    Parent,
     SyncRequest,
     SyncResponse,
 )
@@ -164,25 +166,38 @@ def _parsed(model: type[Wire], value: Any) -> Wire:
     return wire
 
 
+def _named(parent: Parent, kind: Kind) -> Parent:
+    """Every look-up goes by the object's exact namespace and name."""
+    for field in ("name", "namespace") if kind.scope == "Namespaced" else ("name",):
+        if not isinstance(parent.metadata.get(field), str) or not parent.metadata[field]:
+            raise BadRequestError(400, f"no {kind.name}: metadata.{field} is missing")
+    return parent
+
+
 def _sync(hooks: KindHooks, body: Any, settings: Settings, now: datetime) -> SyncResponse:
     request = _parsed(SyncRequest, body)
+    _named(request.parent, hooks.kind)
     response = hooks.sync(request, settings, now)
     metrics.DECISIONS.labels(hooks.kind.name.lower(), str(response.status.get("phase", "-"))).inc()
     return response
 
 
 def _decorate(decorator: Decorator, body: Any, settings: Settings) -> DecorateResponse:
-    response = decorator.sync(_parsed(DecorateRequest, body), settings)
+    request = _parsed(DecorateRequest, body)
+    _named(request.object, decorator.kind)
+    response = decorator.sync(request, settings)
     metrics.DECISIONS.labels(decorator.kind.name, "-").inc()
     return response
 
 
 def _customize(hooks: KindHooks, body: Any) -> CustomizeResponse:
-    return hooks.customize(_parsed(CustomizeRequest, body).parent)
+    return hooks.customize(_named(_parsed(CustomizeRequest, body).parent, hooks.kind))
 
 
 def _finalize(hooks: KindHooks, body: Any) -> SyncResponse:
-    return hooks.finalize(_parsed(SyncRequest, body))
+    request = _parsed(SyncRequest, body)
+    _named(request.parent, hooks.kind)
+    return hooks.finalize(request)
 
 
 def _with_etag(response: Response, known: str | None) -> Response:

@@ -215,6 +215,7 @@ def test_a_model_becomes_the_schema_the_api_server_wants() -> None:
     assert found["textName"] == {"type": "string", "maxLength": 5, "description": "A text."}
     assert found["amount"]["x-kubernetes-int-or-string"] is True
     assert "type" not in found["amount"]
+    assert found["amount"]["minimum"] == 0, "the pattern is for texts alone"
     assert found["delay"]["type"] == "string"
     assert found["part"]["description"] == "The part."
     assert "default" not in found["part"], "the stored object remains as the user wrote it"

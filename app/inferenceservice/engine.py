@@ -23,11 +23,13 @@ def launch_mode(spec: InferenceServiceSpec) -> LaunchMode:
 def command_line(facts: Facts, grant: Grant) -> CommandLine:
     """vLLM's command line: the model is a folder of the volume, else the id that vLLM fetches itself."""
     spec, store = facts.spec, find_store(facts.identity.key, facts.observed.cache)
+    stored = facts.model.quantization if facts.model else None
     return build_command_line(
         EngineSpec(
             model=store.folder if store else spec.model.name,
             served_name=spec.model.name,
             precision=spec.model.precision,
+            stored=stored.format if stored else "",
             max_tokens=spec.model.max_tokens or grant.max_model_len,
             temperature=spec.model.temperature,
             shape=EngineShape(grant.shape.tensor, grant.shape.pipeline, grant.shape.data),

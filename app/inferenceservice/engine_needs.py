@@ -9,9 +9,10 @@ from typing import Any
 from app.inferenceservice.spec import InferenceServiceSpec
 from app.topology.memory import Needs
 from app.topology.precision import Precision
+from app.vllm.values import DIGITS
 
 _UTILIZATION = Needs().gpu_memory_utilization
-_SIZE = re.compile(r"(\d+(?:\.\d+)?)([kKmMgGtT]?)")
+_SIZE = re.compile(rf"(\d{{1,{DIGITS}}}(?:\.\d+)?)([kKmMgGtT]?)", re.ASCII)
 _POWERS = {"": 0, "k": 1, "m": 2, "g": 3, "t": 4}
 
 

@@ -134,7 +134,7 @@ def _request(
         priority=spec.resources.priority,
         strategy=spec.resources.strategy.value,
         sharing=sharing.value,
-        resource=spec.resources.gpu.resource or settings.gpu_resource,
+        resource=spec.gpu_resource(settings.gpu_resource),
         nodes=spec.nodes,
         gpus_per_node=spec.total_gpus // spec.nodes,
         replicas=ReplicaRange(min=1, max=1),

@@ -137,13 +137,13 @@ def plan_replicas(
 ) -> int | None:
     """Groups to ask for. Once a number was applied it must be echoed under an autoscaler: a field that was applied
     and is left out goes back to its default, 1. At 0 an autoscaler does nothing, so it starts from its minimum.
-    A workload of another kind takes over the number of the one it replaces."""
-    scaling = spec.autoscaling
+    A workload of another kind takes over the number of the one it replaces, under an autoscaler too."""
+    scaling, before = spec.autoscaling, current or replaced
     if scaling.enabled:
-        return (current.asked or scaling.min_replicas) if current and current.replicas_applied else None
+        applied = before and (current is None or current.replicas_applied)
+        return (before.asked or scaling.min_replicas) if before and applied else None
     if spec.replicas is not None:
         return spec.replicas
-    before = current or replaced
     return before.asked if before else 1
 
 

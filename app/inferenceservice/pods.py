@@ -143,7 +143,8 @@ def _environment(spec: InferenceServiceSpec, decision: Decision, settings: Setti
         contract.CACHE_VARIABLES | kept | _launch_variables(spec, decision, budget) | dict(decision.command.environment)
     )
     own_address = V1EnvVarSource(field_ref=V1ObjectFieldSelector(api_version="v1", field_path="status.podIP"))
-    address = [V1EnvVar(name="VLLM_HOST_IP", value_from=own_address)] if decision.shape.nodes > 1 else []
+    grouped = decision.launch is not contract.LaunchMode.SINGLE
+    address = [V1EnvVar(name=contract.HOST_IP, value_from=own_address)] if grouped else []
     return address + [V1EnvVar(name=name, value=value) for name, value in sorted(values.items())]
 
 
@@ -184,7 +185,7 @@ def _launch_variables(spec: InferenceServiceSpec, decision: Decision, budget: in
 def _resources(spec: InferenceServiceSpec, decision: Decision, settings: Settings) -> V1ResourceRequirements:
     """GPUs as limit and request alike (the API server wants that of extended resources); CPU and memory as requests
     only: a memory limit would count /dev/shm and kill a server that fills it."""
-    gpus = {spec.resources.gpu.resource or settings.gpu_resource: str(decision.shape.gpus_per_node)}
+    gpus = {spec.gpu_resource(settings.gpu_resource): str(decision.shape.gpus_per_node)}
     requests = {"cpu": spec.resources.cpu_request, "memory": spec.resources.memory_request}
     return V1ResourceRequirements(limits=gpus, requests=gpus | {k: v for k, v in requests.items() if v})
 

@@ -63,7 +63,8 @@ def find_progress(plan: Plan, facts: Facts) -> Progress:
 def _failure(current: WorkloadState, facts: Facts) -> Failure | None:
     """A pod's own cause says most; where no pod may be made, the workload says why."""
     if current.failure:
-        named = facts.settings.gpu_resource in current.failure  # a quota that is used up names its resource
+        resource = facts.spec.gpu_resource(facts.settings.gpu_resource)
+        named = resource in current.failure  # a quota that is used up names its resource
         return Failure(current.failure, ErrorClass.RESOURCE, Reason.INSUFFICIENT_GPU if named else Reason.FAILED)
     request = facts.observed.request
     if request is None or not request.failures:

@@ -17,6 +17,7 @@ from app.crd import Duration, Model, ObjectName, Quantity, Rule
 from app.ingress import IngressSpec
 from app.topology.parallelism import Demand, Given, Strategy
 from app.vllm.command import Precision
+from app.vllm.values import parse_whole
 
 Port = Annotated[int, Field(ge=1, le=65535)]
 # What ModelCache's own fields take: a source that is admitted here must make a cache that is admitted too.
@@ -331,6 +332,10 @@ class InferenceServiceSpec(Model):
     def sharing(self) -> Sharing | None:
         return self.resources.sharing or self.resources.gpu.strategy
 
+    def gpu_resource(self, usual: str) -> str:
+        """Name under which nodes offer the GPUs; `usual` is the operator's."""
+        return self.resources.gpu.resource or usual
+
     @property
     def partition(self) -> str | None:
         """Partition mode that is asked for, None = whole GPUs."""
@@ -356,9 +361,17 @@ class InferenceServiceSpec(Model):
         args = self.known_arguments
         sizes = (_size(args.get(f"{axis}_parallel_size")) for axis in ("tensor", "pipeline", "data", "prefill_context"))
         resources = self.resources
-        return Demand(self.total_gpus, self.nodes, resources.strategy, resources.auto_optimize, Given(*sizes))
+        return Demand(
+            gpus=self.total_gpus,
+            nodes=self.nodes,
+            strategy=resources.strategy,
+            auto_optimize=resources.auto_optimize,
+            given=Given(*sizes),
+            even_copies=not self.uses_ray,
+        )
 
 
 def _size(value: object) -> int | None:
     """A parallel size from a free-form argument; what is no positive number is reported by the argument check."""
-    return int(str(value)) if str(value).isdecimal() and int(str(value)) > 0 else None
+    number = parse_whole(value)
+    return number if number and number > 0 else None

@@ -15,7 +15,7 @@ from dataclasses import replace
 from app.topology.layout import Layout
 from app.topology.legality import find_obstacle
 from app.topology.memory import Memory, gib
-from app.topology.parallelism import Impossible, Shape, Strategy, plan_shape
+from app.topology.parallelism import Impossible, Shape, Strategy, divisors, lies_evenly, plan_shape
 from app.topology.preferences import costs, why_worse
 from app.topology.question import Choice, Question, Rejected, Unfit
 
@@ -63,9 +63,9 @@ def _choose_freely(question: Question) -> Choice | Unfit:
 def _layouts(question: Question) -> Iterator[Layout]:
     """Every layout of exactly the GPUs asked for, in which TP divides the GPUs of a node."""
     given = question.demand.given
-    world = question.demand.gpus // (given.prefill_context or 1)
-    for tensor in _divisors(question.gpus_per_node):
-        for pipeline in _divisors(world // tensor) if world % tensor == 0 else ():
+    world = question.demand.gpus // question.demand.prefill_context
+    for tensor in divisors(question.gpus_per_node):
+        for pipeline in divisors(world // tensor) if world % tensor == 0 else ():
             data = world // tensor // pipeline
             if given.data in (None, data):
                 yield from _with_experts(question, Layout(tensor, pipeline, data))
@@ -83,8 +83,8 @@ def _objection(question: Question, layout: Layout) -> str:
     """Why a layout is not to be chosen, whether it fits or not."""
     if obstacle := find_obstacle(question.model, layout):
         return obstacle.message
-    copy, per_node = layout.copy * (question.demand.given.prefill_context or 1), question.gpus_per_node
-    if copy % per_node and per_node % copy:
+    copy, per_node = layout.copy * question.demand.prefill_context, question.gpus_per_node
+    if not lies_evenly(copy, per_node):
         return f"copies of {copy} GPUs cannot be laid evenly on nodes of {per_node}"
     island = question.accelerator.island
     if question.demand.strategy is Strategy.TOPOLOGY_AWARE and layout.tensor > island:
@@ -109,7 +109,3 @@ def _nearest(question: Question, short: Sequence[tuple[Layout, Memory]], illegal
 def _shortage(question: Question, memory: Memory) -> str:
     key = question.accelerator.key
     return f"needs {gib(memory.needed)} a GPU, {key} has {gib(memory.capacity)}: {memory.explanation}"
-
-
-def _divisors(number: int) -> list[int]:
-    return [divisor for divisor in range(1, number + 1) if number % divisor == 0]

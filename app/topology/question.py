@@ -54,7 +54,7 @@ class Question:
 
     @property
     def gpus_per_node(self) -> int:
-        return self.demand.gpus // self.demand.nodes
+        return self.demand.gpus_per_node
 
     @property
     def is_free(self) -> bool:

@@ -32,6 +32,15 @@ class Given:
     def path(self) -> str:
         return f"{PATH}.{self.key}"
 
+    @property
+    def argument(self) -> str:
+        """The name less the keys that may follow it: compilation_config of compilation_config.mode."""
+        return self.name.partition(".")[0]
+
+    @property
+    def is_dotted(self) -> bool:
+        return self.argument != self.name
+
 
 def resolve(engine_args: Mapping[str, Any]) -> list[Given]:
     """What is set, sorted by name: max-model-len, --max_model_len and aliases become the argument's own name."""
@@ -41,12 +50,15 @@ def resolve(engine_args: Mapping[str, Any]) -> list[Given]:
 
 
 def check_names(given: Iterable[Given]) -> Iterator[Finding]:
-    """Entries that mean the same argument: which one wins would be chance."""
+    """Entries that mean the same argument: which one wins would be chance. Of a JSON argument and single keys of it,
+    vLLM would take the keys alone. `given` is sorted, so an argument comes before its keys."""
     first: dict[str, Given] = {}
     for entry in given:
         other = first.setdefault(entry.name, entry)
         if other is not entry:
             yield error(entry.path, f"is the same argument as {other.key}; keep one")
+        elif entry.is_dotted and (whole := first.get(entry.argument)):
+            yield error(entry.path, f"is a key of {whole.key}, which stands here too; write it in there")
 
 
 def check(entry: Given) -> tuple[Tokens, list[Finding]]:
@@ -58,10 +70,10 @@ def check(entry: Given) -> tuple[Tokens, list[Finding]]:
         return (), [error(entry.path, "is no argument name: write it as vLLM's --help does")]
     if entry.name in PLANNED and entry.key.replace("-", "_") != entry.name:
         return (), [error(entry.path, f"must be written {entry.name}, because the GPU plan reads it")]
-    known = table.arguments.get(entry.name.partition(".")[0])
+    known = table.arguments.get(entry.argument)
     if known is None:
         return render_unknown(entry.name, entry.value), [_unknown(entry, table)]
-    if "." in entry.name:
+    if entry.is_dotted:
         return _check_dotted(entry, known.takes_json)
     try:
         tokens = render(known, entry.value)

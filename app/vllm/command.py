@@ -7,7 +7,6 @@ Source: the argument parser of the vLLM version named in engine_args.json.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -16,7 +15,7 @@ from app.topology.precision import Precision
 from app.vllm.arguments import PATH, SIZES, Given, check, check_names, resolve
 from app.vllm.environment import build_environment
 from app.vllm.finding import Finding, Severity, error, warning
-from app.vllm.values import Tokens, compact, flag
+from app.vllm.values import Tokens, compact, flag, parse_json
 
 __all__ = ["CommandLine", "EngineSpec", "Finding", "Precision", "Severity", "Shape", "build_command_line"]
 
@@ -38,6 +37,8 @@ class EngineSpec:
     """Folder of the weights, or a Hugging Face id."""
     served_name: str
     precision: Precision | None = None
+    stored: str = ""
+    """Number format in which the checkpoint is quantised already; "" = it is not, or nothing is known of it."""
     max_tokens: int | None = None
     temperature: float | None = None
     shape: Shape = Shape()
@@ -61,7 +62,8 @@ class CommandLine:
     findings: tuple[Finding, ...]
 
 
-# fp8 quantises while loading; int8 and int4 come quantised, and vLLM reads from the checkpoint how.
+# fp8 quantises while loading what is not quantised yet; what comes quantised, as int8 and int4 always do, vLLM reads
+# as the checkpoint says, and refuses to be told another method.
 _PRECISION = {
     Precision.FP16: ("dtype", "float16"),
     Precision.BF16: ("dtype", "bfloat16"),
@@ -70,6 +72,7 @@ _PRECISION = {
 }
 _EXPERTS = "enable_expert_parallel"
 _BACKEND = "distributed_executor_backend"
+_COPIES = "data_parallel_backend"
 _GENERATION = "override_generation_config"
 
 
@@ -78,7 +81,7 @@ def build_command_line(spec: EngineSpec) -> CommandLine:
     given = resolve(spec.engine_args)
     mine = _fixed(spec) | _sizes(spec)
     advanced, findings = _advanced(given, spec)
-    simple: dict[str, Tokens] = {name: (f"{flag(name)}={value}",) for name, value in _simple(spec).items()}
+    simple: dict[str, Tokens] = {name: (f"{flag(name)}={value}",) for name, value in _simple(spec, given).items()}
     arguments = mine | {name: tokens for name, tokens in simple.items() if name not in advanced} | advanced
     environment, wrong_variables = build_environment(spec.env)
     return CommandLine(
@@ -107,11 +110,20 @@ def _sizes(spec: EngineSpec) -> dict[str, Tokens]:
     return tokens | experts | backend
 
 
-def _simple(spec: EngineSpec) -> dict[str, str]:
-    precision = [_PRECISION[spec.precision]] if spec.precision in _PRECISION else []
+def _simple(spec: EngineSpec, given: list[Given]) -> dict[str, str]:
+    read = spec.precision is Precision.FP8 and spec.stored
+    precision = [_PRECISION[spec.precision]] if spec.precision in _PRECISION and not read else []
     length = [("max_model_len", str(spec.max_tokens))] if spec.max_tokens is not None else []
-    sampling = [(_GENERATION, compact(_sampling(spec)))] if spec.temperature is not None else []
-    return dict(precision + length + sampling)
+    return dict(precision + length) | _temperature(spec, given)
+
+
+def _temperature(spec: EngineSpec, given: list[Given]) -> dict[str, str]:
+    """A key of its own beside the user's keys: a JSON argument and single keys of it do not go together."""
+    if spec.temperature is None:
+        return {}
+    if any(entry.argument == _GENERATION and entry.is_dotted for entry in given):
+        return {f"{_GENERATION}.temperature": compact(spec.temperature)}
+    return {_GENERATION: compact(_sampling(spec))}
 
 
 def _sampling(spec: EngineSpec) -> dict[str, Any]:
@@ -121,22 +133,27 @@ def _sampling(spec: EngineSpec) -> dict[str, Any]:
 def _advanced(given: list[Given], spec: EngineSpec) -> tuple[dict[str, Tokens], list[Finding]]:
     """What users gave, less the parallel sizes, which the GPU plan has taken in already."""
     checked = [(entry, *check(_with_temperature(entry, spec))) for entry in given]
-    findings = [finding for entry, _, found in checked for finding in (*found, *_check_backend(entry, spec))]
+    findings = [
+        finding
+        for entry, _, found in checked
+        for finding in (*found, *_check_backend(entry, spec), *_check_copies(entry, given, spec))
+    ]
     tokens = {entry.name: tokens for entry, tokens, _ in checked if tokens and entry.name not in SIZES}
     return tokens, findings
 
 
 def _with_temperature(entry: Given, spec: EngineSpec) -> Given:
     """model.temperature stays in force under a user's own sampling defaults, unless they name it too."""
-    own = _parsed(entry.value) if entry.name == _GENERATION else None
+    own = parse_json(entry.value) if entry.name == _GENERATION else None
     return Given(entry.key, entry.name, _sampling(spec) | own) if isinstance(own, dict) else entry
 
 
-def _parsed(value: Any) -> Any:
-    try:
-        return json.loads(value) if isinstance(value, str) else value
-    except (ValueError, RecursionError):
-        return None
+def _check_copies(entry: Given, given: list[Given], spec: EngineSpec) -> list[Finding]:
+    """Who starts the copies of a group: what starts the rest of it."""
+    by_ray = any(other.name == _BACKEND and other.value == "ray" for other in given)
+    if entry.name != _COPIES or entry.value == "mp" or by_ray or spec.nodes == 1:
+        return []
+    return [error(entry.path, f"takes mp in a group of several nodes, unless {_BACKEND} is ray")]
 
 
 def _check_backend(entry: Given, spec: EngineSpec) -> list[Finding]:
@@ -146,7 +163,12 @@ def _check_backend(entry: Given, spec: EngineSpec) -> list[Finding]:
 
 
 def _check_precision(spec: EngineSpec, given: list[Given]) -> list[Finding]:
-    if spec.precision not in (Precision.INT8, Precision.INT4) or any(entry.name == "quantization" for entry in given):
+    if any(entry.name == "quantization" for entry in given):
+        return []
+    if spec.precision is Precision.FP8 and spec.stored not in ("", Precision.FP8):
+        message = f"the checkpoint is quantised to {spec.stored} already, and vLLM serves it so: leave precision out"
+        return [warning("model.precision", message)]
+    if spec.precision not in (Precision.INT8, Precision.INT4):
         return []
     message = (
         f"vLLM cannot turn weights into {spec.precision} while loading: the checkpoint must be quantised already, "

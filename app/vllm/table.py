@@ -1,7 +1,8 @@
 """The arguments and variables that one vLLM version knows.
 
 engine_args.json and environment.json were read from the parser and envs.py of the version they name; types:
-bool = --x and its negative form, flag = --x alone, int, float, size (4096 or "32k"), json, text.
+bool = --x and its negative form, flag = --x alone, int, float, size (4096 or "32k"), json = an object, json list,
+json or text, text.
 """
 
 from __future__ import annotations

@@ -15,8 +15,11 @@ from app.vllm.table import Argument
 
 Tokens = tuple[str, ...]
 
+DIGITS = 15
+"""Of the longest whole number that is taken: a quadrillion of anything is a slip."""
+_WHOLE = re.compile(rf"-?\d{{1,{DIGITS}}}", re.ASCII)
 # vLLM: k, m, g, t are powers of 1000, K, M, G, T of 1024; a decimal part goes with the small letters only
-_SIZE = re.compile(r"^\d+([kKmMgGtT])?$|^\d+\.\d+[kmgt]$")
+_SIZE = re.compile(rf"\d{{1,{DIGITS}}}([kKmMgGtT]?|\.\d+[kmgt])", re.ASCII)
 _ARGUMENTS_WITHOUT_LIMIT = ("max_model_len",)
 
 
@@ -34,8 +37,9 @@ def render(argument: Argument, value: Any) -> Tokens:
 
 
 def render_unknown(name: str, value: Any) -> Tokens:
-    """An argument of another vLLM version, written the way most are."""
-    if isinstance(value, bool):
+    """An argument of another vLLM version, written the way most are, or one key of a JSON argument: the parser takes
+    whatever follows a key for its value, so that a switch has one too."""
+    if isinstance(value, bool) and "." not in name:
         return (flag(name) if value else flag(f"no_{name}"),)
     return (f"{flag(name)}={_text(value)}",)
 
@@ -49,6 +53,13 @@ def flag(name: str) -> str:
 def compact(value: Any) -> str:
     """JSON in one spelling: sorted keys, no spaces."""
     return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+
+
+def parse_whole(value: Any) -> int | None:
+    """A whole number, also as text or as 4.0; None for everything else, and for what has too many digits."""
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)
+    return int(value) if not isinstance(value, bool) and _WHOLE.fullmatch(str(value)) else None
 
 
 def as_switch(value: Any) -> bool:
@@ -86,11 +97,15 @@ def _one(argument: Argument, value: Any) -> str:
 
 
 def _int(_: Argument, value: Any) -> str:
-    if isinstance(value, float) and value.is_integer():
-        value = int(value)
-    if isinstance(value, bool) or not re.fullmatch(r"-?\d+", str(value), re.ASCII):
-        raise BadValueError(f"takes a whole number, not {_shown(value)}")
-    return str(value)
+    number = parse_whole(value)
+    if number is None:
+        raise BadValueError(f"takes {_whole_number(value)}, not {_shown(value)}")
+    return str(number)
+
+
+def _whole_number(value: Any) -> str:
+    """In words; the bound is told where it may be what is wrong."""
+    return f"a whole number of at most {DIGITS} digits" if len(str(value)) > DIGITS else "a whole number"
 
 
 def _float(_: Argument, value: Any) -> str:
@@ -103,24 +118,36 @@ def _size(argument: Argument, value: Any) -> str:
     text = str(value)
     automatic = argument.name in _ARGUMENTS_WITHOUT_LIMIT and text in ("auto", "-1")
     if isinstance(value, bool) or not (automatic or _SIZE.fullmatch(text)):
-        raise BadValueError(f'takes a whole number or a text such as "32k", not {_shown(value)}')
+        raise BadValueError(f'takes {_whole_number(value)} or a text such as "32k", not {_shown(value)}')
     return text
 
 
-def _json(_: Argument, value: Any) -> str:
-    if not isinstance(value, str):
-        return compact(value)
+def _object(_: Argument, value: Any) -> str:
+    return _json(value, dict, "takes an object or its JSON text")
+
+
+def _json_list(_: Argument, value: Any) -> str:
+    return _json(value, list, "takes a list or its JSON text")
+
+
+def _json(value: Any, kind: type, takes: str) -> str:
+    parsed = parse_json(value)
+    if not isinstance(parsed, kind):
+        raise BadValueError(f"{takes}, not {_shown(value)}")
+    return compact(parsed)
+
+
+def parse_json(value: Any) -> Any:
+    """A value, or what its text says; None for what is no JSON."""
     try:
-        return compact(json.loads(value))
+        return json.loads(value) if isinstance(value, str) else value
     except (ValueError, RecursionError):
-        raise BadValueError(f"takes an object or its JSON text, not {_shown(value)}") from None
+        return None
 
 
-def _json_or_text(argument: Argument, value: Any) -> str:
-    try:
-        return _json(argument, value)
-    except BadValueError:
-        return str(value)
+def _object_or_text(argument: Argument, value: Any) -> str:
+    plain = isinstance(value, str) and not isinstance(parse_json(value), dict)
+    return str(value) if plain else _object(argument, value)
 
 
 def _plain(_: Argument, value: Any) -> str:
@@ -142,7 +169,8 @@ _FORMATS: dict[str, Callable[[Argument, Any], str]] = {
     "int": _int,
     "float": _float,
     "size": _size,
-    "json": _json,
-    "json or text": _json_or_text,
+    "json": _object,
+    "json list": _json_list,
+    "json or text": _object_or_text,
     "text": _plain,
 }

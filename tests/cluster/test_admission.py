@@ -89,6 +89,11 @@ REFUSED = [
         id="a bad quantity",
     ),
     pytest.param(
+        service(resources={"totalGpus": 1, "cpuRequest": -1}),
+        "spec.resources.cpuRequest",
+        id="a quantity below nothing",
+    ),
+    pytest.param(
         service("n" * 46, distributed={"enabled": True, "size": 1}),
         "45 characters at most",
         id="a name too long for LWS",

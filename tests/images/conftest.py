@@ -37,6 +37,15 @@ def mpi_parts() -> None:
 
 
 @pytest.fixture
+def mode(request: pytest.FixtureRequest) -> str:
+    """A launch mode; mpi needs programs of the system, and the group's keys."""
+    if request.param == "mpi":
+        request.getfixturevalue("mpi_parts")
+        request.getfixturevalue("keys")
+    return str(request.param)
+
+
+@pytest.fixture
 def store(tmp_path: Path) -> Path:
     """The model volume."""
     folder = tmp_path / "store"

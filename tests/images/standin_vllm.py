@@ -2,7 +2,8 @@
 """A stand-in for vLLM where speed matters: the same command line, rendezvous, ports and answers, but no model.
 
 Arguments are parsed by the operator's table of the real parser. Node 0 waits on the master port for all nodes; then
-they stay connected, as vLLM's workers are by their collectives, and a node that ends or hangs ends the group.
+they stay connected, as vLLM's workers are by their collectives, and a node that ends or hangs ends the group. With data
+parallelism the nodes meet on its own port, which is closed once all are there: copies of a dense model are independent.
 STANDIN_HANG_SECONDS is how long a silent node is borne. tests/images/test_real_vllm.py holds it against the real one.
 """
 
@@ -94,6 +95,16 @@ class Server:
         return self.options.get(name, default)
 
     @property
+    def copies(self) -> int:
+        return int(self.option("data_parallel_size", 1))
+
+    @property
+    def meeting_port(self) -> int:
+        if self.copies > 1:
+            return int(self.option("data_parallel_rpc_port", 29550))
+        return int(self.option("master_port", 29501))
+
+    @property
     def name(self) -> str:
         return str(self.option("served_model_name", self.option("model", "")))
 
@@ -129,7 +140,7 @@ def read_line(peer: socket.socket) -> str:
 
 def lead(server: Server) -> None:
     """Node 0: gather the others."""
-    nodes, port = server.option("nnodes", 1), server.option("master_port", 29501)
+    nodes, port = server.option("nnodes", 1), server.meeting_port
     deadline = time.monotonic() + server.option("distributed_timeout_seconds", 60)
     server.door = door = socket.create_server(("", port))  # open to the end, as torch's store is
     while len(server.peers) < nodes - 1:
@@ -141,6 +152,8 @@ def lead(server: Server) -> None:
             raise EngineError(f"Timed out waiting for nodes: {have}/{nodes} joined") from None
         peer.settimeout(HANG_SECONDS)
         server.peers[int(read_line(peer))] = peer
+    if server.copies > 1:
+        door.close()
     print(f"INFO standin: {nodes} nodes joined", flush=True)
 
 
@@ -158,7 +171,7 @@ def watch(server: Server) -> None:
 
 def follow(server: Server) -> None:
     """Nodes above 0: answer until node 0 ends."""
-    address = (server.options["master_addr"], server.option("master_port", 29501))
+    address = (server.options["master_addr"], server.meeting_port)
     deadline = time.monotonic() + server.option("distributed_timeout_seconds", 60)
     while True:
         try:
@@ -285,6 +298,8 @@ def serve(server: Server) -> None:
 
 def main() -> None:
     server = Server(parse(sys.argv[1:]))
+    if server.option("headless", False) and server.option("api_server_count", 0):
+        usage("api_server_count can't be set in headless mode")
     signal.signal(signal.SIGTERM, lambda *_: os._exit(0))
     for name in ("model", "nnodes", "node_rank"):
         print(f"INFO standin: {name}={server.option(name, None)}", flush=True)

@@ -16,7 +16,9 @@ from tests.images.pods import wait_for
 from tests.images.workloads import built
 
 pytestmark = pytest.mark.groups
-MODES = pytest.mark.parametrize("mode", ["native", "mpi"])
+MODES = pytest.mark.parametrize("mode", ["native", "mpi"], indirect=True)
+COPIES = {"data_parallel_size": 2}
+"""Independent copies: nobody listens on the master port then."""
 
 
 @pytest.mark.parametrize(
@@ -28,8 +30,8 @@ MODES = pytest.mark.parametrize("mode", ["native", "mpi"])
         pytest.param(2, "mpi", id="two nodes, mpirun"),
         pytest.param(4, "mpi", id="four nodes, mpirun"),
     ],
+    indirect=["mode"],
 )
-@pytest.mark.usefixtures("mpi_parts", "keys")
 def test_a_group_becomes_healthy_answers_and_stops_cleanly(group_of: GroupOf, nodes: int, mode: str) -> None:
     group = group_of(built(nodes, mode)).start()
     group.wait_healthy()
@@ -64,8 +66,8 @@ def test_the_answer_does_not_depend_on_how_many_nodes_give_it(group_of: GroupOf)
         pytest.param("distributed-test/03-ready", 4, "native", id="distributed"),
         pytest.param("llama2-7b-service/07-ready", 2, "mpi", id="mpi"),
     ],
+    indirect=["mode"],
 )
-@pytest.mark.usefixtures("mpi_parts", "keys")
 def test_the_specifications_samples_start_as_the_operator_answers_them(
     group_of: GroupOf, case: str, nodes: int, mode: str
 ) -> None:
@@ -74,6 +76,13 @@ def test_the_specifications_samples_start_as_the_operator_answers_them(
     group.start()
     group.wait_healthy()
     assert group.complete("Hello")
+
+
+@MODES
+def test_workers_are_not_told_how_many_processes_serve_the_api(group_of: GroupOf, mode: str) -> None:
+    group = group_of(built(2, mode, api_server_count=2)).start()
+    group.wait_healthy()
+    assert "--api-server-count=2" in group.leader.logged()
 
 
 def test_a_container_has_no_right_but_those_of_its_user(group_of: GroupOf) -> None:
@@ -97,7 +106,6 @@ def test_vllm_takes_the_place_of_the_script_so_signals_are_its_own(group_of: Gro
 
 
 @MODES
-@pytest.mark.usefixtures("mpi_parts", "keys")
 def test_a_request_that_runs_at_sigterm_is_answered_before_the_end(group_of: GroupOf, mode: str) -> None:
     group = group_of(built(2, mode), STANDIN_REQUEST_SECONDS="2").start()
     group.wait_healthy()
@@ -116,9 +124,11 @@ def _metrics(group: object) -> str:
 
 
 @MODES
-@pytest.mark.usefixtures("mpi_parts", "keys")
-def test_the_stop_hook_of_a_worker_lasts_as_long_as_its_leader_drains(group_of: GroupOf, mode: str) -> None:
-    group = group_of(built(2, mode), STANDIN_REQUEST_SECONDS="3").start()
+@pytest.mark.parametrize("sizes", [pytest.param({}, id="one copy"), pytest.param(COPIES, id="a copy on each node")])
+def test_the_stop_hook_of_a_worker_lasts_as_long_as_its_leader_drains(
+    group_of: GroupOf, mode: str, sizes: dict[str, int]
+) -> None:
+    group = group_of(built(2, mode, **sizes), STANDIN_REQUEST_SECONDS="3").start()
     group.wait_healthy()
     [worker] = group.workers
     hook = worker.container["lifecycle"]["preStop"]["exec"]["command"]
@@ -143,7 +153,6 @@ def test_the_stop_hook_of_a_worker_ends_by_itself_when_the_leader_goes_on(group_
 
 
 @MODES
-@pytest.mark.usefixtures("mpi_parts", "keys")
 def test_a_leader_that_comes_last_is_waited_for(group_of: GroupOf, mode: str) -> None:
     group = group_of(built(4, mode))
     for worker in group.workers:
@@ -156,7 +165,6 @@ def test_a_leader_that_comes_last_is_waited_for(group_of: GroupOf, mode: str) ->
 
 
 @MODES
-@pytest.mark.usefixtures("mpi_parts", "keys")
 def test_names_that_resolve_late_are_tried_again(group_of: GroupOf, mode: str) -> None:
     group = group_of(built(2, mode))
     for index in range(2):
@@ -170,7 +178,6 @@ def test_names_that_resolve_late_are_tried_again(group_of: GroupOf, mode: str) -
 
 
 @MODES
-@pytest.mark.usefixtures("mpi_parts", "keys")
 def test_a_model_that_is_published_late_is_waited_for(group_of: GroupOf, mode: str) -> None:
     from tests.images.groups import publish_model
 
@@ -183,7 +190,6 @@ def test_a_model_that_is_published_late_is_waited_for(group_of: GroupOf, mode: s
 
 
 @MODES
-@pytest.mark.usefixtures("mpi_parts", "keys")
 def test_a_killed_worker_ends_the_group_and_a_new_start_recovers(group_of: GroupOf, mode: str) -> None:
     group = group_of(built(4, mode)).start()
     group.wait_healthy()

@@ -27,7 +27,9 @@ LATER_CHOICES = {
     ("spec_method", "step5_mtp"),
 }
 SPECIAL = {"distributed_executor_backend": "mp", "lora_modules": "adapter=/models/adapter"}
-SAMPLES: dict[str, Any] = {"bool": True, "flag": True, "int": 1, "float": 0.5, "size": "4K", "json": {}, "text": "x"}
+SAMPLES: dict[str, Any] = {
+    "bool": True, "flag": True, "int": 1, "float": 0.5, "size": "4K", "json": {}, "json list": ["x"], "text": "x",
+}  # fmt: skip
 PLACE = ["--nnodes=2", "--node-rank=1", "--master-addr=a.b.c", "--master-port=29501", "--headless"]
 
 
@@ -80,6 +82,12 @@ def test_what_the_operator_sets_itself_is_taken() -> None:
         for precision in Precision
     ]
     assert verdicts([[*it, *PLACE] for it in commands]) == [""] * len(commands)
+
+
+def test_single_keys_of_json_arguments_are_taken() -> None:
+    keys = {"override_generation_config.top_p": 0.9, "compilation_config.pass_config.fuse_norm_quant": True}
+    commands = [command(engine_args={key: value}, temperature=0.7) for key, value in keys.items()]
+    assert verdicts(commands) == [""] * len(commands)
 
 
 def test_the_arguments_of_the_samples_are_taken() -> None:

@@ -6,6 +6,7 @@ import json
 import re
 import shutil
 import signal
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ import pytest
 
 from app.kube.manifest import Manifest
 from sandbox.tinymodel import write_model
-from tests.images.conftest import GroupOf, make_keys
+from tests.images.conftest import GroupOf
 from tests.images.environments import VLLM, UnavailableError
 from tests.images.groups import Group, Image, real_image
 from tests.images.pods import Network, missing_parts
@@ -34,7 +35,7 @@ PROMPT = "The quick brown fox"
 
 @pytest.fixture(scope="session")
 def venv() -> Path:
-    if missing := missing_parts("mpirun", "sshd"):
+    if missing := missing_parts():
         pytest.skip(missing)
     try:
         return VLLM.ensure()
@@ -98,11 +99,10 @@ def test_one_node_answers_is_healthy_by_every_check_and_stops_with_zero(alone: d
     assert alone["code"] == 0
 
 
-@pytest.mark.parametrize("mode", ["native", "mpi"])
+@pytest.mark.parametrize("mode", ["native", "mpi"], indirect=True)
 def test_two_nodes_with_tensor_parallel_answer_what_one_node_answers(
-    real_group: GroupOf, alone: dict[str, Any], tmp_path: Path, mode: str
+    real_group: GroupOf, alone: dict[str, Any], mode: str
 ) -> None:
-    make_keys(tmp_path / "keys")
     group = real_group(built(2, mode, tensor_parallel_size=2, **EAGER))
     assert served(group) == alone["text"]
     assert group.leader.execute("health-check", "--probe=readiness").returncode == 0
@@ -119,6 +119,26 @@ def test_two_nodes_with_tensor_parallel_answer_what_one_node_answers(
 
 def test_two_nodes_with_data_parallel_answer_what_one_node_answers(real_group: GroupOf, alone: dict[str, Any]) -> None:
     assert served(real_group(built(2, data_parallel_size=2, **EAGER))) == alone["text"]
+
+
+@pytest.mark.parametrize("mode", ["native", "mpi"], indirect=True)
+def test_a_copy_on_a_worker_does_not_drain_before_its_leader_ends(real_group: GroupOf, mode: str) -> None:
+    """Nobody listens on the master port, for copies of a dense model are independent; the leader goes on to send
+    requests to both."""
+    group = real_group(built(2, mode, data_parallel_size=2, **EAGER))
+    served(group)
+    [worker] = group.workers
+    hook = worker.container["lifecycle"]["preStop"]["exec"]["command"]
+    with ThreadPoolExecutor() as pool:
+        stopping = pool.submit(worker.execute, *hook)
+        assert all(group.complete(PROMPT) for _ in range(4))
+        assert not stopping.done()
+        group.leader.signal(signal.SIGTERM)
+        assert stopping.result().returncode == 0
+    assert group.leader.wait(30) == 0
+    if mode == "native":
+        worker.signal(signal.SIGTERM)
+    assert worker.wait(60) is not None
 
 
 def test_two_nodes_with_pipeline_parallel_become_healthy(real_group: GroupOf) -> None:

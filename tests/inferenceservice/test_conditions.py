@@ -44,8 +44,12 @@ STUCK = {
 PROGRESSING = {"type": "Progressing", "status": "True", "reason": "ReplicaSetUpdated", "message": "as it goes"}
 
 
-def starting(*conditions: dict[str, str]) -> list[Manifest]:
-    return observed(call(), ready=0, conditions=conditions)
+PARTITIONS = spec(resources={"totalGpus": 1, "gpu": {"resource": "amd.com/cpx_nps4"}})
+NO_PARTITIONS = REFUSED | {"message": NO_GPUS["message"].replace("amd.com/gpu", "amd.com/cpx_nps4")}
+
+
+def starting(*conditions: dict[str, str], given: dict[str, Any] | None = None) -> list[Manifest]:
+    return observed(call(given), ready=0, conditions=conditions)
 
 
 def part(replicas: int, ready: int) -> Answer:
@@ -199,6 +203,12 @@ TABLE = [
             "GPUAllocated": ("False", "InsufficientGPU"),
         },
         id="GPU quota used up",
+    ),
+    pytest.param(
+        call(PARTITIONS, children=starting(NO_PARTITIONS, given=PARTITIONS)),
+        "Failed",
+        {"Ready": ("False", "InsufficientGPU"), "GPUAllocated": ("False", "InsufficientGPU")},
+        id="quota of the service's own resource used up",
     ),
     pytest.param(
         call(children=starting(STUCK)),

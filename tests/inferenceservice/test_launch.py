@@ -57,6 +57,14 @@ def test_a_launch_mode_has_its_ports_and_variables(
         assert environment(answer, template).items() >= (variables | {"INFERENCE_LAUNCH_MODE": mode}).items()
 
 
+@pytest.mark.parametrize("mode", [pytest.param(RAY, id="Ray"), pytest.param({}, id="native")])
+def test_a_group_of_one_pod_knows_its_address_too(mode: dict[str, Any]) -> None:
+    """Ray's head is told it."""
+    alone = spec(distributed={"enabled": True, "size": 1}, **mode)
+    [address] = [it for it in container(call(alone))["env"] if it["name"] == "VLLM_HOST_IP"]
+    assert address["valueFrom"]["fieldRef"]["fieldPath"] == "status.podIP"
+
+
 @pytest.mark.parametrize(
     ("given", "absent"),
     [
@@ -68,6 +76,23 @@ def test_a_launch_mode_has_its_ports_and_variables(
 )
 def test_a_launch_mode_has_no_variable_of_another(given: dict[str, Any], absent: set[str]) -> None:
     assert not absent & {it["name"] for it in container(call(given))["env"]}
+
+
+@pytest.mark.parametrize("key", ["tensor-parallel-size", "max_model_len", "max-num-batched-tokens", "seed"])
+@pytest.mark.parametrize("number", ["9" * 310, "9" * 5000], ids=["beyond a float", "beyond Python"])
+def test_a_number_of_very_many_digits_is_a_mistake_that_is_told(key: str, number: str) -> None:
+    message = call(spec(vllm={"engineArgs": {key: number}})).condition("Ready")["message"]
+    assert f"vllm.engineArgs.{key}: takes a whole number of at most 15 digits" in message
+
+
+def test_copies_that_lie_unevenly_are_for_ray_alone() -> None:
+    """vLLM itself gives every node the same number of copies; Ray finds each its GPUs."""
+    uneven = {"resources": {"totalGpus": 6}, "distributed": {"enabled": True, "size": 3}}
+    refused = call(spec(**uneven, vllm={"engineArgs": {"data_parallel_size": 2}})).condition("Ready")
+    assert refused["reason"] == "ConfigurationError"
+    assert "copies of 3 GPUs, which cannot be laid evenly on nodes of 2" in refused["message"]
+    by_ray = {"data_parallel_size": 2, "distributed_executor_backend": "ray"}
+    assert "--data-parallel-size=2" in container(call(spec(**uneven, vllm={"engineArgs": by_ray})))["args"]
 
 
 @pytest.mark.parametrize("spelling", ["distributed_executor_backend", "distributed-executor-backend"])

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from app.kube.manifest import Manifest
+from app.topology import codec
+from app.topology.models import Quantization, find_model
 from tests.calls import stored
 from tests.inferenceservice.service import (
     cache,
@@ -90,3 +93,13 @@ def test_the_cache_goes_once_the_next_one_is_used() -> None:
     answer = call(NAMED, children=serving_its_source(), related=[cache()])
     assert container(answer)["args"][0] == "--model=/model-store/weights-1"
     assert "ModelCache" not in answer.kinds()
+
+
+def test_weights_that_are_quantised_already_are_not_quantised_again() -> None:
+    facts = find_model("meta-llama/Llama-3.1-8B-Instruct")
+    assert facts is not None
+    given = spec(model={"name": "llama", "precision": "fp8"}, storage={"modelCache": "weights"})
+    for known, flags in ((None, ["--quantization=fp8"]), (Quantization("fp8", 8), [])):
+        weights = cache(model=codec.to_json(replace(facts, quantization=known)))
+        arguments = container(call(given, related=[weights]))["args"]
+        assert [it for it in arguments if it.startswith("--quantization")] == flags

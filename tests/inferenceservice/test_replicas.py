@@ -49,6 +49,17 @@ def test_a_number_that_was_applied_once_is_echoed_under_an_autoscaler() -> None:
     assert asked(spec(**AUTOSCALED), children=observed(call(), replicas=3)) == 3
 
 
+@pytest.mark.parametrize(("running", "number"), [(5, 5), (0, 1)])
+def test_a_workload_that_replaces_another_starts_with_its_number_under_an_autoscaler(running: int, number: int) -> None:
+    """Left out, it would start with 1 group while the one that served five goes."""
+    scaled = spec(**AUTOSCALED | {"resources": {"totalGpus": 2, "cpuRequest": "1"}})
+    spread = scaled | {"distributed": DISTRIBUTED["distributed"]}
+    replaced = call(spread, children=observed(call(scaled), replicas=running))
+    assert workload(replaced)["kind"] == "LeaderWorkerSet"
+    assert workload(replaced)["spec"]["replicas"] == number
+    assert asked(spread, children=observed(replaced, replicas=7)) == 7
+
+
 def test_switching_autoscaling_off_keeps_the_number() -> None:
     born = call(spec(**AUTOSCALED))
     assert asked(spec(), children=observed(born, replicas=3)) == 3

@@ -12,9 +12,14 @@ STATIC, DYNAMIC, TOPOLOGY = Strategy.STATIC, Strategy.DYNAMIC, Strategy.TOPOLOGY
 
 
 def demand(
-    gpus: int, nodes: int = 1, strategy: Strategy = DYNAMIC, auto: bool = False, sizes: Given | None = None
+    gpus: int,
+    nodes: int = 1,
+    strategy: Strategy = DYNAMIC,
+    auto: bool = False,
+    sizes: Given | None = None,
+    even: bool = True,
 ) -> Demand:
-    return Demand(gpus, nodes, strategy, auto, sizes or Given())
+    return Demand(gpus, nodes, strategy, auto, sizes or Given(), even)
 
 
 @pytest.mark.parametrize(
@@ -26,7 +31,12 @@ def demand(
         pytest.param(demand(8, auto=True), 8, 1, 1, id="autoOptimize uses tensor parallelism inside a node"),
         pytest.param(demand(16, 2, auto=True), 8, 2, 1, id="autoOptimize uses pipeline parallelism across nodes"),
         pytest.param(demand(6, auto=True), 2, 1, 3, id="autoOptimize fills an odd rest with DP"),
-        pytest.param(demand(24, 4, auto=True), 2, 4, 3, id="autoOptimize on four nodes with six GPUs"),
+        pytest.param(demand(24, 4, auto=True), 2, 6, 2, id="autoOptimize lays copies evenly on nodes of six"),
+        pytest.param(demand(12, 4, auto=True), 1, 6, 2, id="autoOptimize lays copies evenly on nodes of three"),
+        pytest.param(demand(6, 2, sizes=Given(2)), 2, 3, 1, id="PP fills where copies of TP would lie unevenly"),
+        pytest.param(demand(6, 2, sizes=Given(pipeline=2)), 3, 2, 1, id="TP fills where copies of PP would"),
+        pytest.param(demand(6, 2, sizes=Given(2), even=False), 2, 1, 3, id="who places copies itself fills with DP"),
+        pytest.param(demand(6, 3, sizes=Given(data=2), even=False), 1, 3, 2, id="and lays them unevenly"),
         pytest.param(demand(16, 2, TOPOLOGY, auto=True), 8, 2, 1, id="topology-aware has the shapes of dynamic"),
         pytest.param(demand(4, 4, STATIC), 1, 4, 1, id="static is one GPU a node"),
         pytest.param(demand(1, 1, STATIC), 1, 1, 1, id="static with one GPU"),
@@ -54,6 +64,21 @@ def test_gpus_are_used_as(asked: Demand, tensor: int, pipeline: int, data: int) 
         pytest.param(demand(1, 2), "use 2 GPUs", id="fewer GPUs than nodes"),
         pytest.param(demand(4, sizes=Given(3)), "TP 3 = 3 cannot make totalGpus 4", id="a size that does not divide"),
         pytest.param(demand(8, sizes=Given(2, 2, 1)), "= 4 cannot make totalGpus 8", id="all given and too few"),
+        pytest.param(
+            demand(6, 3, sizes=Given(data=2)),
+            "DP 2 makes copies of 3 GPUs, which cannot be laid evenly on nodes of 2: use copies (TP x PP) of 2 or 6",
+            id="copies that would lie unevenly",
+        ),
+        pytest.param(
+            demand(12, 2, sizes=Given(4, 1)),
+            "of 4 GPUs, which cannot be laid evenly on nodes of 6",
+            id="TP and PP alone",
+        ),
+        pytest.param(
+            demand(12, 2, sizes=Given(1, 2, prefill_context=2)),
+            "PP 2 x PCP 2 makes copies of 4 GPUs",
+            id="the context of a prompt is part of a copy",
+        ),
         pytest.param(demand(2, sizes=Given(4)), "TP 4 = 4 cannot make totalGpus 2", id="more than there are"),
     ],
 )
@@ -71,6 +96,7 @@ demands = st.builds(
     strategy=st.sampled_from(list(Strategy)),
     auto_optimize=st.booleans(),
     given=st.builds(Given, sizes, sizes, sizes, sizes),
+    even_copies=st.booleans(),
 )
 
 
@@ -84,6 +110,18 @@ def test_a_layout_uses_exactly_the_gpus_asked_for_and_keeps_what_was_given(asked
     assert asked.given.tensor in (None, shape.tensor)
     assert asked.given.pipeline in (None, shape.pipeline)
     assert asked.given.data in (None, shape.data)
+
+
+@given(demands)
+def test_every_layout_is_one_that_vllm_starts(asked: Demand) -> None:
+    """As its ParallelConfig counts: node groups of copies must divide the nodes, and no copy may be left over."""
+    shape = plan_shape(asked)
+    if isinstance(shape, Impossible) or not asked.even_copies:
+        return
+    copy = shape.tensor * shape.pipeline * (asked.given.prefill_context or 1)
+    copies_of_a_node = max(shape.gpus_per_node // copy, 1)
+    assert shape.data % copies_of_a_node == 0
+    assert shape.nodes % (shape.data // copies_of_a_node) == 0
 
 
 free_demands = st.builds(

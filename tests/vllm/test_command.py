@@ -57,6 +57,16 @@ def test_a_precision_becomes_what_vllm_calls_it(precision: Precision, flag: list
     assert flags(build(precision=precision)) == flag
 
 
+def test_a_checkpoint_that_is_quantised_already_is_served_as_it_is() -> None:
+    """vLLM finds the method there (fp8 of quark or compressed-tensors), and refuses another name for it."""
+    same, other = (build(precision=Precision.FP8, stored=stored) for stored in ("fp8", "mxfp4"))
+    assert flags(same) == flags(other) == []
+    assert warnings(same) == []
+    assert "is quantised to mxfp4 already" in warnings(other)[0]
+    assert flags(build({"quantization": "quark"}, precision=Precision.FP8, stored="fp8")) == ["--quantization=quark"]
+    assert flags(build(precision=Precision.FP16, stored="fp8")) == ["--dtype=float16"]
+
+
 @pytest.mark.parametrize("precision", [Precision.INT8, Precision.INT4])
 def test_an_integer_precision_warns_unless_the_method_is_named(precision: Precision) -> None:
     assert "must be quantised already" in warnings(build(precision=precision))[0]
@@ -80,6 +90,13 @@ def test_several_nodes_talk_natively_unless_ray_is_asked_for() -> None:
 
 def test_another_backend_is_refused() -> None:
     assert "takes mp or ray here" in errors(build({"distributed_executor_backend": "external_launcher"}))[0]
+
+
+def test_ray_starts_the_copies_of_a_group_only_where_it_starts_the_group() -> None:
+    copies = {"data_parallel_backend": "ray"}
+    assert "data_parallel_backend: takes mp in a group" in errors(build(copies, nodes=2))[0]
+    assert errors(build(copies)) == errors(build({"data_parallel_backend": "mp"}, nodes=2)) == []
+    assert errors(build(copies | {"distributed_executor_backend": "ray"}, nodes=2)) == []
 
 
 @pytest.mark.parametrize(
@@ -112,6 +129,13 @@ def test_the_users_own_temperature_wins() -> None:
     assert flags(line) == ['--override-generation-config={"temperature":0.1}']
 
 
+def test_the_temperature_stays_beside_single_keys_of_the_users_sampling_defaults() -> None:
+    line = build({"override_generation_config.top_p": 0.9}, temperature=0.7)
+    assert flags(line) == ["--override-generation-config.temperature=0.7", "--override-generation-config.top_p=0.9"]
+    own = build({"override-generation-config.temperature": 0.1}, temperature=0.7)
+    assert flags(own) == ["--override-generation-config.temperature=0.1"]
+
+
 @pytest.mark.parametrize(
     ("engine_args", "expected"),
     [
@@ -131,6 +155,16 @@ def test_the_users_own_temperature_wins() -> None:
         ),
         pytest.param({"compilation_config": '{"mode": 3}'}, ['--compilation-config={"mode":3}'], id="JSON as text"),
         pytest.param({"compilation_config.mode": 3}, ["--compilation-config.mode=3"], id="one key of JSON"),
+        pytest.param(
+            {"compilation_config.pass_config.fuse_norm_quant": True, "max_num_seqs": 64},
+            ["--compilation-config.pass_config.fuse_norm_quant=true", "--max-num-seqs=64"],
+            id="a key of JSON that is a switch",
+        ),
+        pytest.param(
+            {"cc.use_x": False}, ["--compilation-config.use_x=false"], id="a key of JSON that is switched off"
+        ),
+        pytest.param({"allowed_origins": ["a"]}, ['--allowed-origins=["a"]'], id="a list in JSON"),
+        pytest.param({"pt_load_map_location": "cpu"}, ["--pt-load-map-location=cpu"], id="a text for JSON"),
         pytest.param({"ignore_patterns": ["a", "b"]}, ["--ignore-patterns", "a", "b"], id="several values"),
     ],
 )
@@ -144,12 +178,25 @@ def test_a_value_becomes_what_the_parser_takes(engine_args: dict[str, Any], expe
     ("engine_args", "words"),
     [
         pytest.param({"max_num_seqs": "many"}, 'takes a whole number, not "many"', id="no number"),
+        pytest.param({"max_num_seqs": "9" * 310}, "takes a whole number of at most 15 digits", id="a very long number"),
+        pytest.param({"max_model_len": "9" * 5000}, "takes a whole number of at most 15 digits", id="a very long size"),
+        pytest.param({"max_num_seqs": 1e308}, "takes a whole number, not 1e+308", id="a huge float"),
         pytest.param({"max_num_seqs": True}, "takes a whole number, not true", id="a switch for a number"),
         pytest.param({"gpu_memory_utilization": "high"}, "takes a number", id="no fraction"),
         pytest.param({"enable_chunked_prefill": 1}, "takes true or false, not 1", id="a number for a switch"),
         pytest.param({"dtype": "int8"}, "takes one of auto, bfloat16, float, float16", id="no such choice"),
         pytest.param({"max_model_len": "long"}, 'takes a whole number or a text such as "32k"', id="no length"),
         pytest.param({"compilation_config": "{mode"}, "takes an object or its JSON text", id="no JSON"),
+        pytest.param({"compilation_config": True}, "takes an object or its JSON text, not true", id="no object"),
+        pytest.param({"speculative_config": 3}, "takes an object or its JSON text, not 3", id="a number for an object"),
+        pytest.param({"kv_transfer_config": "[1]"}, "takes an object or its JSON text", id="a list for an object"),
+        pytest.param({"hf_overrides": "null"}, "takes an object or its JSON text", id="nothing for an object"),
+        pytest.param({"allowed_origins": "*"}, "takes a list or its JSON text", id="a text for a list"),
+        pytest.param(
+            {"compilation_config": {"mode": 3}, "cc.level": 1},
+            "cc.level: is a key of compilation_config, which stands here too",
+            id="a whole argument and a key of it",
+        ),
         pytest.param({"ignore_patterns": []}, "takes at least one value", id="an empty list"),
         pytest.param({"ignore_patterns": ["--x"]}, "do not start with '-'", id="a flag among values"),
         pytest.param({"tokenizer": {"a": 1}}, "takes a single value", id="an object for a text"),
@@ -185,6 +232,7 @@ def test_an_unknown_argument_warns_names_the_nearest_and_is_passed_on() -> None:
         "vllm.engineArgs.max_num_seq: is unknown to vLLM 0.33.0 and passed on as it is; did you mean max_num_seqs?",
     ]
     assert flags(line) == ["--brand-new", "--max-num-seq=4"]
+    assert flags(build({"brand_new.switch": True})) == ["--brand-new.switch=true"]
 
 
 @pytest.mark.parametrize(("name", "instead"), sorted(engine_arguments().removed.items()))
@@ -266,7 +314,7 @@ def test_the_tables_are_whole() -> None:
     assert len(table.arguments) > 300
     assert set(table.aliases.values()) <= set(table.arguments)
     assert {argument.type for argument in table.arguments.values()} == {
-        "bool", "flag", "int", "float", "size", "json", "json or text", "text",
+        "bool", "flag", "int", "float", "size", "json", "json list", "json or text", "text",
     }  # fmt: skip
     assert not table.removed.keys() & table.arguments.keys()
     assert "VLLM_ROCM_USE_AITER" in environment_names()

@@ -8,6 +8,8 @@ from app.kube.runtime import LaunchMode
 from inference_runtime.group import Group
 
 VLLM = ("vllm", "serve")
+_OF_THE_API = "--api-server-count="
+"""Workers serve no API, and vLLM does not start where it is told to serve it and not to."""
 
 
 def build_command(group: Group, arguments: Sequence[str]) -> list[str]:
@@ -20,4 +22,6 @@ def build_command(group: Group, arguments: Sequence[str]) -> list[str]:
         f"--master-addr={group.leader}",
         f"--master-port={group.master_port}",
     ]
-    return [*VLLM, *arguments, *place, *(["--headless"] if group.index else [])]
+    if group.index == 0:
+        return [*VLLM, *arguments, *place]
+    return [*VLLM, *(it for it in arguments if not it.startswith(_OF_THE_API)), *place, "--headless"]
