@@ -8,6 +8,7 @@ from pathlib import PurePosixPath
 
 from app.hook import SyncRequest
 from app.kube.conditions import parse_time
+from app.kube.download import DownloadReport
 from app.modelcache.download import Download, copy_job_name, is_folder_of
 from app.modelcache.observed import Claim, Job, Previous, Record, find_claim, find_job, parse_previous
 from app.modelcache.spec import AccessMode, ModelCacheSpec
@@ -71,6 +72,19 @@ class Copy:
         return self.is_complete or (same and not self.is_lost and self.on_this_volume(self.record.last_updated))
 
     @property
+    def last_report(self) -> DownloadReport | None:
+        """What the completed Job's downloader said at its end; None when there is no such Job, or its word was lost."""
+        done = self.job if self.is_complete else None
+        return done.report if done and done.report.path else None
+
+    @property
+    def path(self) -> str:
+        """Folder of the model on this volume, as it was reported last; "" = not known."""
+        if self.last_report:
+            return self.last_report.path
+        return self.record.path if self.on_this_volume(self.record.last_updated) else ""
+
+    @property
     def updated(self) -> str:
         """When the latest download was completed."""
         if self.is_complete and self.job and self.job.finished:
@@ -111,9 +125,7 @@ class Facts:
     def path(self) -> str:
         """Folder that holds the model: what the downloader said, or what was remembered of the same content."""
         first = self.first
-        if first and first.is_complete and first.job:
-            return self._checked(first.job.report.path)
-        return self._checked(self.previous.path)
+        return self._checked(first.path if first and first.is_complete and first.job else self.previous.path)
 
     def _checked(self, path: str) -> str:
         return path if is_folder_of(path, self.download.path) else self.download.path

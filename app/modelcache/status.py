@@ -109,11 +109,10 @@ def _copy(facts: Facts, copy: Copy) -> CopyStatus:
     if not copy.is_readable(facts.download.path):
         return CopyStatus(claim_name=copy.claim_name, ready=False)
     now_done = copy.is_complete
-    path = (copy.job.report.path if now_done and copy.job else "") or copy.record.path
     return CopyStatus(
         claim_name=copy.claim_name,
         ready=True,
-        path=path if is_folder_of(path, facts.download.path) else facts.download.path,
+        path=copy.path if is_folder_of(copy.path, facts.download.path) else facts.download.path,
         completed_job=copy.job_name if now_done else copy.record.completed_job,
         last_updated=copy.updated or None,
     )
@@ -124,8 +123,8 @@ def _content(facts: Facts, plan: Plan) -> dict[str, Any]:
     asked, first, previous = facts.download.revision, facts.first, facts.previous
     if first is None or not plan.readable:
         return {"version": asked}
-    if first.is_complete and first.job:
-        return _reported(first.job.report, asked)
+    if first.last_report:
+        return _reported(first.last_report, asked)
     return {
         "version": previous.version or asked,
         "size_on_disk": previous.size_on_disk or None,
@@ -196,7 +195,7 @@ def _verified(facts: Facts, previous: Sequence[Mapping[str, Any]]) -> list[Condi
     first = facts.first
     if first is None or not first.is_complete:
         return []
-    return _verified_now(first.job.report) if first.job else _verified_before(previous)
+    return [_verified_now(first.last_report)] if first.job else _verified_before(previous)
 
 
 def _verified_before(previous: Sequence[Mapping[str, Any]]) -> list[Condition]:
@@ -208,14 +207,17 @@ def _verified_before(previous: Sequence[Mapping[str, Any]]) -> list[Condition]:
     return [Condition("Verified", status, reason, text_at(found, "message"))]
 
 
-def _verified_now(report: DownloadReport) -> list[Condition]:
+def _verified_now(report: DownloadReport | None) -> Condition:
+    if report is None:
+        message = "The downloader did not report how it ended: its last words were lost."
+        return Condition("Verified", Status.UNKNOWN, Reason.UNVERIFIED, message)
     verified, files = report.verified_files, max(report.files_total, report.files_done)
     if not verified:
-        message = "The source gives no hashes: sizes were compared." if files else "The downloader reported nothing."
-        return [Condition("Verified", Status.UNKNOWN, Reason.UNVERIFIED, message)]
+        message = "The source gives no hashes: sizes were compared."
+        return Condition("Verified", Status.UNKNOWN, Reason.UNVERIFIED, message)
     rest = "" if verified >= files else " Of the others the source gives no hash, and sizes were compared."
     message = f"{verified} of {max(files, verified)} files have the hash that the source gives.{rest}"
-    return [Condition("Verified", Status.TRUE, Reason.SUCCESSFUL, message)]
+    return Condition("Verified", Status.TRUE, Reason.SUCCESSFUL, message)
 
 
 def _waiting_reason(facts: Facts) -> Reason:

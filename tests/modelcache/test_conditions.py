@@ -30,6 +30,7 @@ REPORT = DownloadReport(
     files_done=3,
     files_total=3,
     revision="abc123",
+    path=str(call().status["path"]),
     size_on_disk=47 * 2**30,
     verified_files=3,
     parameters=8_030_261_248,
