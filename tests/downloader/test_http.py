@@ -155,16 +155,25 @@ def test_a_server_that_is_not_there_is_external(volume: Path) -> None:
     assert (fault.error.reason, fault.error.error_class) == ("Unreachable", "External")
 
 
-def test_secrets_in_a_url_are_nowhere_to_be_read(web: Web, volume: Path) -> None:
+@pytest.mark.parametrize("before", ["", "it's-"])
+def test_secrets_in_a_url_are_nowhere_to_be_read(web: Web, volume: Path, before: str) -> None:
     host(web, **{"w.safetensors": WEIGHTS})
     host_name = web[1].url.removeprefix("http://")
-    url = f"http://user:s3cr3t@{host_name}/models/w.safetensors?signature=s1gn3d"
+    url = f"http://user:{before}s3cr3t@{host_name}/models/w.safetensors?signature={before}s1gn3d"
     download(volume, "http", {"url": url})
     fault = refused(volume.parent, {"url": url.replace("w.safe", "missing.safe")})
     written = b"".join(path.read_bytes() for path in volume.rglob("*") if path.is_file())
     for secret in ("s3cr3t", "s1gn3d"):
         assert secret.encode() not in written
         assert secret not in str(fault)
+
+
+@pytest.mark.parametrize("url", ["https://user:s3/cr3t@host/w.gguf", "https://user:s3/cr3t@host", "https:///w.gguf"])
+def test_a_url_that_falls_apart_is_refused_and_says_how_to_write_it(volume: Path, url: str) -> None:
+    fault = refused(volume, {"url": url})
+    assert (fault.error.reason, fault.exit_code) == ("BadSource", 42)
+    assert "%2F" in fault.error.message
+    assert "cr3t" not in str(fault)
 
 
 def tar(members: dict[str, bytes], change: Callable[[tarfile.TarFile], None] | None = None) -> bytes:

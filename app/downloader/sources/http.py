@@ -9,7 +9,7 @@ from urllib.parse import unquote, urlsplit
 import httpx2
 
 from app.downloader.classify import CONFIGURATION, PERMANENT, TRANSIENT, status_fault
-from app.downloader.fault import Fault, redact
+from app.downloader.fault import Fault
 from app.downloader.listing import Checksum, Listing, RemoteFile, build_listing, digest
 from app.downloader.names import safe_name
 from app.downloader.part import CHUNK, Part
@@ -33,7 +33,8 @@ class HTTPSource:
 
     @property
     def identity(self) -> str:
-        return redact(self._urls[0] if len(self._urls) == 1 else f"{len(self._urls)} files, first {self._urls[0]}")
+        first = _bare(self._urls[0])
+        return first if len(self._urls) == 1 else f"{len(self._urls)} files, first {first}"
 
     def validate(self) -> None:
         if not self._urls:
@@ -46,6 +47,8 @@ class HTTPSource:
     def _validate(self, url: str) -> None:
         if not url.startswith(("http://", "https://")):
             raise given.bad(f"URL {url} does not begin with http:// or https://.")
+        if not _is_whole(url):
+            raise given.bad(f"URL {url} has no host, or a port that is none: write / ? # in a password as %2F %3F %23.")
         name = safe_name(_name(url))
         if name.lower().endswith(OTHER_ARCHIVES) or (not self._extract and name.lower().endswith(ARCHIVES)):
             advice = "set source.http.extract to true" if name.lower().endswith(ARCHIVES) else "repack it as .tar.gz"
@@ -108,6 +111,21 @@ class HTTPSource:
 def _name(url: str) -> str:
     """The last part of the URL's path, as the server would name the file."""
     return unquote(urlsplit(url).path).rpartition("/")[2]
+
+
+def _bare(url: str) -> str:
+    """The URL without what may be secret: user and query."""
+    parts = urlsplit(url)
+    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
+
+
+def _is_whole(url: str) -> bool:
+    """Whether there is a host, and the port, if any, is one: what stands before them may be half a password."""
+    try:
+        parts = urlsplit(url)
+        return bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        return False
 
 
 def _validators(response: httpx2.Response) -> str:
