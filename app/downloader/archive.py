@@ -27,6 +27,8 @@ def unpack(archive: Path, name: str, folder: Path, stop: threading.Event) -> lis
     """Unpack into an empty folder; the names of the files, after a single folder around all of them was dropped."""
     try:
         with _members(archive, name) as members:
+            if not members:
+                raise _bad(f"{name} has no files in it: pack the model anew.")
             inner = _without_common_folder([member[0] for member in members])
             check_names(inner)
             _require_space(sum(member[1] for member in members), folder)

@@ -16,7 +16,7 @@ from app.downloader.fault import Fault
 from app.downloader.part import CHUNK
 from tests.downloader.conftest import download, files_of
 from tests.downloader.models import model, safetensors
-from tests.downloader.server import Files, Server, Trouble
+from tests.downloader.server import Answer, Files, Server, Trouble
 
 Web = tuple[Files, Server]
 WEIGHTS = safetensors({"w": ("F32", [1_000_000])})
@@ -143,6 +143,31 @@ def test_a_server_that_compresses_all_the_same_is_refused(web: Web, volume: Path
     assert refused(volume, source(web, "w.safetensors")).error.reason == "RequestRefused"
 
 
+class Endless(Files):
+    """A server that ends each file by closing the connection, and says no size beforehand."""
+
+    def __call__(self, asked: Any) -> Any:
+        answer = super().__call__(asked)
+        return Answer(200, answer.body, {"Connection": "close"}) if asked.method == "GET" else Answer(405)
+
+
+@pytest.mark.parametrize("end", [len(WEIGHTS) // 2, len(WEIGHTS)], ids=["cut", "whole"])
+def test_a_file_whose_end_nobody_knows_is_refused(web: Web, volume: Path, end: int) -> None:
+    host(web, **{"w.gguf": WEIGHTS[:end]})
+    web[1].backend, web[1].says_length = Endless(web[0].contents), False
+    fault = refused(volume, source(web, "w.gguf"))
+    assert (fault.error.reason, fault.exit_code) == ("RequestRefused", 42)
+    assert "give sha256" in fault.error.message
+
+
+def test_with_a_checksum_the_end_need_not_be_known(web: Web, volume: Path) -> None:
+    host(web, **{"w.gguf": WEIGHTS})
+    web[1].backend, web[1].says_length = Endless(web[0].contents), False
+    checksum = hashlib.sha256(WEIGHTS).hexdigest()
+    download(volume, "http", source(web, "w.gguf", sha256=checksum))
+    assert files_of(volume / FOLDER) == {"w.gguf": WEIGHTS}
+
+
 def test_a_pause_that_the_server_asks_for_is_made(web: Web, volume: Path) -> None:
     host(web, **{"w.safetensors": WEIGHTS})
     web[1].troubles = [Trouble("w.safetensors", status=429, headers={"Retry-After": "1"})]
@@ -247,6 +272,16 @@ def test_a_symlink_in_a_zip_is_refused(web: Web, volume: Path) -> None:
         archive.writestr(info, "/etc/passwd")
     host(web, **{"m.zip": made.getvalue()})
     assert refused(volume, source(web, "m.zip", extract=True)).error.reason == "BadArchive"
+
+
+@pytest.mark.parametrize("make", [tar, zipped])
+def test_an_archive_without_files_is_no_model(
+    web: Web, volume: Path, make: Callable[[dict[str, bytes]], bytes]
+) -> None:
+    name = "m.zip" if make is zipped else "m.tar.gz"
+    host(web, **{name: make({})})
+    fault = refused(volume, source(web, name, extract=True))
+    assert (fault.error.reason, fault.exit_code) == ("BadArchive", 42)
 
 
 @pytest.mark.parametrize("content", [b"no archive", tar(model())[:-50_000]])

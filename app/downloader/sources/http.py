@@ -83,6 +83,8 @@ class HTTPSource:
             if response.status_code == 416:
                 part.discard()
             _require(response, file.name)
+            if file.size is None and not file.checksum and not _tells_its_end(response):
+                raise _endless(file.name)
             if _validators(response) != file.identity:
                 raise _changed(file.name)
             if response.status_code != 206 and begin:
@@ -148,6 +150,20 @@ def _require(response: httpx2.Response, what: str) -> None:
     if response.headers.get("Content-Encoding", "identity") != "identity":
         message = f"{what}: the server compresses it although it was asked not to; serve the file as it is."
         raise Fault(PERMANENT, "RequestRefused", message)
+
+
+def _tells_its_end(response: httpx2.Response) -> bool:
+    """Whether a body that was cut short is known for one."""
+    chunked = "chunked" in response.headers.get("Transfer-Encoding", "").lower()
+    return chunked or "Content-Length" in response.headers
+
+
+def _endless(what: str) -> Fault:
+    message = (
+        f"{what}: the server does not say where the file ends, so half of it would count as whole; give sha256, or "
+        "serve it with Content-Length."
+    )
+    return Fault(PERMANENT, "RequestRefused", message)
 
 
 def _changed(what: str) -> Fault:
