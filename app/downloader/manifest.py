@@ -53,6 +53,8 @@ class Manifest:
     """When it was finished, RFC 3339."""
     files: tuple[Entry, ...]
     summary: ModelSummary
+    cache: str = ""
+    """namespace/name of the ModelCache that it was made for; "" = not known."""
 
     @property
     def size(self) -> int:
@@ -73,6 +75,7 @@ def to_json(manifest: Manifest) -> str:
             "revision": manifest.revision,
             "digest": manifest.digest,
             "time": manifest.time,
+            "cache": manifest.cache,
             "facts": codec.to_json(facts) if facts else None,
             "factsUnknown": manifest.summary.unknown,
             "parameters": manifest.summary.parameters,
@@ -134,6 +137,7 @@ def _parse(raw: Mapping[str, Any]) -> Manifest:
         time=str(raw["time"]),
         files=files,
         summary=ModelSummary(facts, str(raw.get("factsUnknown") or ""), int(raw.get("parameters") or 0)),
+        cache=str(raw.get("cache") or ""),
     )
 
 

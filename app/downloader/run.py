@@ -124,6 +124,7 @@ class Run:
             time=format_time(self.now()),
             files=tuple(entries),
             summary=summary,
+            cache=self.task.cache,
         )
         finished = self.volume.publish(folder, manifest, listing.folder)
         log.info("finished: %s in %s", human(manifest.size), finished.name)
@@ -173,7 +174,7 @@ class Run:
             return
         self.volume.drop_staging()
         if self.task.keep is not None:
-            self.volume.prune(self.task.model, self.task.keep, finished.name)
+            self.volume.prune(self.task.model, self.task.cache, self.task.keep, finished.name)
         self.volume.clean_stale(time.time())
 
 

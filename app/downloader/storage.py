@@ -152,11 +152,14 @@ class Volume:
         _remove(self._staging)
         _remove(self._trash)
 
-    def prune(self, model: str, keep: int, published: str) -> list[str]:
-        """Remove the oldest finished folders of this model beyond `keep`, never the published one."""
+    def prune(self, model: str, cache: str, keep: int, published: str) -> list[str]:
+        """Remove the oldest finished folders that this cache made of this model beyond `keep`, never the published one.
+
+        Another cache may have the same model on this volume, at another revision, and pods that read it.
+        """
         names = [entry.name for entry in _entries(self.root) if not entry.name.startswith(".") and entry.is_dir()]
         others = [found for name in names if name != published and (found := self.find(name))]
-        same = sorted((it for it in others if it.manifest.model == model), key=_age, reverse=True)
+        same = sorted((it for it in others if self._made_by(cache, model, it)), key=_age, reverse=True)
         for old in same[keep:]:
             log.info("removing %s: %d other finished folders of this model are kept", old.name, keep)
             self._discard(self.root / old.name)
@@ -196,6 +199,11 @@ class Volume:
     def _is_ours(self, name: str) -> bool:
         base, separator, content = name.partition("@")
         return base == self.path and (not separator or content.isalnum())
+
+    def _made_by(self, cache: str, model: str, found: Finished) -> bool:
+        """A manifest that names no cache is of an earlier version: its folder is ours where the path is."""
+        maker = found.manifest.cache
+        return found.manifest.model == model and (maker == cache if maker else self._is_ours(found.name))
 
     def _missing(self, there: Path, file: RemoteFile) -> int:
         if file.size is None or _size(there / file.name) == file.size:

@@ -30,6 +30,8 @@ class Task:
     volume: Path
     path: str
     """Folder below the volume, one part."""
+    cache: str = ""
+    """namespace/name of the ModelCache that it is for; "" = not known."""
     policy: str = "IfNotPresent"
     keep: int | None = None
     """Other finished folders of the model to keep; None = all."""
@@ -53,6 +55,7 @@ def parse_task(environment: Mapping[str, str]) -> Task:
         source=_object(environment, contract.SOURCE),
         volume=_folder(environment, contract.VOLUME),
         path=_path(environment),
+        cache=environment.get(contract.CACHE, ""),
         policy=policy,
         keep=int(_number(contract.KEEP, keep)) if keep else None,
         copy_from=_folder(environment, contract.COPY_FROM) if copy_from else None,

@@ -57,6 +57,8 @@ def build_children(facts: Facts, plan: Plan, settings: Settings) -> list[Manifes
 
 def _claims(facts: Facts, plan: Plan) -> list[Manifest]:
     """Immutable but for their size: what exists is answered as applied, and only grows."""
+    if facts.own_claims:
+        return [claim.applied for claim in facts.own_claims]
     if facts.volume.kind is not VolumeKind.CLAIMS:
         return []
     return [
@@ -128,7 +130,10 @@ def build_job(facts: Facts, copy: Copy, settings: Settings) -> V1Job:
 
 def _build_pod(facts: Facts, copy: Copy, settings: Settings) -> V1PodSpec:
     source = [_claim_volume("from", facts.copies[0].claim_name)] if copy.index else []
-    extra = {contract.JOB: f"{facts.namespace}/{copy.job_name}"}
+    extra = {
+        contract.JOB: f"{facts.namespace}/{copy.job_name}",
+        contract.CACHE: f"{facts.namespace}/{facts.cache}",
+    }
     copying = {contract.COPY_FROM: COPY_MOUNT} if copy.index else {}
     mounts = [
         V1VolumeMount(name=FILLED, mount_path=MOUNT),

@@ -10,7 +10,17 @@ from app.hook import SyncRequest
 from app.kube.conditions import parse_time
 from app.kube.download import DownloadReport
 from app.modelcache.download import Download, copy_job_name, is_folder_of
-from app.modelcache.observed import Claim, Job, Previous, Record, find_claim, find_job, parse_previous
+from app.modelcache.observed import (
+    CLAIM_KIND,
+    Claim,
+    Job,
+    Previous,
+    Record,
+    find_claim,
+    find_job,
+    find_own_claims,
+    parse_previous,
+)
 from app.modelcache.spec import AccessMode, ModelCacheSpec
 from app.modelcache.volume import Volume, VolumeKind
 from app.settings import Settings
@@ -104,6 +114,8 @@ class Facts:
     volume: Volume
     copies: tuple[Copy, ...]
     """The first is that which the source fills; none where nothing is kept."""
+    own_claims: tuple[Claim, ...]
+    """Claims made for this cache, told only where existingClaim names one of them: left out they would be deleted."""
     previous: Previous
     settings: Settings
     now: datetime
@@ -146,6 +158,7 @@ def gather_facts(
         download=download,
         volume=volume,
         copies=tuple(first),
+        own_claims=_own_claims(request, volume),
         previous=previous,
         settings=settings,
         now=now,
@@ -155,6 +168,11 @@ def gather_facts(
         for index in range(1, len(volume.claims))
     ]
     return replace(facts, copies=(*facts.copies, *more))
+
+
+def _own_claims(request: SyncRequest, volume: Volume) -> tuple[Claim, ...]:
+    named = volume.kind is VolumeKind.EXISTING_CLAIM and request.child(CLAIM_KIND, volume.claims[0])
+    return find_own_claims(request) if named else ()
 
 
 def _copy(request: SyncRequest, volume: Volume, index: int, job_name: str, previous: Previous) -> Copy:

@@ -28,6 +28,17 @@ def find_forbidden_path(facts: Facts) -> Finding | None:
     return Finding(ErrorClass.CONFIGURATION, Reason.CONFIGURATION_ERROR, message)
 
 
+def find_own_claim(facts: Facts) -> Finding | None:
+    """Nobody can take over a claim by naming it: it stays a child, and goes with its parent."""
+    if not facts.own_claims:
+        return None
+    message = (
+        f"PersistentVolumeClaim {facts.volume.claims[0]} was made by this ModelCache and is deleted with it, so it "
+        "cannot be its existingClaim: leave existingClaim out, or name a claim that you made."
+    )
+    return Finding(ErrorClass.CONFIGURATION, Reason.CONFIGURATION_ERROR, message)
+
+
 def find_missing_claim(facts: Facts) -> Finding | None:
     first = facts.first
     if facts.volume.kind is not VolumeKind.EXISTING_CLAIM or first is None or first.is_there:
@@ -149,7 +160,7 @@ def _unapplied(facts: Facts, what: str, there: str, asked: str) -> Finding:
     return Finding(ErrorClass.CONFIGURATION, Reason.CONFIGURATION_ERROR, message)
 
 
-OBSTACLES: tuple[Policy, ...] = (find_forbidden_path, find_missing_claim)
+OBSTACLES: tuple[Policy, ...] = (find_forbidden_path, find_own_claim, find_missing_claim)
 """No Job is made while one of these holds."""
 FAILURES: tuple[Policy, ...] = (*OBSTACLES, find_lost_claim, find_failed_download)
 UNAPPLIED: tuple[Policy, ...] = (find_shrunk_size, find_other_class, find_other_access_mode, find_unused_replicas)

@@ -172,7 +172,7 @@ def _readable(facts: Facts, plan: Plan, trouble: Finding | None) -> str:
         return f"Every pod fetches model {model} for itself before it starts: spec.caching.enabled is false."
     where = f"Model {model} is at {facts.path} on {_place(facts)}."
     if plan.complete:
-        return where
+        return f"{where} {trouble.message}" if trouble else where
     return f"{where} {_behind(facts)} {trouble.message if trouble else _waiting(facts)}"
 
 

@@ -222,6 +222,32 @@ def test_old_folders_of_the_model_are_removed_beyond_those_to_keep(
     assert list(left.values()) == [b"c"]
 
 
+@pytest.mark.parametrize(
+    ("maker", "stays"),
+    [
+        pytest.param("ns/other", True, id="another cache's"),
+        pytest.param("ns/mine", False, id="ours, of an earlier revision"),
+        pytest.param("", True, id="of an earlier version"),
+    ],
+)
+def test_only_folders_that_this_cache_made_are_removed(
+    hub: Hosted, volume: Path, files: dict[str, bytes], maker: str, stays: bool
+) -> None:
+    fetch(volume, cache=maker, path="tiny-5678", keep=0)
+    move_on(hub, {**files, "config.json": b"{}"})
+    fetch(volume, cache="ns/mine", keep=0)
+    assert (volume / "tiny-5678").exists() is stays
+
+
+def test_an_earlier_content_of_the_same_path_is_removed_also_without_the_name_of_a_cache(
+    hub: Hosted, volume: Path, files: dict[str, bytes]
+) -> None:
+    fetch(volume)
+    move_on(hub, {**files, "config.json": b"{}"})
+    report = fetch(volume, cache="ns/mine", policy="Always", keep=0)
+    assert folders(volume) == [report.path]
+
+
 @pytest.mark.usefixtures("files")
 def test_nothing_is_left_in_staging_when_it_is_done(volume: Path) -> None:
     fetch(volume)

@@ -240,6 +240,10 @@ def test_a_pod_that_a_drained_node_ended_is_no_failed_try() -> None:
     assert rules[0] == {"action": "Ignore", "onPodConditions": [{"type": "DisruptionTarget", "status": "True"}]}
 
 
+def test_the_downloader_knows_whose_folders_it_makes() -> None:
+    assert env(call(children=[claim()]))["INFERENCE_MODEL_CACHE"] == "ns/demo"
+
+
 @pytest.mark.parametrize(("keep", "told"), [(None, None), (0, "0"), (3, "3")])
 def test_earlier_folders_stay_unless_the_settings_say_how_many(keep: int | None, told: str | None) -> None:
     """What runs may read one of them."""

@@ -51,6 +51,28 @@ def test_a_claim_that_is_missing_is_named() -> None:
     assert "PersistentVolumeClaim weights does not exist in namespace" in answer.condition("Ready")["message"]
 
 
+@pytest.mark.parametrize("related", [True, False], ids=["seen twice", "seen as a child only"])
+def test_a_claim_of_our_own_cannot_be_taken_over_and_is_not_deleted(related: bool) -> None:
+    """Left out of the answer, it would be deleted with the model on it, while a new Job is sent to fill it."""
+    filled_once = call(children=[claim(), complete(job())])
+    given = spec(existingClaim="demo-cache", size=None)
+    seen = [claim()] if related else []
+    answer = call(given, children=[claim(), complete(job())], related=seen, status=filled_once.status)
+    assert answer.child("PersistentVolumeClaim") == filled_once.child("PersistentVolumeClaim")
+    assert answer.child("Job") == filled_once.child("Job")
+    assert answer.conditions()["Ready"] == ("True", "Successful"), "the model is there"
+    assert answer.status["phase"] == "Failed"
+    for words in ("demo-cache was made by this ModelCache and is deleted with it", "leave existingClaim out"):
+        assert words in answer.condition("Ready")["message"]
+    assert call(children=[claim(), complete(job())], status=answer.status).status["phase"] == "Ready"
+
+
+def test_further_copies_stay_too_when_one_is_named() -> None:
+    claims = claims_of(call(ONCE))
+    answer = call(ONCE | {"existingClaim": "demo-cache-1"}, children=claims)
+    assert kinds(answer) == ["PersistentVolumeClaim"] * 3
+
+
 def test_an_access_mode_that_the_claim_has_not_is_said() -> None:
     answer = call(EXISTING, related=[existing(modes=("ReadWriteOnce",))])
     assert "weights has access mode ReadWriteOnce, the spec says ReadWriteMany" in applied(answer)
