@@ -72,6 +72,10 @@ def cut_fault(what: str) -> Fault:
     return Fault(TRANSIENT, "ConnectionCut", f"{what}: the connection broke; it goes on where it stopped.")
 
 
+def changed_fault(what: str) -> Fault:
+    return Fault(TRANSIENT, "SourceChanged", f"{what} changed at the source while it was read; it is read anew.")
+
+
 def unreachable_fault(what: str, why: str) -> Fault:
     message = f"{what}: the source cannot be reached ({why}); check DNS, proxy and network policies if this stays."
     return Fault(EXTERNAL, "Unreachable", message)

@@ -8,7 +8,7 @@ from urllib.parse import unquote, urlsplit
 
 import httpx2
 
-from app.downloader.classify import CONFIGURATION, PERMANENT, TRANSIENT, status_fault
+from app.downloader.classify import CONFIGURATION, PERMANENT, changed_fault, status_fault
 from app.downloader.fault import Fault
 from app.downloader.listing import Checksum, Listing, RemoteFile, build_listing, digest
 from app.downloader.names import safe_name
@@ -86,11 +86,11 @@ class HTTPSource:
             if file.size is None and not file.checksum and not _tells_its_end(response):
                 raise _endless(file.name)
             if _validators(response) != file.identity:
-                raise _changed(file.name)
+                raise changed_fault(file.name)
             if response.status_code != 206 and begin:
                 part.discard()
             elif response.status_code == 206 and not _starts_at(response, begin):
-                raise _changed(file.name)
+                raise changed_fault(file.name)
             with part.open() as target:
                 for chunk in response.iter_raw(CHUNK):
                     target.write(chunk)
@@ -164,7 +164,3 @@ def _endless(what: str) -> Fault:
         "serve it with Content-Length."
     )
     return Fault(PERMANENT, "RequestRefused", message)
-
-
-def _changed(what: str) -> Fault:
-    return Fault(TRANSIENT, "SourceChanged", f"{what} changed at the source while it was read; it is read anew.")

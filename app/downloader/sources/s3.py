@@ -9,17 +9,20 @@ from contextlib import closing
 from typing import Any
 
 import boto3
-from botocore import UNSIGNED
+from botocore import UNSIGNED, exceptions
 from botocore.config import Config
 from botocore.exceptions import (
     BotoCoreError,
     ClientError,
     ConnectionClosedError,
     ConnectTimeoutError,
-    EndpointConnectionError,
+    CredentialRetrievalError,
+    HTTPClientError,
     IncompleteReadError,
+    MetadataRetrievalError,
     ReadTimeoutError,
     ResponseStreamingError,
+    SSLError,
 )
 from urllib3.exceptions import HTTPError
 
@@ -76,7 +79,9 @@ class S3Source:
     def validate(self) -> None:
         try:
             assert self._client
-        except (BotoCoreError, ValueError) as error:
+        except BotoCoreError as error:
+            raise self._fault(error, self.identity) from error
+        except ValueError as error:
             raise given.bad(f"{self.identity}: {error}.") from error
 
     def size(self) -> Listing:
@@ -126,14 +131,19 @@ class S3Source:
                 return _client_fault(response, what)
             case ConnectTimeoutError() | ReadTimeoutError():
                 return timeout_fault(what)
-            case EndpointConnectionError():
-                return unreachable_fault(what, str(error))
             case ConnectionClosedError() | ResponseStreamingError() | IncompleteReadError() | HTTPError():
                 return cut_fault(what)
+            case SSLError() if "CERTIFICATE_VERIFY_FAILED" in str(error):
+                return given.bad(f"{what}: {error}.")
+            # Proxies, handshakes that were cut, and the pod's source of credentials may all be back in a minute.
+            case exceptions.ConnectionError() | HTTPClientError():
+                return unreachable_fault(what, str(error))
+            case CredentialRetrievalError() | MetadataRetrievalError():
+                return unreachable_fault(what, str(error))
             case OSError(errno=int()):
                 return system_fault(error, what)
             case BotoCoreError():
-                return Fault(CONFIGURATION, "BadSource", f"{what}: {error}.")
+                return given.bad(f"{what}: {error}.")
         return cut_fault(what)
 
 
