@@ -37,7 +37,8 @@ STATUSES = {
 _SERVER = Row(EXTERNAL, "SourceUnavailable", "the source's server fails; it is tried again")
 _REFUSED = Row(PERMANENT, "RequestRefused", "the source does not serve this request: check its address")
 _FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
-_DENIED = frozenset({errno.EACCES, errno.EPERM, errno.EROFS})
+DENIED = frozenset({errno.EACCES, errno.EPERM, errno.EROFS})
+"""Whoever we are may not write here."""
 
 
 def row_of(status: int) -> Row:
@@ -86,7 +87,7 @@ def system_fault(error: OSError, what: str) -> Fault:
     if error.errno in _FULL:
         message = f"{what}: the volume is full; enlarge it (spec.size) or remove what else is on it."
         return Fault(RESOURCE, "VolumeTooSmall", message)
-    if error.errno in _DENIED:
+    if error.errno in DENIED:
         message = f"{what}: {error.strerror}; uid 1001 must be able to write to the volume."
         return Fault(CONFIGURATION, "VolumeNotWritable", message)
     if error.errno == errno.ENAMETOOLONG:

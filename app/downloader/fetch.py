@@ -12,6 +12,7 @@ from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from app.downloader.adopt import own_entry
 from app.downloader.checksums import file_checksum
 from app.downloader.classify import cut_fault, system_fault
 from app.downloader.fault import Fault, Stopped
@@ -160,11 +161,6 @@ def find_mismatch(file: RemoteFile, path: Path) -> str:
         return ""
     said = f"the source says {file.checksum.value}, what came has {found.value}"
     return f"{file.name} has the wrong {file.checksum.algorithm}: {said}; check the source, or the given checksum."
-
-
-def own_entry(name: str, path: Path) -> Entry:
-    """An entry with our own hash, where the source gave none."""
-    return Entry(name, path.stat().st_size, file_checksum(path, "sha256"), from_source=False)
 
 
 def build_seeds(folders: Sequence[tuple[Path, Sequence[Entry]]]) -> Seeds:

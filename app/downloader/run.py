@@ -12,12 +12,13 @@ from datetime import UTC, datetime
 
 from app.downloader import facts
 from app.downloader import manifest as manifests
+from app.downloader.adopt import find_adopted, own_entry
 from app.downloader.archive import unpack
 from app.downloader.checksums import file_checksum, knows
 from app.downloader.classify import CONFIGURATION, PERMANENT, system_fault
 from app.downloader.fault import Fault
-from app.downloader.fetch import Fetch, Patience, build_seeds, own_entry
-from app.downloader.listing import Listing, Source
+from app.downloader.fetch import Fetch, Patience, build_seeds
+from app.downloader.listing import Listing, Source, digest
 from app.downloader.manifest import Entry, Manifest
 from app.downloader.progress import Progress
 from app.downloader.sources.choose import build_source
@@ -47,7 +48,7 @@ class Run:
     def __call__(self) -> DownloadReport:
         """The report of a finished model; else a Fault, with everything that came kept for the next run."""
         try:
-            with self.volume.lock():
+            with self.volume.lock(needed=not self.task.only_verifies):
                 finished = self._ensure()
                 self._tidy(finished)
                 return build_report(finished)
@@ -56,9 +57,9 @@ class Run:
 
     def _ensure(self) -> Finished:
         found = self.volume.current()
-        if self.task.policy == "Never":
-            return self._verify(found)
-        if self.task.policy == "IfNotPresent" and found and self._is_whole(found):
+        if self.task.only_verifies:
+            return self._verify(found) if found else self._adopt()
+        if self.task.policy != "Always" and found and self._is_whole(found):
             log.info("%s is complete: nothing to fetch", found.name)
             return found
         for _ in range(FRESH_STARTS):
@@ -76,7 +77,7 @@ class Run:
         source.validate()
         listing = self._ask(source)
         log.info("%s has %d files, %s", source.identity, len(listing.files), human(listing.total))
-        if there := self.volume.with_content(listing.digest):
+        if there := self._find_there(listing):
             log.info("%s has this content already: nothing to fetch", there.name)
             self.volume.point_to(there.name)
             return there
@@ -85,6 +86,13 @@ class Run:
         self.volume.require_space(listing)
         entries = self._fetch(source, listing)
         return self._publish(source, listing, entries)
+
+    def _find_there(self, listing: Listing) -> Finished | None:
+        """A whole folder of this content; where the source tells no content from another, Always looks at the bytes."""
+        if listing.is_blind and self.task.policy == "Always":
+            return None
+        found = self.volume.with_content(listing.digest)
+        return found if found and not self._damaged(found) else None
 
     def _ask(self, source: Source) -> Listing:
         attempt = 0
@@ -114,13 +122,17 @@ class Run:
         return [own_entry(name, folder / name) for name in sorted(names)]
 
     def _publish(self, source: Source, listing: Listing, entries: list[Entry]) -> Finished:
+        if listing.is_blind and (same := self.volume.with_files(entries)):
+            log.info("%s has these very files already", same.name)
+            self.volume.point_to(same.name)
+            return same
         folder = self.volume.unpacked(listing) if listing.extract else self.volume.staged(listing)
         summary = facts.inspect(folder, [entry.name for entry in entries])
         manifest = Manifest(
             model=self.task.model,
             source=source.identity,
             revision=listing.revision,
-            digest=listing.digest,
+            digest=content_digest(entries) if listing.is_blind else listing.digest,
             time=format_time(self.now()),
             files=tuple(entries),
             summary=summary,
@@ -131,17 +143,19 @@ class Run:
         return finished
 
     def _is_whole(self, found: Finished) -> bool:
-        missing = manifests.damaged(self.volume.root / found.name, found.manifest)
-        if missing:
-            log.warning("%s is damaged (%d files, first %s): it is made anew", found.name, len(missing), missing[0])
-        return not missing
-
-    def _verify(self, found: Finished | None) -> Finished:
-        """Policy Never: every byte is read and compared."""
-        if found is None:
-            return self._adopt()
-        wrong = [entry.name for entry in found.manifest.files if not self._matches(found, entry)]
+        wrong = self._damaged(found)
         if wrong:
+            log.warning("%s is damaged (%d files, first %s): it is made anew", found.name, len(wrong), wrong[0])
+        return not wrong
+
+    def _damaged(self, found: Finished) -> list[str]:
+        """Names of files that are not what came: by their sizes, with policy Never by every byte."""
+        if self.task.policy == "Never":
+            return [entry.name for entry in found.manifest.files if not self._matches(found, entry)]
+        return manifests.damaged(self.volume.root / found.name, found.manifest)
+
+    def _verify(self, found: Finished) -> Finished:
+        if wrong := self._damaged(found):
             message = (
                 f"{len(wrong)} of {len(found.manifest.files)} files in {found.name} are missing or not what was "
                 f"downloaded, first {wrong[0]}: set downloadPolicy to Always or IfNotPresent once."
@@ -157,25 +171,26 @@ class Run:
         return not knows(algorithm) or file_checksum(path, algorithm) == entry.checksum
 
     def _adopt(self) -> Finished:
-        """A folder that somebody else filled: there is nothing to compare with but the files themselves."""
-        folder = self.volume.root / self.task.path
-        paths = [path for path in folder.rglob("*") if path.is_file()] if folder.is_dir() else []
-        if not paths:
+        found = find_adopted(self.volume.root, self.task.path, self.task.model)
+        if found is None:
             message = f"There is no folder {self.task.path} on the volume, and downloadPolicy Never fetches nothing."
             raise Fault(CONFIGURATION, "NotOnVolume", message)
-        names = sorted(path.relative_to(folder).as_posix() for path in paths)
-        summary = facts.inspect(folder, names)
-        entries = tuple(own_entry(name, folder / name) for name in names)
-        return Finished(self.task.path, Manifest(self.task.model, "", "", "", "", entries, summary))
+        summary = facts.inspect(self.volume.root / found.name, [entry.name for entry in found.manifest.files])
+        return replace(found, manifest=replace(found.manifest, summary=summary))
 
     def _tidy(self, finished: Finished) -> None:
         """What is no longer needed; the model is there whether this succeeds or not."""
-        if self.task.policy == "Never":
+        if self.task.only_verifies:
             return
         self.volume.drop_staging()
         if self.task.keep is not None:
             self.volume.prune(self.task.model, self.task.cache, self.task.keep, finished.name)
         self.volume.clean_stale(time.time())
+
+
+def content_digest(entries: list[Entry]) -> str:
+    """What Listing.digest is, of the files themselves: for sources that do not tell one content from another."""
+    return digest(*sorted(f"{it.name}\0{it.size}\0{it.checksum.value}" for it in entries))[:8]
 
 
 def build_report(finished: Finished) -> DownloadReport:

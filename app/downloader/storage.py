@@ -25,10 +25,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from app.downloader import manifest as manifests
-from app.downloader.classify import system_fault
+from app.downloader.classify import DENIED, system_fault
 from app.downloader.fault import Fault
 from app.downloader.listing import Listing, RemoteFile, digest
-from app.downloader.manifest import Manifest
+from app.downloader.manifest import Entry, Manifest
 from app.downloader.names import MANIFEST
 from app.kube.conditions import ErrorClass
 
@@ -84,12 +84,18 @@ class Volume:
         return Finished(name, found) if found else None
 
     def with_content(self, content: str) -> Finished | None:
-        """A whole finished folder of exactly this content (Listing.digest)."""
+        """A finished folder of exactly this content (Listing.digest) whose files have their sizes."""
         for name in (self.path, f"{self.path}@{content}"):
             found = self.find(name)
-            if found and found.manifest.digest == content and not manifests.damaged(self.root / name, found.manifest):
+            if found and found.manifest.digest == content and self._has_sizes(found):
                 return found
         return None
+
+    def with_files(self, entries: Sequence[Entry]) -> Finished | None:
+        """A finished folder of this path that has these very files, by their hashes."""
+        wanted = {(it.name, it.checksum) for it in entries}
+        same = (it for it in self.siblings() if {(file.name, file.checksum) for file in it.manifest.files} == wanted)
+        return next((it for it in same if self._has_sizes(it)), None)
 
     def siblings(self) -> list[Finished]:
         """All finished folders of this path."""
@@ -174,16 +180,30 @@ class Volume:
                     _remove(entry)
 
     @contextmanager
-    def lock(self, wait: float = LOCK_SECONDS) -> Iterator[None]:
-        """Be the only writer of this path. The kernel lets go when the holder dies, however it dies."""
-        folder = self.root / ".locks"
-        folder.mkdir(exist_ok=True)
-        descriptor = os.open(folder / self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o664)
+    def lock(self, wait: float = LOCK_SECONDS, *, needed: bool = True) -> Iterator[None]:
+        """Be the only writer of this path. The kernel lets go when the holder dies, however it dies.
+
+        Who only reads needs none where none can be made: a volume that may not be written has no writers here.
+        """
+        descriptor = self._open_lock(needed)
         try:
-            _flock(descriptor, time.monotonic() + wait, self.path)
+            if descriptor is not None:
+                _flock(descriptor, time.monotonic() + wait, self.path)
             yield
         finally:
-            os.close(descriptor)
+            if descriptor is not None:
+                os.close(descriptor)
+
+    def _open_lock(self, needed: bool) -> int | None:
+        folder = self.root / ".locks"
+        try:
+            folder.mkdir(exist_ok=True)
+            return os.open(folder / self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o664)
+        except OSError as error:
+            if needed or error.errno not in DENIED:
+                raise
+            log.info("this volume cannot be written to: it is read without a lock")
+            return None
 
     @property
     def _trash(self) -> Path:
@@ -199,6 +219,9 @@ class Volume:
     def _is_ours(self, name: str) -> bool:
         base, separator, content = name.partition("@")
         return base == self.path and (not separator or content.isalnum())
+
+    def _has_sizes(self, found: Finished) -> bool:
+        return not manifests.damaged(self.root / found.name, found.manifest)
 
     def _made_by(self, cache: str, model: str, found: Finished) -> bool:
         """A manifest that names no cache is of an earlier version: its folder is ours where the path is."""

@@ -42,6 +42,11 @@ class Task:
     """The Secret that the source refers to; "" = none."""
     retry_seconds: float = 600.0
 
+    @property
+    def only_verifies(self) -> bool:
+        """Whether nothing is written: policy Never, but for a further copy, which must be filled from the first."""
+        return self.policy == "Never" and self.copy_from is None
+
 
 def parse_task(environment: Mapping[str, str]) -> Task:
     """The task in the environment; a Fault of class Configuration names what is missing or wrong."""

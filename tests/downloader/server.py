@@ -137,7 +137,7 @@ def _handler(server: Server) -> type[BaseHTTPRequestHandler]:
                 self.send_header(name, value)
             known = {"Content-Length", "Transfer-Encoding"} & set(answer.headers)
             if not known and not server.says_length:
-                self.close_connection = True
+                self.send_header("Connection", "close")
             elif not known:
                 self.send_header("Content-Length", str(len(answer.body)))
             self.end_headers()

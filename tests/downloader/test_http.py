@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import json
 import tarfile
 import zipfile
 from collections.abc import Callable
@@ -148,7 +149,7 @@ class Endless(Files):
 
     def __call__(self, asked: Any) -> Any:
         answer = super().__call__(asked)
-        return Answer(200, answer.body, {"Connection": "close"}) if asked.method == "GET" else Answer(405)
+        return Answer(200, answer.body) if asked.method == "GET" else Answer(405)
 
 
 @pytest.mark.parametrize("end", [len(WEIGHTS) // 2, len(WEIGHTS)], ids=["cut", "whole"])
@@ -166,6 +167,53 @@ def test_with_a_checksum_the_end_need_not_be_known(web: Web, volume: Path) -> No
     checksum = hashlib.sha256(WEIGHTS).hexdigest()
     download(volume, "http", source(web, "w.gguf", sha256=checksum))
     assert files_of(volume / FOLDER) == {"w.gguf": WEIGHTS}
+
+
+class Blind(Files):
+    """A server that says nothing by which one content could be told from another."""
+
+    def __call__(self, asked: Any) -> Any:
+        answer = super().__call__(asked)
+        kept = {name: value for name, value in answer.headers.items() if name not in ("ETag", "Last-Modified")}
+        return Answer(answer.status, answer.body, kept)
+
+
+def blind(web: Web, content: bytes) -> dict[str, Any]:
+    host(web, **{"w.gguf": content})
+    web[1].backend = Blind(web[0].contents)
+    return source(web, "w.gguf")
+
+
+def test_always_sees_a_change_that_the_server_does_not_tell(web: Web, volume: Path) -> None:
+    first = download(volume, "http", blind(web, b"A" * 1000), policy="Always")
+    second = download(volume, "http", blind(web, b"B" * 1000), policy="Always")
+    third = download(volume, "http", blind(web, b"C" * 1000), policy="Always")
+    assert len({first.path, second.path, third.path}) == 3
+    for report, letter in ((first, b"A"), (second, b"B"), (third, b"C")):
+        assert files_of(volume / report.path) == {"w.gguf": letter * 1000}
+
+
+def test_what_did_not_change_is_fetched_to_compare_and_stays_where_it_is(web: Web, volume: Path) -> None:
+    asked = blind(web, b"A" * 1000)
+    first = download(volume, "http", asked, policy="Always")
+    inode = (volume / first.path / "w.gguf").stat().st_ino
+    assert download(volume, "http", asked, policy="Always") == first
+    assert (volume / first.path / "w.gguf").stat().st_ino == inode
+    assert web[1].sent_of("w.gguf") == 2000
+    assert list((volume / ".staging").iterdir()) == []
+    assert download(volume, "http", asked) == first
+    assert web[1].sent_of("w.gguf") == 2000, "the other policies take what is there"
+
+
+def test_a_folder_of_an_earlier_version_is_compared_by_its_files(web: Web, volume: Path) -> None:
+    """Its digest is of what the server said: names and sizes."""
+    asked = blind(web, b"A" * 1000)
+    first = download(volume, "http", asked)
+    manifest = volume / first.path / ".inference-manifest.json"
+    raw = json.loads(manifest.read_text())
+    earlier = {key: value for key, value in raw.items() if key != "cache"}
+    manifest.write_text(json.dumps(earlier | {"digest": "12345678"}))
+    assert download(volume, "http", asked, policy="Always").path == first.path
 
 
 def test_a_pause_that_the_server_asks_for_is_made(web: Web, volume: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import json
 import multiprocessing
@@ -147,6 +148,49 @@ def test_never_takes_a_folder_that_people_filled_by_hand(volume: Path) -> None:
     report = fetch(volume, policy="Never")
     assert (report.path, report.parameters, report.files_done) == (FOLDER, 100_000, 3)
     assert sorted(path.name for path in (volume / FOLDER).iterdir()) == sorted(model())
+
+
+@pytest.mark.parametrize("number", [errno.EROFS, errno.EACCES])
+@pytest.mark.usefixtures("files")
+def test_never_needs_no_right_to_write(volume: Path, monkeypatch: pytest.MonkeyPatch, number: int) -> None:
+    fetch(volume)
+
+    def refuse(*_: Any, **__: Any) -> None:
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(Path, "mkdir", refuse)
+    assert fetch(volume, policy="Never").files_done == 3
+    with pytest.raises(Fault) as caught:
+        fetch(volume, policy="Always")
+    assert caught.value.error.reason == "VolumeNotWritable"
+
+
+@pytest.mark.parametrize("by_hand", [True, False], ids=["filled by hand", "downloaded"])
+def test_a_further_copy_is_filled_from_the_first_with_never_too(
+    hub: Hosted, volume: Path, files: dict[str, bytes], tmp_path: Path, by_hand: bool
+) -> None:
+    fetch(volume)
+    if by_hand:
+        (volume / FOLDER / ".inference-manifest.json").unlink()
+    hub[1].asked.clear()
+    second = tmp_path / "second"
+    second.mkdir()
+    for _ in range(2):
+        assert fetch(second, policy="Never", copy_from=volume).path == FOLDER
+    assert files_of(second / FOLDER) == files
+    assert list((second / ".staging").iterdir()) == []
+    assert hub[1].asked == []
+
+
+@pytest.mark.usefixtures("files")
+def test_never_finds_a_wrong_byte_in_a_further_copy_and_copies_it_anew(volume: Path, tmp_path: Path) -> None:
+    fetch(volume)
+    second = tmp_path / "second"
+    second.mkdir()
+    fetch(second, copy_from=volume)
+    (second / FOLDER / "config.json").write_bytes(model()["config.json"][:-1] + b"?")
+    report = fetch(second, policy="Never", copy_from=volume)
+    assert files_of(second / report.path) == model()
 
 
 @pytest.mark.usefixtures("files")
