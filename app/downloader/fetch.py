@@ -21,6 +21,7 @@ from app.downloader.manifest import Entry
 from app.downloader.part import Part
 from app.downloader.storage import Volume, sync_file
 from app.kube.conditions import ErrorClass
+from app.kube.download import DownloadError
 
 WORKERS = 8
 FIRST_PAUSE, LONGEST_PAUSE = 0.5, 60.0
@@ -36,16 +37,19 @@ class Patience:
 
     seconds: float
     stop: threading.Event = field(default_factory=threading.Event)
+    trouble: DownloadError | None = None
+    """What is waited out, until something comes again."""
     _since: float = field(default_factory=time.monotonic)
 
     def advanced(self) -> None:
-        self._since = time.monotonic()
+        self._since, self.trouble = time.monotonic(), None
 
     def pause(self, fault: Fault, attempt: int) -> None:
         """Wait before the next try; raises the fault when it would take too long, or Stopped."""
         pause = fault.retry_after or min(LONGEST_PAUSE, FIRST_PAUSE * 2**attempt)
         if time.monotonic() - self._since + pause > self.seconds:
             raise fault
+        self.trouble = fault.error
         log.warning("%s Next try in %.1f s.", fault.error.message, pause)
         if self.stop.wait(pause):
             raise Stopped

@@ -63,7 +63,7 @@ def run(environment: Mapping[str, str]) -> int:
 def _run(environment: Mapping[str, str]) -> int:
     task = parse_task(environment)
     job = Run(task)
-    reporter = Reporter(job.progress.snapshot, build_patch(task.job, environment))
+    reporter = Reporter(job.snapshot, build_patch(task.job, environment))
     reporter.start()
     try:
         report = _bug_as_fault(job)

@@ -55,6 +55,11 @@ class Run:
         except OSError as error:
             raise system_fault(error, f"folder {self.task.path}") from error
 
+    def snapshot(self) -> DownloadReport:
+        """A report of this moment, with the failure that is waited out while nothing comes."""
+        report = self.progress.snapshot()
+        return report if report.bytes_per_second else replace(report, error=self.patience.trouble)
+
     def _ensure(self) -> Finished:
         found = self.volume.current()
         if self.task.only_verifies:

@@ -54,7 +54,7 @@ JOB = "INFERENCE_JOB"
 
 @dataclass(frozen=True)
 class DownloadError:
-    """Why the last try failed."""
+    """Why the last try failed: of a request while they are repeated, at the end of the whole run."""
 
     error_class: str
     """Transient, Permanent, Configuration, Resource or External: app.kube.conditions.ErrorClass."""

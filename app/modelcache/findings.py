@@ -72,12 +72,16 @@ def failure_of(copy: Copy) -> Finding | None:
         return None
     error = job.report.error
     if error is None:
-        said = f"Job {copy.job_name} failed: {job.failure}. Its pods' logs say more."
-        return Finding(ErrorClass.EXTERNAL, Reason.FAILED, f"{said} {_what_next(copy, ErrorClass.EXTERNAL)}")
+        silent = f"Job {copy.job_name} failed: {job.failure}. Its pods' logs say more."
+        return Finding(ErrorClass.EXTERNAL, Reason.FAILED, f"{silent} {_what_next(copy, ErrorClass.EXTERNAL)}")
     error_class = _class_of(error)
     reason = Reason.CONFIGURATION_ERROR if error_class is ErrorClass.CONFIGURATION else Reason.FAILED
-    said = f"{error.reason}: {error.message.rstrip('.')}."
-    return Finding(error_class, reason, f"{said} {_what_next(copy, error_class)}")
+    return Finding(error_class, reason, f"{said(error)} {_what_next(copy, error_class)}")
+
+
+def said(error: DownloadError) -> str:
+    """A fault in the downloader's words."""
+    return f"{error.reason}: {error.message.rstrip('.')}."
 
 
 def _class_of(error: DownloadError) -> ErrorClass:

@@ -25,10 +25,13 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 
 from app.downloader import main
 from app.downloader import report as reports
+from app.downloader.fault import Fault
+from app.downloader.fetch import Patience
 from app.downloader.part import CHUNK
 from app.downloader.report import JobPatch, Reporter, build_patch
+from app.downloader.run import Run
 from app.kube.download import REPORT_ANNOTATION, DownloadError, DownloadReport, parse_annotation
-from tests.downloader.conftest import REPOSITORY, files_of
+from tests.downloader.conftest import REPOSITORY, files_of, task
 from tests.downloader.hub import Hub, Repository
 from tests.downloader.models import model, safetensors
 from tests.downloader.server import Answer, Asked, Files, Server, Trouble
@@ -272,6 +275,23 @@ def test_reports_come_at_intervals_and_once_at_the_end(account: Path) -> None:
     assert reports[-1] == last
     done = [it.bytes_done for it in reports if it]
     assert done == sorted(done)
+
+
+def test_what_is_waited_out_is_in_the_reports(hub: Hosted, volume: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A pod tries for ten minutes, and people can mend what they know of."""
+    hub[0].repositories[REPOSITORY] = Repository(LARGE)
+    hub[1].troubles = [Trouble("/api/models", times=2, status=503)]
+    run, pause, seen = Run(task(volume, "huggingface", {"repository": REPOSITORY})), Patience.pause, list[str]()
+
+    def watched(patience: Patience, fault: Fault, attempt: int) -> None:
+        pause(patience, fault, attempt)
+        error = run.snapshot().error
+        seen.append(error.reason if error else "")
+
+    monkeypatch.setattr(Patience, "pause", watched)
+    run()
+    assert seen == ["SourceUnavailable", "SourceUnavailable"]
+    assert run.snapshot().error is None
 
 
 def test_the_last_report_is_tried_again(account: Path) -> None:

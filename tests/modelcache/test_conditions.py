@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from app.kube.download import DownloadReport
+from app.kube.download import DownloadError, DownloadReport
 from app.topology.models import find_model
 from tests.calls import NOW, Answer
 from tests.modelcache.cache import (
@@ -36,6 +36,7 @@ REPORT = DownloadReport(
     parameters=8_030_261_248,
     model=find_model("meta-llama/Llama-3.1-8B-Instruct"),
 )
+TOO_SMALL = DownloadReport(error=DownloadError("Resource", "VolumeTooSmall", "Enlarge it."))
 REFRESH = {"inference.ai/refresh": "now"}
 
 
@@ -157,6 +158,18 @@ def test_conditions_are(answer: Answer, phase: str, progress: int, expected: dic
             id="progress",
         ),
         pytest.param(call(children=[claim(), *access(), job()]), "Ready", "has not started yet", id="not started"),
+        pytest.param(
+            call(children=[claim(), *access(), reporting(job(), TOO_SMALL) | {"status": {"failed": 5}}]),
+            "Ready",
+            "waits for its next try. The last try failed: VolumeTooSmall: Enlarge it. It is tried again.",
+            id="between two tries",
+        ),
+        pytest.param(
+            call(children=[claim(), *access(), reporting(job(), TOO_SMALL) | {"status": {"active": 1, "failed": 5}}]),
+            "Downloaded",
+            "0 % is done. The last try failed: VolumeTooSmall: Enlarge it. It is tried again.",
+            id="at the next try",
+        ),
         pytest.param(
             call(children=[claim(), failed(job(), "BackoffLimitExceeded", "Job has reached the limit.")]),
             "Ready",

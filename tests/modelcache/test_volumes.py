@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from app.kube.download import DownloadReport
 from app.modelcache.volume import is_allowed
 from app.settings import Settings
 from tests.calls import EARLIER, Answer, manifest, stored
@@ -123,6 +124,23 @@ def test_any_other_folder_is_refused(settings: Settings) -> None:
     assert answer.kinds() == []
     assert answer.conditions()["Ready"] == ("False", "ConfigurationError")
     assert "hostPath /mnt/models/tiny is not allowed" in answer.condition("Ready")["message"]
+
+
+@pytest.mark.parametrize("there", [True, False], ids=["with its Job", "without its Job"])
+def test_a_folder_that_is_no_longer_allowed_is_not_read_and_comes_back_as_it_was(there: bool) -> None:
+    first = call(FOLDER, settings=ALLOWED)
+    done = complete(stored(first.child("Job")), report=DownloadReport(path=first.status["path"], revision="abc"))
+    ready = call(FOLDER, settings=ALLOWED, children=[done], status=first.status)
+    left = [done] if there else []
+    withdrawn = call(FOLDER, children=left, status=ready.status)
+    assert withdrawn.conditions()["Ready"] == ("False", "ConfigurationError")
+    assert "INFERENCE_HOST_PATH_PREFIXES is empty" in withdrawn.condition("Ready")["message"]
+    assert (withdrawn.status["phase"], withdrawn.status["copies"][0]["ready"]) == ("Failed", False)
+    assert kinds(withdrawn) == (["Job"] if there else [])
+    again = call(FOLDER, settings=ALLOWED, children=left, status=withdrawn.status)
+    kept = ("phase", "copies", "path", "version", "lastUpdated")
+    assert {key: again.status[key] for key in kept} == {key: ready.status[key] for key in kept}
+    assert kinds(again) == kinds(withdrawn), "nothing is fetched again"
 
 
 @pytest.mark.parametrize(
