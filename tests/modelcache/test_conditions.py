@@ -225,7 +225,7 @@ def test_a_claim_whose_name_is_taken_is_said_and_no_job_is_sent() -> None:
     assert answer.conditions()["ChildConflict"] == ("True", "ChildMissing")
     assert answer.conditions()["Ready"] == ("False", "ChildMissing")
     assert answer.status["phase"] == "Failed"
-    assert answer.kinds() == ["PersistentVolumeClaim"]
+    assert answer.kinds() == ["PersistentVolumeClaim", "ServiceAccount"]
 
 
 def test_a_volume_that_is_lost_and_made_anew_is_filled_again() -> None:
@@ -234,7 +234,7 @@ def test_a_volume_that_is_lost_and_made_anew_is_filled_again() -> None:
     gone = call(children=[complete(job())], status=lost.status)
     assert gone.conditions()["Ready"][0] == "False"
     made = call(children=[claim(created="2026-01-02T00:00:00Z"), complete(job())], status=gone.status)
-    assert made.kinds() == ["PersistentVolumeClaim"]
+    assert made.kinds() == ["PersistentVolumeClaim", "ServiceAccount"]
     again = call(children=[claim(created="2026-01-02T00:00:00Z")], status=made.status)
     assert again.kinds() == ["Job", "PersistentVolumeClaim", "Role", "RoleBinding", "ServiceAccount"]
     assert again.conditions()["Ready"] == ("False", "Pending")

@@ -115,13 +115,13 @@ def test_a_filled_folder_is_ready_and_stays_so_without_its_job() -> None:
     assert done.conditions()["Ready"] == ("True", "Successful")
     assert "folder /mnt/models/tiny of the nodes" in done.condition("Ready")["message"]
     later = call(FOLDER, settings=ALLOWED, status=done.status)
-    assert (later.kinds(), later.conditions()["Ready"]) == ([], ("True", "Successful"))
+    assert (kinds(later), later.conditions()["Ready"]) == ([], ("True", "Successful"))
 
 
 @pytest.mark.parametrize("settings", [Settings(), Settings(host_path_prefixes=("/mnt/other", "/mnt/models/tin"))])
 def test_any_other_folder_is_refused(settings: Settings) -> None:
     answer = call(FOLDER, settings=settings)
-    assert answer.kinds() == []
+    assert kinds(answer) == []
     assert answer.conditions()["Ready"] == ("False", "ConfigurationError")
     assert "hostPath /mnt/models/tiny is not allowed" in answer.condition("Ready")["message"]
 
@@ -165,7 +165,7 @@ def test_a_claim_that_is_named_later_is_not_taken_for_filled() -> None:
     """The Job of the first volume has the same name, and the claim may be older than its end."""
     before = call(children=[claim(), complete(job())])
     answer = call(EXISTING, related=[existing()], children=[claim(), complete(job())], status=before.status)
-    assert answer.kinds() == [], "the Job goes first"
+    assert kinds(answer) == [], "the Job goes first"
     assert answer.conditions()["Ready"] == ("False", "Pending")
     after = call(EXISTING, related=[existing()], status=answer.status)
     assert volumes(after)[0] == {"name": "cache", "persistentVolumeClaim": {"claimName": "weights"}}
@@ -185,7 +185,7 @@ def test_another_folder_is_not_taken_for_filled(there: bool) -> None:
 
 def test_a_job_that_still_writes_to_the_former_volume_is_ended() -> None:
     answer = call(EXISTING, related=[existing()], children=[claim(), running(job(), 40)])
-    assert answer.kinds() == []
+    assert kinds(answer) == []
     assert (answer.status["phase"], answer.status["downloadProgress"]) == ("Pending", 0)
 
 
@@ -242,6 +242,16 @@ def test_downloaders_may_touch_their_own_jobs_and_nothing_when_they_are_done() -
         "verbs": ["get", "patch"],
     }
     assert "Role" not in call(children=[claim(), complete(job())]).kinds()
+
+
+@pytest.mark.parametrize(
+    "there",
+    [[], [claim(phase="Pending")], [claim()], [claim(), running(job(), 40)], [claim(), complete(job())]],
+    ids=["nothing", "claim", "bound", "downloading", "done"],
+)
+def test_the_account_of_downloads_is_there_from_the_start_and_stays(there: list[Any]) -> None:
+    """People annotate it for their cloud: before the first download, and for the next refresh."""
+    assert call(children=there).child("ServiceAccount") == call().child("ServiceAccount")
 
 
 # nowhere
