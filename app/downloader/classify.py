@@ -53,10 +53,16 @@ def status_fault(status: int, what: str, retry_after: str = "") -> Fault:
     return Fault(row.error_class, row.reason, message, parse_retry_after(retry_after))
 
 
+def parse_count(text: str) -> int | None:
+    """The whole number in a header; None when it is none. Other digits than 0 to 9 are none there."""
+    digits = text.strip()
+    return int(digits) if digits.isascii() and digits.isdecimal() and len(digits) <= 20 else None
+
+
 def parse_retry_after(text: str, now: datetime | None = None) -> float:
     """Seconds in a Retry-After header, which holds seconds or a date; 0 when it says nothing."""
-    if text.strip().isdigit():
-        return min(float(text), 86_400.0)
+    if (seconds := parse_count(text)) is not None:
+        return min(float(seconds), 86_400.0)
     try:
         moment = parsedate_to_datetime(text)
     except ValueError:

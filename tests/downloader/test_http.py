@@ -169,6 +169,15 @@ def test_with_a_checksum_the_end_need_not_be_known(web: Web, volume: Path) -> No
     assert files_of(volume / FOLDER) == {"w.gguf": WEIGHTS}
 
 
+@pytest.mark.parametrize("status", [403, 405, 501])
+def test_a_url_that_serves_get_alone_is_asked_by_get(web: Web, volume: Path, status: int) -> None:
+    """As one that a store signed for a download."""
+    host(web, **{"w.safetensors": WEIGHTS})
+    web[1].troubles = [Trouble("w.safetensors", times=99, method="HEAD", status=status)]
+    download(volume, "http", source(web, "w.safetensors"))
+    assert files_of(volume / FOLDER) == {"w.safetensors": WEIGHTS}
+
+
 class Blind(Files):
     """A server that says nothing by which one content could be told from another."""
 

@@ -111,7 +111,17 @@ def test_what_is_no_secret_stays(text: str, shown: str) -> None:
 
 @pytest.mark.parametrize(
     ("text", "seconds"),
-    [("30", 30), ("", 0), ("soon", 0), ("-5", 0), ("Thu, 01 Jan 2026 00:01:00 GMT", 60), ("999999999", 86_400)],
+    [
+        ("30", 30),
+        ("", 0),
+        ("soon", 0),
+        ("-5", 0),
+        ("Thu, 01 Jan 2026 00:01:00 GMT", 60),
+        ("999999999", 86_400),
+        ("²", 0),
+        ("٣", 0),
+        ("9" * 5000, 0),
+    ],
 )
 def test_retry_after_is_seconds_or_a_date(text: str, seconds: float) -> None:
     assert parse_retry_after(text, datetime(2026, 1, 1, tzinfo=UTC)) == seconds

@@ -8,7 +8,7 @@ from urllib.parse import unquote, urlsplit
 
 import httpx2
 
-from app.downloader.classify import CONFIGURATION, PERMANENT, changed_fault, status_fault
+from app.downloader.classify import CONFIGURATION, PERMANENT, changed_fault, parse_count, status_fault
 from app.downloader.fault import Fault
 from app.downloader.listing import Checksum, Listing, RemoteFile, build_listing, digest
 from app.downloader.names import safe_name
@@ -18,6 +18,8 @@ from app.downloader.sources.transport import transport_fault
 
 ARCHIVES = (".tar", ".tar.gz", ".tgz", ".zip")
 OTHER_ARCHIVES = (".tar.bz2", ".tar.xz", ".tar.zst", ".7z", ".rar")
+_ASK_BY_GET = (403, 405, 501)
+"""What servers answer to HEAD that have no such method; a URL signed for GET is forbidden to everything else."""
 _HEADERS = {"Accept-Encoding": "identity", "User-Agent": "inference-operator-downloader"}
 
 
@@ -99,15 +101,15 @@ class HTTPSource:
         what = _name(url)
         try:
             response = self._client.head(url)
-            if response.status_code in (405, 501):
+            if response.status_code in _ASK_BY_GET:
                 with self._client.stream("GET", url) as response:
                     pass
             _require(response, what)
         except (httpx2.HTTPError, httpx2.InvalidURL, OSError) as error:
             raise transport_fault(error, what) from error
-        length = response.headers.get("Content-Length", "")
+        length = parse_count(response.headers.get("Content-Length", ""))
         checksum = Checksum("sha256", self._sha256) if self._sha256 else None
-        return RemoteFile(what, int(length) if length.isdigit() else None, _validators(response), checksum, url)
+        return RemoteFile(what, length, _validators(response), checksum, url)
 
 
 def _name(url: str) -> str:
