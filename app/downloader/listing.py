@@ -33,6 +33,9 @@ class RemoteFile:
     """None = the source gives none."""
     locator: str = ""
     """What the source finds it by: URL or key. May hold a secret, so it is never shown."""
+    origin: str = ""
+    """A hash of where it is and of what that place calls its content: equal ones are the same bytes. "" = the source
+    has no word that is so sure."""
 
     @property
     def is_blind(self) -> bool:

@@ -17,7 +17,7 @@ from app.downloader.archive import unpack
 from app.downloader.checksums import file_checksum, knows
 from app.downloader.classify import CONFIGURATION, PERMANENT, system_fault
 from app.downloader.fault import Fault
-from app.downloader.fetch import Fetch, Patience, build_seeds
+from app.downloader.fetch import Fetch, Patience, Seeds, build_seeds, find_seed
 from app.downloader.listing import Listing, Source, digest
 from app.downloader.manifest import Entry, Manifest
 from app.downloader.progress import Progress
@@ -88,8 +88,9 @@ class Run:
             return there
         self.volume.clean_staging(listing)
         self.progress.listing = listing
-        self.volume.require_space(listing)
-        entries = self._fetch(source, listing)
+        seeds = self._seeds()
+        self.volume.require_space(listing, {file for file in listing.files if find_seed(seeds, file)})
+        entries = self._fetch(source, listing, seeds)
         return self._publish(source, listing, entries)
 
     def _find_there(self, listing: Listing) -> Finished | None:
@@ -110,10 +111,13 @@ class Run:
                 self.patience.pause(fault, attempt)
                 attempt += 1
 
-    def _fetch(self, source: Source, listing: Listing) -> list[Entry]:
-        siblings = [(self.volume.root / it.name, it.manifest.files) for it in self.volume.siblings()]
+    def _seeds(self) -> Seeds:
+        own, finished = self.volume.siblings(), self.volume.finished()
+        return build_seeds(self.volume.root, own, [it for it in finished if it not in own])
+
+    def _fetch(self, source: Source, listing: Listing, seeds: Seeds) -> list[Entry]:
         begun = time.monotonic()
-        entries = Fetch(source, self.volume, listing, self.patience, build_seeds(siblings)).run()
+        entries = Fetch(source, self.volume, listing, self.patience, seeds).run()
         log.info("all %d files are here and verified, after %.1f s", len(entries), time.monotonic() - begun)
         return self._unpack(listing) if listing.extract else entries
 
@@ -121,7 +125,7 @@ class Run:
         [file] = listing.files
         folder = self.volume.unpacked(listing)
         self.volume.discard_staged(folder)
-        names = unpack(self.volume.staged(listing) / file.name, file.name, folder, threading.Event())
+        names = unpack(self.volume.assemble(listing) / file.name, file.name, folder, threading.Event())
         for name in names:
             sync_file(folder / name)
         return [own_entry(name, folder / name) for name in sorted(names)]
@@ -131,7 +135,7 @@ class Run:
             log.info("%s has these very files already", same.name)
             self.volume.point_to(same.name)
             return same
-        folder = self.volume.unpacked(listing) if listing.extract else self.volume.staged(listing)
+        folder = self.volume.unpacked(listing) if listing.extract else self.volume.assemble(listing)
         summary = facts.inspect(folder, [entry.name for entry in entries])
         manifest = Manifest(
             model=self.task.model,

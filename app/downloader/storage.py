@@ -4,7 +4,8 @@
     <path>@<digest>/        here, when the content changed while <path> was there already
     .current/<path>         name of the folder that was finished last
     .staging/<path>/parts/  unfinished files, named by their content
-    .staging/<path>/<digest>/   finished files of a folder that is not finished
+    .staging/<path>/whole/  finished files, named by their content: another listing may want them too
+    .staging/<path>/<digest>/   a folder on its way: links to those
     .locks/<path>           locked by the one writer
 
 A finished folder is renamed into place when everything in it is on disk, so readers see a whole model or none. Nothing
@@ -19,7 +20,7 @@ import logging
 import os
 import shutil
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence, Set
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -61,11 +62,30 @@ class Volume:
         return self._staging / "parts"
 
     def staged(self, listing: Listing) -> Path:
-        """Folder that fills with the finished files of this listing."""
+        """Folder that the finished files of this listing come into at the end; earlier versions filled it by and by."""
         return self._staging / listing.digest
 
     def part(self, file: RemoteFile) -> Path:
         return self.parts / file.key
+
+    def whole(self, file: RemoteFile) -> Path:
+        """Where a file goes when it is finished."""
+        return self._staging / "whole" / file.key
+
+    def find_whole(self, listing: Listing, file: RemoteFile) -> Path | None:
+        """Where the finished file is. Files come there verified and synced, so the name alone says that it is whole;
+        the size is looked at anyway."""
+        places = (self.whole(file), self.staged(listing) / file.name)
+        return next((it for it in places if it.is_file() and file.size in (None, _size(it))), None)
+
+    def assemble(self, listing: Listing) -> Path:
+        """The staged folder with all files in it, each of which is finished."""
+        for file in listing.files:
+            there, target = self.find_whole(listing, file), self.staged(listing) / file.name
+            if there is not None and there != target:
+                target.parent.mkdir(parents=True, exist_ok=True)
+                link_or_move(there, target)
+        return self.staged(listing)
 
     def unpacked(self, listing: Listing) -> Path:
         """Folder for an archive's content."""
@@ -99,7 +119,11 @@ class Volume:
 
     def siblings(self) -> list[Finished]:
         """All finished folders of this path."""
-        names = sorted(entry.name for entry in self.root.iterdir() if self._is_ours(entry.name) and entry.is_dir())
+        return [found for found in self.finished() if self._is_ours(found.name)]
+
+    def finished(self) -> list[Finished]:
+        """All finished folders of this volume, whoever made them."""
+        names = [it.name for it in _entries(self.root) if not it.name.startswith(".") and not it.is_symlink()]
         return [found for name in names if (found := self.find(name))]
 
     def publish(self, staged: Path, manifest: Manifest, folder: str = "") -> Finished:
@@ -122,16 +146,15 @@ class Volume:
         (self.root / ".current").mkdir(exist_ok=True)
         write_durably(self.root / ".current" / self.path, name)
 
-    def need(self, listing: Listing) -> int:
-        """Bytes that are still to be written."""
-        there = self.staged(listing)
-        left = sum(self._missing(there, file) for file in listing.files)
+    def need(self, listing: Listing, linked: Set[RemoteFile] = frozenset()) -> int:
+        """Bytes that are still to be written; `linked` are files that are on the volume already."""
+        left = sum(self._missing(listing, file) for file in listing.files if file not in linked)
         # Unpacking needs the archive and its content at once; the content is at least as large.
         return left + (listing.total if listing.extract else 0)
 
-    def require_space(self, listing: Listing) -> None:
+    def require_space(self, listing: Listing, linked: Set[RemoteFile] = frozenset()) -> None:
         """Refuse when what is missing does not fit."""
-        need, free = self.need(listing) + MARGIN, free_bytes(self.root)
+        need, free = self.need(listing, linked) + MARGIN, free_bytes(self.root)
         if need > free:
             message = (
                 f"The volume is too small by {human(need - free)}: {human(need)} are still to be written, "
@@ -139,16 +162,16 @@ class Volume:
             )
             raise Fault(ErrorClass.RESOURCE, "VolumeTooSmall", message)
 
-    def clean_staging(self, keep: Listing | None) -> None:
-        """Remove unfinished files that this listing has no use for."""
-        keys = {file.key for file in keep.files} if keep else set()
-        for entry in _entries(self.parts):
-            if entry.name not in keys:
-                _remove(entry)
-        kept = {"parts", keep.digest} if keep else set()
-        for entry in _entries(self._staging):
-            if entry.name not in kept:
-                _remove(entry)
+    def clean_staging(self, keep: Listing) -> None:
+        """Remove unfinished files that this listing has no use for.
+
+        A file of which the source tells nothing may be another now when anything else is.
+        """
+        again = self.staged(keep).is_dir()
+        _remove_others(self.parts, {file.key for file in keep.files})
+        _remove_others(self._staging / "whole", {file.key for file in keep.files if again or not file.is_blind})
+        _remove_others(self._staging, {"parts", "whole", keep.digest})
+        self.staged(keep).mkdir(parents=True, exist_ok=True)
 
     def discard_staged(self, folder: Path) -> None:
         """Remove what a killed run left half unpacked."""
@@ -163,8 +186,7 @@ class Volume:
 
         Another cache may have the same model on this volume, at another revision, and pods that read it.
         """
-        names = [entry.name for entry in _entries(self.root) if not entry.name.startswith(".") and entry.is_dir()]
-        others = [found for name in names if name != published and (found := self.find(name))]
+        others = [found for found in self.finished() if found.name != published]
         same = sorted((it for it in others if self._made_by(cache, model, it)), key=_age, reverse=True)
         for old in same[keep:]:
             log.info("removing %s: %d other finished folders of this model are kept", old.name, keep)
@@ -228,8 +250,8 @@ class Volume:
         maker = found.manifest.cache
         return found.manifest.model == model and (maker == cache if maker else self._is_ours(found.name))
 
-    def _missing(self, there: Path, file: RemoteFile) -> int:
-        if file.size is None or _size(there / file.name) == file.size:
+    def _missing(self, listing: Listing, file: RemoteFile) -> int:
+        if file.size is None or self.find_whole(listing, file):
             return 0
         return max(0, file.size - (_size(self.part(file)) or 0))
 
@@ -297,6 +319,20 @@ def _flock(descriptor: int, until: float, path: str) -> None:
             log.info("another downloader is writing %s: waiting for it", path)
             said = True
         time.sleep(0.2)
+
+
+def link_or_move(source: Path, target: Path) -> None:
+    """A second name for a file; where the file system has none, the other name."""
+    try:
+        os.link(source, target)
+    except OSError:
+        source.rename(target)
+
+
+def _remove_others(folder: Path, names: Set[str]) -> None:
+    for entry in _entries(folder):
+        if entry.name not in names:
+            _remove(entry)
 
 
 def _entries(folder: Path) -> Sequence[Path]:

@@ -11,6 +11,7 @@ import pytest
 from google.auth.credentials import AnonymousCredentials
 from google.auth.exceptions import RefreshError, TransportError
 from google.cloud import storage
+from google.cloud.storage import Blob
 
 from app.downloader.fault import Fault
 from app.downloader.sources.gcs import GCSSource
@@ -61,6 +62,19 @@ def test_a_folder_of_a_bucket_arrives_whole_and_verified(volume: Path, prefix: s
     report = download(volume, "gcs", {"bucket": BUCKET, "prefix": prefix})
     assert files_of(volume / FOLDER) == {**LARGE, "sub/more.txt": b"more"}
     assert (report.verified_files, report.files_done) == (4, 4)
+
+
+def test_an_object_with_a_weak_checksum_is_known_by_its_generation(
+    store: Server, volume: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Composed objects have no MD5."""
+    monkeypatch.setattr(Blob, "md5_hash", None)
+    download(volume, "gcs", {"bucket": BUCKET, "prefix": "tiny/"})
+    (volume / FOLDER / "config.json").unlink()
+    store.sent.clear()
+    report = download(volume, "gcs", {"bucket": BUCKET, "prefix": "tiny/"})
+    assert files_of(volume / report.path) == {**LARGE, "sub/more.txt": b"more"}
+    assert store.sent_of("model.safetensors") == 0
 
 
 def test_without_a_prefix_the_whole_bucket_comes(volume: Path) -> None:

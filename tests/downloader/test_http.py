@@ -178,6 +178,50 @@ def test_a_url_that_serves_get_alone_is_asked_by_get(web: Web, volume: Path, sta
     assert files_of(volume / FOLDER) == {"w.safetensors": WEIGHTS}
 
 
+def test_what_has_the_same_strong_etag_is_not_fetched_again(web: Web, volume: Path) -> None:
+    host(web, **{"w.safetensors": WEIGHTS, "config.json": b"{}"})
+    asked = source(web, "w.safetensors", "config.json")
+    download(volume, "http", asked, policy="Always")
+    host(web, **{"config.json": b'{"new": true}'})
+    web[1].sent.clear()
+    report = download(volume, "http", asked, policy="Always")
+    assert files_of(volume / report.path) == {"w.safetensors": WEIGHTS, "config.json": b'{"new": true}'}
+    assert web[1].sent_of("w.safetensors") == 0
+
+
+def test_a_file_that_rotted_on_the_disk_is_fetched_again(web: Web, volume: Path) -> None:
+    host(web, **{"w.safetensors": WEIGHTS, "config.json": b"{}"})
+    asked = source(web, "w.safetensors", "config.json")
+    first = download(volume, "http", asked, policy="Always")
+    (volume / first.path / "w.safetensors").write_bytes(WEIGHTS[:-1] + b"?")
+    host(web, **{"config.json": b'{"new": true}'})
+    report = download(volume, "http", asked, policy="Always")
+    assert files_of(volume / report.path)["w.safetensors"] == WEIGHTS
+
+
+def test_a_weak_etag_says_too_little_to_take_a_file_by_it(web: Web, volume: Path) -> None:
+    host(web, **{"w.safetensors": WEIGHTS, "config.json": b"{}"})
+    web[0].etags["/models/w.safetensors"] = 'W/"1"'
+    asked = source(web, "w.safetensors", "config.json")
+    download(volume, "http", asked, policy="Always")
+    host(web, **{"config.json": b'{"new": true}'})
+    web[1].sent.clear()
+    download(volume, "http", asked, policy="Always")
+    assert web[1].sent_of("w.safetensors") == len(WEIGHTS)
+
+
+def test_finished_files_of_which_the_server_tells_nothing_are_not_mixed_with_later_ones(web: Web, volume: Path) -> None:
+    host(web, **{"a.gguf": b"A" * 1000, "b.gguf": b"B" * 1000})
+    web[1].backend = Blind(web[0].contents)
+    web[1].troubles = [Trouble("b.gguf", times=99, status=503)]
+    refused(volume, source(web, "a.gguf", "b.gguf"))
+    web[1].troubles = []
+    new = {"a.gguf": b"a" * 1000, "b.gguf": b"b" * 2000}
+    host(web, **new)
+    download(volume, "http", source(web, "a.gguf", "b.gguf"))
+    assert files_of(volume / FOLDER) == new
+
+
 class Blind(Files):
     """A server that says nothing by which one content could be told from another."""
 
@@ -220,7 +264,7 @@ def test_a_folder_of_an_earlier_version_is_compared_by_its_files(web: Web, volum
     first = download(volume, "http", asked)
     manifest = volume / first.path / ".inference-manifest.json"
     raw = json.loads(manifest.read_text())
-    earlier = {key: value for key, value in raw.items() if key != "cache"}
+    earlier = {key: value for key, value in raw.items() if key not in ("cache", "origins")}
     manifest.write_text(json.dumps(earlier | {"digest": "12345678"}))
     assert download(volume, "http", asked, policy="Always").path == first.path
 

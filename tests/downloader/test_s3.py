@@ -117,6 +117,17 @@ def test_a_cut_connection_goes_on_where_it_broke(store: Server, volume: Path, te
     assert store.sent_of("model.safetensors") <= size + CHUNK
 
 
+def test_an_upload_in_parts_is_not_fetched_again_when_another_object_changes(store: Server, volume: Path) -> None:
+    client = _client(store)
+    for number in (1, 2):
+        client.put_object(Bucket=BUCKET, Key="parts/config.json", Body=b"{}" * number, ACL="public-read")
+        store.sent.clear()
+        report = download(volume, "s3", source(store, "parts/"), policy="Always")
+    client.delete_object(Bucket=BUCKET, Key="parts/config.json")
+    assert files_of(volume / report.path) == {"w.bin": b"x" * (10 << 20), "config.json": b"{}{}"}
+    assert store.sent_of("w.bin") == 0
+
+
 def test_an_upload_in_parts_has_no_md5_but_its_size_is_verified(store: Server, volume: Path) -> None:
     download(volume, "s3", source(store, "parts/"))
     assert files_of(volume / FOLDER) == {"w.bin": b"x" * (10 << 20)}

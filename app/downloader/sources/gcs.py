@@ -146,7 +146,8 @@ def _credentials() -> Any:
 def _file(blob: Any, name: str) -> RemoteFile:
     checksum = _checksum(blob)
     identity = checksum.value if checksum else str(blob.generation)
-    return RemoteFile(name, blob.size, identity, checksum, f"{blob.generation} {blob.name}")
+    origin = digest("gcs", blob.bucket.name, blob.name, str(blob.generation))
+    return RemoteFile(name, blob.size, identity, checksum, f"{blob.generation} {blob.name}", origin)
 
 
 def _checksum(blob: Any) -> Checksum | None:

@@ -109,7 +109,10 @@ class HTTPSource:
             raise transport_fault(error, what) from error
         length = parse_count(response.headers.get("Content-Length", ""))
         checksum = Checksum("sha256", self._sha256) if self._sha256 else None
-        return RemoteFile(what, length, _validators(response), checksum, url)
+        tag = response.headers.get("ETag", "")
+        # A weak ETag, or a date, is the same for contents that differ a little.
+        origin = digest("http", url, tag) if tag.startswith('"') else ""
+        return RemoteFile(what, length, _validators(response), checksum, url, origin)
 
 
 def _name(url: str) -> str:

@@ -123,7 +123,9 @@ class S3Source:
     def _ask(self, key: str, name: str) -> RemoteFile:
         """The list does not tell how an object is encrypted, and without that an ETag cannot be read."""
         head = self._client.head_object(Bucket=self._bucket, Key=key, ChecksumMode="ENABLED")
-        return RemoteFile(name, head["ContentLength"], head["ETag"].strip('"'), find_checksum(head), key)
+        tag = head["ETag"].strip('"')
+        origin = digest("s3", self._endpoint or "", self._bucket, key, tag)
+        return RemoteFile(name, head["ContentLength"], tag, find_checksum(head), key, origin)
 
     def _fault(self, error: Exception, what: str) -> Fault:
         match error:
