@@ -124,6 +124,7 @@ def test_an_upload_in_parts_is_not_fetched_again_when_another_object_changes(sto
         store.sent.clear()
         report = download(volume, "s3", source(store, "parts/"), policy="Always")
     client.delete_object(Bucket=BUCKET, Key="parts/config.json")
+    client.close()
     assert files_of(volume / report.path) == {"w.bin": b"x" * (10 << 20), "config.json": b"{}{}"}
     assert store.sent_of("w.bin") == 0
 

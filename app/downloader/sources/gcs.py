@@ -83,6 +83,9 @@ class GCSSource:
                     target, start=begin or None, raw_download=True, checksum=None, timeout=TIMEOUT, retry=None
                 )
         except _ERRORS as error:
+            if isinstance(error, InvalidResponse):
+                # Its body was not read, and the library leaves the connection to the garbage collector.
+                error.response.close()
             # An object that was written anew no longer has the generation that was listed.
             gone = _status(error) == 404
             raise (changed_fault(file.name) if gone else self._fault(error, file.name)) from error
