@@ -41,7 +41,7 @@ class Run:
     now: Callable[[], datetime] = lambda: datetime.now(UTC)
 
     def __post_init__(self) -> None:
-        self.volume = Volume(self.task.volume, self.task.path)
+        self.volume = Volume(self.task.volume, self.task.path, self.task.volume_bytes)
         self.progress = Progress(self.volume)
         self.patience = Patience(self.task.retry_seconds)
 
@@ -125,7 +125,9 @@ class Run:
         [file] = listing.files
         folder = self.volume.unpacked(listing)
         self.volume.discard_staged(folder)
-        names = unpack(self.volume.assemble(listing) / file.name, file.name, folder, threading.Event())
+        names = unpack(
+            self.volume.assemble(listing) / file.name, file.name, folder, self.volume.free(), threading.Event()
+        )
         for name in names:
             sync_file(folder / name)
         return [own_entry(name, folder / name) for name in sorted(names)]

@@ -53,8 +53,8 @@ class Finished:
 class Volume:
     """One model's place on a volume."""
 
-    def __init__(self, root: Path, path: str) -> None:
-        self.root, self.path = root, path
+    def __init__(self, root: Path, path: str, limit: int | None = None) -> None:
+        self.root, self.path, self._limit = root, path, limit
         self._staging = root / ".staging" / path
 
     @property
@@ -152,9 +152,14 @@ class Volume:
         # Unpacking needs the archive and its content at once; the content is at least as large.
         return left + (listing.total if listing.extract else 0)
 
+    def free(self) -> int:
+        """Bytes that may still be written."""
+        free = free_bytes(self.root)
+        return free if self._limit is None else min(free, self._limit - used_bytes(self.root))
+
     def require_space(self, listing: Listing, linked: Set[RemoteFile] = frozenset()) -> None:
         """Refuse when what is missing does not fit."""
-        need, free = self.need(listing, linked) + MARGIN, free_bytes(self.root)
+        need, free = self.need(listing, linked) + MARGIN, self.free()
         if need > free:
             message = (
                 f"The volume is too small by {human(need - free)}: {human(need)} are still to be written, "
@@ -272,6 +277,12 @@ def free_bytes(folder: Path) -> int:
     return facts.f_bavail * facts.f_frsize
 
 
+def used_bytes(folder: Path) -> int:
+    """What the files below take; one with several names counts once."""
+    places = (Path(root) / name for root, _, names in os.walk(folder) for name in names)
+    return sum({(it.st_dev, it.st_ino): it.st_blocks * 512 for path in places if (it := _lstat(path))}.values())
+
+
 def write_durably(path: Path, text: str) -> None:
     """Replace a file by this text in one step that survives a power cut."""
     partial = path.with_name(f".{path.name}.new")
@@ -343,8 +354,13 @@ def _entries(folder: Path) -> Sequence[Path]:
 
 
 def _size(path: Path) -> int | None:
+    found = _lstat(path)
+    return found.st_size if found else None
+
+
+def _lstat(path: Path) -> os.stat_result | None:
     try:
-        return path.lstat().st_size
+        return path.lstat()
     except OSError:
         return None
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -33,6 +34,8 @@ class Task:
     cache: str = ""
     """namespace/name of the ModelCache that it is for; "" = not known."""
     policy: str = "IfNotPresent"
+    volume_bytes: int | None = None
+    """What may be written to the volume in all; None = what is free there."""
     keep: int | None = None
     """Other finished folders of the model to keep; None = all."""
     copy_from: Path | None = None
@@ -53,7 +56,7 @@ def parse_task(environment: Mapping[str, str]) -> Task:
     policy = environment.get(contract.POLICY, "IfNotPresent")
     if policy not in POLICIES:
         raise _wrong(contract.POLICY, f"must be one of {', '.join(POLICIES)}")
-    keep, copy_from = environment.get(contract.KEEP), environment.get(contract.COPY_FROM)
+    copy_from = environment.get(contract.COPY_FROM)
     return Task(
         model=_need(environment, contract.MODEL_NAME),
         source_type=_need(environment, contract.SOURCE_TYPE),
@@ -62,7 +65,8 @@ def parse_task(environment: Mapping[str, str]) -> Task:
         path=_path(environment),
         cache=environment.get(contract.CACHE, ""),
         policy=policy,
-        keep=int(_number(contract.KEEP, keep)) if keep else None,
+        volume_bytes=_maybe_count(environment, contract.VOLUME_BYTES),
+        keep=_maybe_count(environment, contract.KEEP),
         copy_from=_folder(environment, contract.COPY_FROM) if copy_from else None,
         job=environment.get(contract.JOB, ""),
         secret=environment.get(contract.SECRET, ""),
@@ -105,12 +109,17 @@ def _path(environment: Mapping[str, str]) -> str:
     return path
 
 
+def _maybe_count(environment: Mapping[str, str], name: str) -> int | None:
+    text = environment.get(name)
+    return int(_number(name, text)) if text else None
+
+
 def _number(name: str, text: str) -> float:
     try:
         value = float(text)
     except ValueError as error:
         raise _wrong(name, "must be a number") from error
-    if not 0 <= value <= 1e9:
+    if not 0 <= value < math.inf:
         raise _wrong(name, "must be 0 or more")
     return value
 

@@ -385,6 +385,13 @@ def test_an_archive_without_files_is_no_model(
     assert (fault.error.reason, fault.exit_code) == ("BadArchive", 42)
 
 
+def test_an_archive_that_unpacks_to_more_than_the_limit_is_not_unpacked(web: Web, volume: Path) -> None:
+    host(web, **{"m.tar.gz": tar({"w.bin": bytes(50 << 20)})})
+    fault = refused(volume, source(web, "m.tar.gz", extract=True), volume_bytes=40 << 20)
+    assert fault.error.reason == "VolumeTooSmall"
+    assert not list(volume.rglob("w.bin"))
+
+
 @pytest.mark.parametrize("content", [b"no archive", tar(model())[:-50_000]])
 def test_a_damaged_archive_is_refused(web: Web, volume: Path, content: bytes) -> None:
     host(web, **{"m.tar.gz": content})

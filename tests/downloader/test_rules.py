@@ -261,6 +261,8 @@ def test_one_folder_around_everything_is_dropped(names: list[str], inner: list[s
         ("INFERENCE_VOLUME", "relative"),
         ("INFERENCE_DOWNLOAD_POLICY", "Sometimes"),
         ("INFERENCE_KEEP_REVISIONS", "-1"),
+        ("INFERENCE_VOLUME_BYTES", "50Gi"),
+        ("INFERENCE_VOLUME_BYTES", "inf"),
         ("INFERENCE_COPY_FROM", "/nowhere/at/all"),
     ],
 )

@@ -416,6 +416,22 @@ def test_a_volume_that_is_too_small_is_refused_before_anything_is_fetched(
     assert hub[1].sent_of("/resolve/") == 0
 
 
+def test_what_would_outgrow_the_limit_of_the_pods_own_volume_is_refused(
+    hub: Hosted, volume: Path, files: dict[str, bytes]
+) -> None:
+    """The kubelet would evict the pod, and the next one fetch the same again."""
+    total = sum(map(len, files.values()))
+    limit = storage.MARGIN + total - 1000
+    with pytest.raises(Fault) as caught:
+        fetch(volume, volume_bytes=limit)
+    assert "too small by 1000 B" in caught.value.error.message
+    assert (caught.value.error.reason, hub[1].sent_of("/resolve/")) == ("VolumeTooSmall", 0)
+    fetch(volume, volume_bytes=limit + (1 << 20))
+    move_on(hub, {**files, "config.json": b"{}"})
+    with pytest.raises(Fault, match="VolumeTooSmall"):
+        fetch(volume, volume_bytes=total, policy="Always")
+
+
 def test_what_is_staged_already_needs_no_space_again(
     hub: Hosted, volume: Path, files: dict[str, bytes], monkeypatch: pytest.MonkeyPatch
 ) -> None:
