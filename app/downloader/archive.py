@@ -15,7 +15,7 @@ from app.downloader.classify import system_fault
 from app.downloader.fault import Fault
 from app.downloader.names import MOST_FILES, check_names
 from app.downloader.part import Part
-from app.downloader.storage import MARGIN, free_bytes, human
+from app.downloader.storage import MARGIN, human
 from app.kube.conditions import ErrorClass
 
 BLOCK = 4 << 20
@@ -23,13 +23,18 @@ Member = tuple[str, int, Callable[[], IO[bytes]]]
 """Name, size, and how to read it."""
 
 
-def unpack(archive: Path, name: str, folder: Path, stop: threading.Event) -> list[str]:
-    """Unpack into an empty folder; the names of the files, after a single folder around all of them was dropped."""
+def unpack(archive: Path, name: str, folder: Path, free: int, stop: threading.Event) -> list[str]:
+    """Unpack into an empty folder of a volume that has so many bytes free.
+
+    The names of the files, after a single folder around all of them was dropped.
+    """
     try:
         with _members(archive, name) as members:
+            if not members:
+                raise _bad(f"{name} has no files in it: pack the model anew.")
             inner = _without_common_folder([member[0] for member in members])
             check_names(inner)
-            _require_space(sum(member[1] for member in members), folder)
+            _require_space(sum(member[1] for member in members), free)
             for (_, size, read), target in zip(members, inner, strict=True):
                 _copy(read, Part(folder / target, stop), size)
     except (tarfile.TarError, zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError) as error:
@@ -87,9 +92,7 @@ def _copy(read: Callable[[], IO[bytes]], part: Part, size: int) -> None:
             raise _bad(f"{_shown(part.path.name)} in the archive has not the size that the archive says.")
 
 
-def _require_space(need: int, folder: Path) -> None:
-    folder.mkdir(parents=True, exist_ok=True)
-    free = free_bytes(folder)
+def _require_space(need: int, free: int) -> None:
     if need + MARGIN > free:
         message = (
             f"The volume is too small by {human(need + MARGIN - free)} for what the archive unpacks to "

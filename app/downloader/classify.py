@@ -37,7 +37,8 @@ STATUSES = {
 _SERVER = Row(EXTERNAL, "SourceUnavailable", "the source's server fails; it is tried again")
 _REFUSED = Row(PERMANENT, "RequestRefused", "the source does not serve this request: check its address")
 _FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
-_DENIED = frozenset({errno.EACCES, errno.EPERM, errno.EROFS})
+DENIED = frozenset({errno.EACCES, errno.EPERM, errno.EROFS})
+"""Whoever we are may not write here."""
 
 
 def row_of(status: int) -> Row:
@@ -52,10 +53,16 @@ def status_fault(status: int, what: str, retry_after: str = "") -> Fault:
     return Fault(row.error_class, row.reason, message, parse_retry_after(retry_after))
 
 
+def parse_count(text: str) -> int | None:
+    """The whole number in a header; None when it is none. Other digits than 0 to 9 are none there."""
+    digits = text.strip()
+    return int(digits) if digits.isascii() and digits.isdecimal() and len(digits) <= 20 else None
+
+
 def parse_retry_after(text: str, now: datetime | None = None) -> float:
     """Seconds in a Retry-After header, which holds seconds or a date; 0 when it says nothing."""
-    if text.strip().isdigit():
-        return min(float(text), 86_400.0)
+    if (seconds := parse_count(text)) is not None:
+        return min(float(seconds), 86_400.0)
     try:
         moment = parsedate_to_datetime(text)
     except ValueError:
@@ -72,6 +79,10 @@ def cut_fault(what: str) -> Fault:
     return Fault(TRANSIENT, "ConnectionCut", f"{what}: the connection broke; it goes on where it stopped.")
 
 
+def changed_fault(what: str) -> Fault:
+    return Fault(TRANSIENT, "SourceChanged", f"{what} changed at the source while it was read; it is read anew.")
+
+
 def unreachable_fault(what: str, why: str) -> Fault:
     message = f"{what}: the source cannot be reached ({why}); check DNS, proxy and network policies if this stays."
     return Fault(EXTERNAL, "Unreachable", message)
@@ -82,7 +93,7 @@ def system_fault(error: OSError, what: str) -> Fault:
     if error.errno in _FULL:
         message = f"{what}: the volume is full; enlarge it (spec.size) or remove what else is on it."
         return Fault(RESOURCE, "VolumeTooSmall", message)
-    if error.errno in _DENIED:
+    if error.errno in DENIED:
         message = f"{what}: {error.strerror}; uid 1001 must be able to write to the volume."
         return Fault(CONFIGURATION, "VolumeNotWritable", message)
     if error.errno == errno.ENAMETOOLONG:

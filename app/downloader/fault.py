@@ -15,7 +15,8 @@ FINAL = frozenset({ErrorClass.CONFIGURATION, ErrorClass.PERMANENT})
 AGAIN = frozenset({ErrorClass.TRANSIENT, ErrorClass.EXTERNAL})
 _SECRETS = ("HF_TOKEN", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "AWS_ACCESS_KEY_ID")
 _URL = re.compile(
-    r"(?P<scheme>[a-zA-Z][a-zA-Z0-9+.-]*://)(?:[^\s/'\"]*@)?(?P<rest>[^\s?#'\"]*)(?P<query>[?#][^\s'\"]*)?"
+    # Quotes may stand in user and query, and people put a / into a password: only white space ends them for sure.
+    r"(?P<scheme>[a-zA-Z][a-zA-Z0-9+.-]*://)(?P<user>[^\s/?#:]*:\S*@|[^\s/?#]*@)?(?P<rest>[^\s?#]*)(?P<query>[?#]\S*)?"
 )
 _BEARER = re.compile(r"(?i)\b((?:authorization:\s*)?(?:bearer|basic)|authorization:)\s+\S+")
 
@@ -57,4 +58,5 @@ def _secrets(environment: Mapping[str, str]) -> Iterable[str]:
 
 
 def _bare_url(match: re.Match[str]) -> str:
-    return f"{match['scheme']}{match['rest']}{'?***' if match['query'] else ''}"
+    user, query = "***@" if match["user"] else "", "?***" if match["query"] else ""
+    return f"{match['scheme']}{user}{match['rest']}{query}"

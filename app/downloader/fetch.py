@@ -5,28 +5,57 @@ from __future__ import annotations
 import logging
 import os
 import shutil
+import stat
 import threading
 import time
 from collections.abc import Mapping, Sequence
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from app.downloader.adopt import own_entry
 from app.downloader.checksums import file_checksum
 from app.downloader.classify import cut_fault, system_fault
 from app.downloader.fault import Fault, Stopped
 from app.downloader.listing import Checksum, Listing, RemoteFile, Source
 from app.downloader.manifest import Entry
 from app.downloader.part import Part
-from app.downloader.storage import Volume, sync_file
+from app.downloader.storage import Finished, Volume, sync_file
 from app.kube.conditions import ErrorClass
+from app.kube.download import DownloadError
 
 WORKERS = 8
 FIRST_PAUSE, LONGEST_PAUSE = 0.5, 60.0
 """Seconds between tries."""
-Seeds = Mapping[Checksum, Path]
-"""Files of other finished folders by their content, for what did not change."""
+_STRONG = frozenset({"sha256", "git-sha1"})
+"""Hashes that say the same of two files whoever made them."""
 log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Seed:
+    """A file of a finished folder, for what did not change."""
+
+    path: Path
+    size: int
+    checksum: Checksum | None = None
+    """Its hash where the source has none to compare it with."""
+
+    def is_there(self) -> bool:
+        """Whether it is a file of its size; a shorter one would grow under its readers."""
+        try:
+            found = self.path.lstat()
+        except OSError:
+            return False
+        return stat.S_ISREG(found.st_mode) and found.st_size == self.size
+
+    def is_right(self) -> bool:
+        """Whether it still is what was downloaded, as far as it is not verified anyway."""
+        return self.checksum is None or file_checksum(self.path, self.checksum.algorithm) == self.checksum
+
+
+Seeds = Mapping[Checksum | str, Seed]
+"""By hash, and by RemoteFile.origin."""
 
 
 @dataclass
@@ -35,16 +64,19 @@ class Patience:
 
     seconds: float
     stop: threading.Event = field(default_factory=threading.Event)
+    trouble: DownloadError | None = None
+    """What is waited out, until something comes again."""
     _since: float = field(default_factory=time.monotonic)
 
     def advanced(self) -> None:
-        self._since = time.monotonic()
+        self._since, self.trouble = time.monotonic(), None
 
     def pause(self, fault: Fault, attempt: int) -> None:
         """Wait before the next try; raises the fault when it would take too long, or Stopped."""
         pause = fault.retry_after or min(LONGEST_PAUSE, FIRST_PAUSE * 2**attempt)
         if time.monotonic() - self._since + pause > self.seconds:
             raise fault
+        self.trouble = fault.error
         log.warning("%s Next try in %.1f s.", fault.error.message, pause)
         if self.stop.wait(pause):
             raise Stopped
@@ -82,18 +114,14 @@ class Fetch:
             pool.shutdown(wait=False, cancel_futures=True)
 
     def _bring(self, file: RemoteFile) -> Entry:
-        finished = self.volume.staged(self.listing) / file.name
         try:
-            if not _is_there(finished, file):
-                self._fetch(file, finished)
-            return _entry(file, finished)
+            return _entry(file, self.volume.find_whole(self.listing, file) or self._fetch(file))
         except OSError as error:
             raise system_fault(error, file.name) from error
 
-    def _fetch(self, file: RemoteFile, finished: Path) -> None:
+    def _fetch(self, file: RemoteFile) -> Path:
         part = Part(self.volume.part(file), self.patience.stop)
-        if not part.size:
-            self._plant(file, part)
+        self._plant(file, part)
         for last in (False, True):
             self._fill(file, part)
             problem = find_mismatch(file, part.path)
@@ -104,9 +132,11 @@ class Fetch:
                 raise Fault(ErrorClass.PERMANENT, "HashMismatch", problem)
             log.warning("%s It is fetched once more.", problem)
         sync_file(part.path)
+        finished = self.volume.whole(file)
         finished.parent.mkdir(parents=True, exist_ok=True)
         part.path.rename(finished)
         self.patience.advanced()
+        return finished
 
     def _fill(self, file: RemoteFile, part: Part) -> None:
         """Until the part has all bytes."""
@@ -135,17 +165,26 @@ class Fetch:
             raise cut_fault(file.name)
 
     def _plant(self, file: RemoteFile, part: Part) -> None:
-        """What another finished folder has already needs no network; it is verified as if it came from there."""
-        seed = self.seeds.get(file.checksum) if file.checksum else None
-        if seed is None or not seed.is_file() or file.size != seed.stat().st_size:
+        """What another finished folder has already needs no network; it is verified as if it came from the source."""
+        seed = find_seed(self.seeds, file)
+        if seed is None:
             return
         part.path.parent.mkdir(parents=True, exist_ok=True)
         part.discard()
         try:
-            os.link(seed, part.path)
-        except OSError:
-            shutil.copyfile(seed, part.path)
-        log.info("%s is taken from a finished folder of this volume", file.name)
+            if seed.is_right():
+                _link_or_copy(seed.path, part.path)
+                log.info("%s is taken from a finished folder of this volume", file.name)
+        except OSError as error:
+            log.info("%s cannot be taken from a finished folder: %s", file.name, error.strerror)
+            part.discard()
+
+
+def _link_or_copy(source: Path, target: Path) -> None:
+    try:
+        os.link(source, target)
+    except OSError:
+        shutil.copyfile(source, target)
 
 
 def find_mismatch(file: RemoteFile, path: Path) -> str:
@@ -162,27 +201,31 @@ def find_mismatch(file: RemoteFile, path: Path) -> str:
     return f"{file.name} has the wrong {file.checksum.algorithm}: {said}; check the source, or the given checksum."
 
 
-def own_entry(name: str, path: Path) -> Entry:
-    """An entry with our own hash, where the source gave none."""
-    return Entry(name, path.stat().st_size, file_checksum(path, "sha256"), from_source=False)
+def build_seeds(root: Path, own: Sequence[Finished], others: Sequence[Finished]) -> Seeds:
+    """Files of finished folders, `own` ones of the path that is filled, by their hash and by their origin.
+
+    32 bits of a CRC do not say that two files are the same, and an MD5 does not among strangers. What has no better
+    hash is known by where it came from and what that place called its content.
+    """
+    seeds: dict[Checksum | str, Seed] = {}
+    for found, algorithms in [*((it, _STRONG) for it in others), *((it, _STRONG | {"md5"}) for it in own)]:
+        for entry in found.manifest.files:
+            path = root / found.name / entry.name
+            if entry.from_source and entry.checksum.algorithm in algorithms:
+                seeds[entry.checksum] = Seed(path, entry.size)
+            if entry.origin and "md5" in algorithms:
+                seeds[entry.origin] = Seed(path, entry.size, entry.checksum)
+    return seeds
 
 
-def build_seeds(folders: Sequence[tuple[Path, Sequence[Entry]]]) -> Seeds:
-    """Files by content; 32 bits of a CRC do not say that two files are the same."""
-    all_files = ((folder, entry) for folder, entries in folders for entry in entries)
-    return {
-        entry.checksum: folder / entry.name
-        for folder, entry in all_files
-        if entry.from_source and entry.checksum.algorithm not in ("crc32", "crc32c")
-    }
+def find_seed(seeds: Seeds, file: RemoteFile) -> Seed | None:
+    """A file of a finished folder that is this one."""
+    keys = (file.checksum, file.origin or None)
+    found = (seeds[key] for key in keys if key is not None and key in seeds)
+    return next((seed for seed in found if seed.size == file.size and seed.is_there()), None)
 
 
 def _entry(file: RemoteFile, path: Path) -> Entry:
     if file.checksum is None:
-        return own_entry(file.name, path)
-    return Entry(file.name, path.stat().st_size, file.checksum, from_source=True)
-
-
-def _is_there(finished: Path, file: RemoteFile) -> bool:
-    """Files come here verified and synced, so the name alone says that it is whole; the size is looked at anyway."""
-    return finished.is_file() and file.size in (None, finished.stat().st_size)
+        return replace(own_entry(file.name, path), origin=file.origin)
+    return Entry(file.name, path.stat().st_size, file.checksum, from_source=True, origin=file.origin)

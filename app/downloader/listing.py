@@ -33,6 +33,14 @@ class RemoteFile:
     """None = the source gives none."""
     locator: str = ""
     """What the source finds it by: URL or key. May hold a secret, so it is never shown."""
+    origin: str = ""
+    """A hash of where it is and of what that place calls its content: equal ones are the same bytes. "" = the source
+    has no word that is so sure."""
+
+    @property
+    def is_blind(self) -> bool:
+        """Whether the source tells nothing by which another content could be known."""
+        return not self.identity and self.checksum is None
 
     @property
     def key(self) -> str:
@@ -59,8 +67,13 @@ class Listing:
         return sum(file.size or 0 for file in self.files)
 
     @property
+    def is_blind(self) -> bool:
+        """Whether a change of some file would not be seen here."""
+        return any(file.is_blind for file in self.files)
+
+    @property
     def digest(self) -> str:
-        """Eight letters that change whenever any content does."""
+        """Eight letters that change whenever any content does, as far as the source tells."""
         if self.known_digest:
             return self.known_digest
         rows = sorted(f"{file.name}\0{file.size}\0{file.identity}" for file in self.files)

@@ -63,7 +63,7 @@ def run(environment: Mapping[str, str]) -> int:
 def _run(environment: Mapping[str, str]) -> int:
     task = parse_task(environment)
     job = Run(task)
-    reporter = Reporter(job.progress.snapshot, build_patch(task.job, environment))
+    reporter = Reporter(job.snapshot, build_patch(task.job, environment))
     reporter.start()
     try:
         report = _bug_as_fault(job)
@@ -74,8 +74,18 @@ def _run(environment: Mapping[str, str]) -> int:
     log.info("%s", as_line(report))
     size, verified = human(report.size_on_disk), f"{report.verified_files} of {report.files_total}"
     log.info("%s: %s, %s files have the source's hash", report.path, size, verified)
-    reporter.finish(report)
+    if not reporter.finish(report):
+        raise _unreported(task.job)
     return 0
+
+
+def _unreported(job: str) -> Fault:
+    """Nobody would ever learn where the model is: the next pod finds it whole, and reports it."""
+    message = (
+        f"The model is complete, but Job {job} could not be told so: see that this pod may reach the API server; the "
+        "next one fetches nothing and reports."
+    )
+    return Fault(ErrorClass.EXTERNAL, "ReportNotSent", message)
 
 
 def _bug_as_fault(job: Run) -> DownloadReport:

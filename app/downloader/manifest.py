@@ -28,6 +28,8 @@ class Entry:
     checksum: Checksum
     from_source: bool
     """The source gave the checksum; else it is our own, for later checks of the disk only."""
+    origin: str = ""
+    """RemoteFile.origin."""
 
 
 @dataclass(frozen=True)
@@ -53,6 +55,8 @@ class Manifest:
     """When it was finished, RFC 3339."""
     files: tuple[Entry, ...]
     summary: ModelSummary
+    cache: str = ""
+    """namespace/name of the ModelCache that it was made for; "" = not known."""
 
     @property
     def size(self) -> int:
@@ -73,9 +77,12 @@ def to_json(manifest: Manifest) -> str:
             "revision": manifest.revision,
             "digest": manifest.digest,
             "time": manifest.time,
+            "cache": manifest.cache,
             "facts": codec.to_json(facts) if facts else None,
             "factsUnknown": manifest.summary.unknown,
             "parameters": manifest.summary.parameters,
+            # Beside the files: earlier versions read no entry that has more than they know.
+            "origins": {entry.name: entry.origin for entry in manifest.files if entry.origin},
             "files": [_entry_json(entry) for entry in manifest.files],
         },
         indent=1,
@@ -123,7 +130,8 @@ def _entry_json(entry: Entry) -> dict[str, Any]:
 
 
 def _parse(raw: Mapping[str, Any]) -> Manifest:
-    files = tuple(_parse_entry(item) for item in raw["files"])
+    origins = raw.get("origins") or {}
+    files = tuple(_parse_entry(item, str(origins.get(item["name"], ""))) for item in raw["files"])
     check_names(entry.name for entry in files)
     facts = codec.read(ModelFacts, raw["facts"]) if raw.get("facts") else None
     return Manifest(
@@ -134,14 +142,16 @@ def _parse(raw: Mapping[str, Any]) -> Manifest:
         time=str(raw["time"]),
         files=files,
         summary=ModelSummary(facts, str(raw.get("factsUnknown") or ""), int(raw.get("parameters") or 0)),
+        cache=str(raw.get("cache") or ""),
     )
 
 
-def _parse_entry(raw: Mapping[str, Any]) -> Entry:
+def _parse_entry(raw: Mapping[str, Any], origin: str) -> Entry:
     [algorithm] = set(raw) - {"name", "size", "fromSource"}
     return Entry(
         name=str(raw["name"]),
         size=int(raw["size"]),
         checksum=Checksum(algorithm, str(raw[algorithm])),
         from_source=raw["fromSource"] is True,
+        origin=origin,
     )

@@ -38,12 +38,11 @@ class Progress:
 
     def _size(self, file: RemoteFile) -> tuple[int, bool]:
         assert self.listing
-        for path, finished in ((self.volume.staged(self.listing) / file.name, True), (self.volume.part(file), False)):
-            try:
-                return path.stat().st_size, finished
-            except OSError:
-                continue
-        return 0, False
+        whole = self.volume.find_whole(self.listing, file)
+        try:
+            return (whole or self.volume.part(file)).stat().st_size, whole is not None
+        except OSError:
+            return 0, False
 
     def _rate(self, now: float, done: int) -> int:
         self._seen = [seen for seen in self._seen if now - seen[0] <= WINDOW][-60:]

@@ -1,4 +1,8 @@
-"""Telling the Job how far it is: an annotation, patched now and then. A report that fails never fails the download."""
+"""Telling the Job how far it is: an annotation, patched now and then.
+
+A report on the way that fails fails nothing. The last one is what stays, so it is tried for a while, and whoever asked
+for it learns whether it arrived.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +10,7 @@ import logging
 import os
 import ssl
 import threading
+import time
 from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
@@ -16,7 +21,10 @@ from app.downloader.progress import as_line
 from app.kube.download import REPORT_ANNOTATION, REPORT_SECONDS, DownloadReport, to_annotation
 
 ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount")
-LAST_TRIES = 3
+LAST_SECONDS = 60.0
+"""How long the last report is tried."""
+FIRST_PAUSE, LONGEST_PAUSE = 0.5, 10.0
+"""Seconds between its tries."""
 log = logging.getLogger(__name__)
 
 
@@ -64,15 +72,18 @@ class Reporter:
     def start(self) -> None:
         self._thread.start()
 
-    def finish(self, report: DownloadReport) -> None:
-        """The last report: tried a few times, for it is what stays."""
+    def finish(self, report: DownloadReport) -> bool:
+        """Send the last report; whether it arrived, or nobody waits for it."""
         self._ended.set()
         if self._thread.is_alive():
             self._thread.join(timeout=10.0)
-        for attempt in range(LAST_TRIES):
-            if self._send(report):
-                return
-            threading.Event().wait(0.5 * 2**attempt)
+        until, pause = time.monotonic() + LAST_SECONDS, FIRST_PAUSE
+        while not self._send(report):
+            if time.monotonic() + pause > until:
+                return False
+            time.sleep(pause)
+            pause = min(2 * pause, LONGEST_PAUSE)
+        return True
 
     def _run(self) -> None:
         while not self._ended.wait(self._interval):

@@ -12,12 +12,13 @@ from datetime import UTC, datetime
 
 from app.downloader import facts
 from app.downloader import manifest as manifests
+from app.downloader.adopt import find_adopted, own_entry
 from app.downloader.archive import unpack
 from app.downloader.checksums import file_checksum, knows
 from app.downloader.classify import CONFIGURATION, PERMANENT, system_fault
 from app.downloader.fault import Fault
-from app.downloader.fetch import Fetch, Patience, build_seeds, own_entry
-from app.downloader.listing import Listing, Source
+from app.downloader.fetch import Fetch, Patience, Seeds, build_seeds, find_seed
+from app.downloader.listing import Listing, Source, digest
 from app.downloader.manifest import Entry, Manifest
 from app.downloader.progress import Progress
 from app.downloader.sources.choose import build_source
@@ -40,25 +41,30 @@ class Run:
     now: Callable[[], datetime] = lambda: datetime.now(UTC)
 
     def __post_init__(self) -> None:
-        self.volume = Volume(self.task.volume, self.task.path)
+        self.volume = Volume(self.task.volume, self.task.path, self.task.volume_bytes)
         self.progress = Progress(self.volume)
         self.patience = Patience(self.task.retry_seconds)
 
     def __call__(self) -> DownloadReport:
         """The report of a finished model; else a Fault, with everything that came kept for the next run."""
         try:
-            with self.volume.lock():
+            with self.volume.lock(needed=not self.task.only_verifies):
                 finished = self._ensure()
                 self._tidy(finished)
                 return build_report(finished)
         except OSError as error:
             raise system_fault(error, f"folder {self.task.path}") from error
 
+    def snapshot(self) -> DownloadReport:
+        """A report of this moment, with the failure that is waited out while nothing comes."""
+        report = self.progress.snapshot()
+        return report if report.bytes_per_second else replace(report, error=self.patience.trouble)
+
     def _ensure(self) -> Finished:
         found = self.volume.current()
-        if self.task.policy == "Never":
-            return self._verify(found)
-        if self.task.policy == "IfNotPresent" and found and self._is_whole(found):
+        if self.task.only_verifies:
+            return self._verify(found) if found else self._adopt()
+        if self.task.policy != "Always" and found and self._is_whole(found):
             log.info("%s is complete: nothing to fetch", found.name)
             return found
         for _ in range(FRESH_STARTS):
@@ -76,15 +82,23 @@ class Run:
         source.validate()
         listing = self._ask(source)
         log.info("%s has %d files, %s", source.identity, len(listing.files), human(listing.total))
-        if there := self.volume.with_content(listing.digest):
+        if there := self._find_there(listing):
             log.info("%s has this content already: nothing to fetch", there.name)
             self.volume.point_to(there.name)
             return there
         self.volume.clean_staging(listing)
         self.progress.listing = listing
-        self.volume.require_space(listing)
-        entries = self._fetch(source, listing)
+        seeds = self._seeds()
+        self.volume.require_space(listing, {file for file in listing.files if find_seed(seeds, file)})
+        entries = self._fetch(source, listing, seeds)
         return self._publish(source, listing, entries)
+
+    def _find_there(self, listing: Listing) -> Finished | None:
+        """A whole folder of this content; where the source tells no content from another, Always looks at the bytes."""
+        if listing.is_blind and self.task.policy == "Always":
+            return None
+        found = self.volume.with_content(listing.digest)
+        return found if found and not self._damaged(found) else None
 
     def _ask(self, source: Source) -> Listing:
         attempt = 0
@@ -97,10 +111,13 @@ class Run:
                 self.patience.pause(fault, attempt)
                 attempt += 1
 
-    def _fetch(self, source: Source, listing: Listing) -> list[Entry]:
-        siblings = [(self.volume.root / it.name, it.manifest.files) for it in self.volume.siblings()]
+    def _seeds(self) -> Seeds:
+        own, finished = self.volume.siblings(), self.volume.finished()
+        return build_seeds(self.volume.root, own, [it for it in finished if it not in own])
+
+    def _fetch(self, source: Source, listing: Listing, seeds: Seeds) -> list[Entry]:
         begun = time.monotonic()
-        entries = Fetch(source, self.volume, listing, self.patience, build_seeds(siblings)).run()
+        entries = Fetch(source, self.volume, listing, self.patience, seeds).run()
         log.info("all %d files are here and verified, after %.1f s", len(entries), time.monotonic() - begun)
         return self._unpack(listing) if listing.extract else entries
 
@@ -108,39 +125,48 @@ class Run:
         [file] = listing.files
         folder = self.volume.unpacked(listing)
         self.volume.discard_staged(folder)
-        names = unpack(self.volume.staged(listing) / file.name, file.name, folder, threading.Event())
+        names = unpack(
+            self.volume.assemble(listing) / file.name, file.name, folder, self.volume.free(), threading.Event()
+        )
         for name in names:
             sync_file(folder / name)
         return [own_entry(name, folder / name) for name in sorted(names)]
 
     def _publish(self, source: Source, listing: Listing, entries: list[Entry]) -> Finished:
-        folder = self.volume.unpacked(listing) if listing.extract else self.volume.staged(listing)
+        if listing.is_blind and (same := self.volume.with_files(entries)):
+            log.info("%s has these very files already", same.name)
+            self.volume.point_to(same.name)
+            return same
+        folder = self.volume.unpacked(listing) if listing.extract else self.volume.assemble(listing)
         summary = facts.inspect(folder, [entry.name for entry in entries])
         manifest = Manifest(
             model=self.task.model,
             source=source.identity,
             revision=listing.revision,
-            digest=listing.digest,
+            digest=content_digest(entries) if listing.is_blind else listing.digest,
             time=format_time(self.now()),
             files=tuple(entries),
             summary=summary,
+            cache=self.task.cache,
         )
         finished = self.volume.publish(folder, manifest, listing.folder)
         log.info("finished: %s in %s", human(manifest.size), finished.name)
         return finished
 
     def _is_whole(self, found: Finished) -> bool:
-        missing = manifests.damaged(self.volume.root / found.name, found.manifest)
-        if missing:
-            log.warning("%s is damaged (%d files, first %s): it is made anew", found.name, len(missing), missing[0])
-        return not missing
-
-    def _verify(self, found: Finished | None) -> Finished:
-        """Policy Never: every byte is read and compared."""
-        if found is None:
-            return self._adopt()
-        wrong = [entry.name for entry in found.manifest.files if not self._matches(found, entry)]
+        wrong = self._damaged(found)
         if wrong:
+            log.warning("%s is damaged (%d files, first %s): it is made anew", found.name, len(wrong), wrong[0])
+        return not wrong
+
+    def _damaged(self, found: Finished) -> list[str]:
+        """Names of files that are not what came: by their sizes, with policy Never by every byte."""
+        if self.task.policy == "Never":
+            return [entry.name for entry in found.manifest.files if not self._matches(found, entry)]
+        return manifests.damaged(self.volume.root / found.name, found.manifest)
+
+    def _verify(self, found: Finished) -> Finished:
+        if wrong := self._damaged(found):
             message = (
                 f"{len(wrong)} of {len(found.manifest.files)} files in {found.name} are missing or not what was "
                 f"downloaded, first {wrong[0]}: set downloadPolicy to Always or IfNotPresent once."
@@ -156,25 +182,26 @@ class Run:
         return not knows(algorithm) or file_checksum(path, algorithm) == entry.checksum
 
     def _adopt(self) -> Finished:
-        """A folder that somebody else filled: there is nothing to compare with but the files themselves."""
-        folder = self.volume.root / self.task.path
-        paths = [path for path in folder.rglob("*") if path.is_file()] if folder.is_dir() else []
-        if not paths:
+        found = find_adopted(self.volume.root, self.task.path, self.task.model)
+        if found is None:
             message = f"There is no folder {self.task.path} on the volume, and downloadPolicy Never fetches nothing."
             raise Fault(CONFIGURATION, "NotOnVolume", message)
-        names = sorted(path.relative_to(folder).as_posix() for path in paths)
-        summary = facts.inspect(folder, names)
-        entries = tuple(own_entry(name, folder / name) for name in names)
-        return Finished(self.task.path, Manifest(self.task.model, "", "", "", "", entries, summary))
+        summary = facts.inspect(self.volume.root / found.name, [entry.name for entry in found.manifest.files])
+        return replace(found, manifest=replace(found.manifest, summary=summary))
 
     def _tidy(self, finished: Finished) -> None:
         """What is no longer needed; the model is there whether this succeeds or not."""
-        if self.task.policy == "Never":
+        if self.task.only_verifies:
             return
         self.volume.drop_staging()
         if self.task.keep is not None:
-            self.volume.prune(self.task.model, self.task.keep, finished.name)
+            self.volume.prune(self.task.model, self.task.cache, self.task.keep, finished.name)
         self.volume.clean_stale(time.time())
+
+
+def content_digest(entries: list[Entry]) -> str:
+    """What Listing.digest is, of the files themselves: for sources that do not tell one content from another."""
+    return digest(*sorted(f"{it.name}\0{it.size}\0{it.checksum.value}" for it in entries))[:8]
 
 
 def build_report(finished: Finished) -> DownloadReport:

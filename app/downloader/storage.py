@@ -4,7 +4,8 @@
     <path>@<digest>/        here, when the content changed while <path> was there already
     .current/<path>         name of the folder that was finished last
     .staging/<path>/parts/  unfinished files, named by their content
-    .staging/<path>/<digest>/   finished files of a folder that is not finished
+    .staging/<path>/whole/  finished files, named by their content: another listing may want them too
+    .staging/<path>/<digest>/   a folder on its way: links to those
     .locks/<path>           locked by the one writer
 
 A finished folder is renamed into place when everything in it is on disk, so readers see a whole model or none. Nothing
@@ -19,16 +20,16 @@ import logging
 import os
 import shutil
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence, Set
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from app.downloader import manifest as manifests
-from app.downloader.classify import system_fault
+from app.downloader.classify import DENIED, system_fault
 from app.downloader.fault import Fault
 from app.downloader.listing import Listing, RemoteFile, digest
-from app.downloader.manifest import Manifest
+from app.downloader.manifest import Entry, Manifest
 from app.downloader.names import MANIFEST
 from app.kube.conditions import ErrorClass
 
@@ -52,8 +53,8 @@ class Finished:
 class Volume:
     """One model's place on a volume."""
 
-    def __init__(self, root: Path, path: str) -> None:
-        self.root, self.path = root, path
+    def __init__(self, root: Path, path: str, limit: int | None = None) -> None:
+        self.root, self.path, self._limit = root, path, limit
         self._staging = root / ".staging" / path
 
     @property
@@ -61,11 +62,30 @@ class Volume:
         return self._staging / "parts"
 
     def staged(self, listing: Listing) -> Path:
-        """Folder that fills with the finished files of this listing."""
+        """Folder that the finished files of this listing come into at the end; earlier versions filled it by and by."""
         return self._staging / listing.digest
 
     def part(self, file: RemoteFile) -> Path:
         return self.parts / file.key
+
+    def whole(self, file: RemoteFile) -> Path:
+        """Where a file goes when it is finished."""
+        return self._staging / "whole" / file.key
+
+    def find_whole(self, listing: Listing, file: RemoteFile) -> Path | None:
+        """Where the finished file is. Files come there verified and synced, so the name alone says that it is whole;
+        the size is looked at anyway."""
+        places = (self.whole(file), self.staged(listing) / file.name)
+        return next((it for it in places if it.is_file() and file.size in (None, _size(it))), None)
+
+    def assemble(self, listing: Listing) -> Path:
+        """The staged folder with all files in it, each of which is finished."""
+        for file in listing.files:
+            there, target = self.find_whole(listing, file), self.staged(listing) / file.name
+            if there is not None and there != target:
+                target.parent.mkdir(parents=True, exist_ok=True)
+                link_or_move(there, target)
+        return self.staged(listing)
 
     def unpacked(self, listing: Listing) -> Path:
         """Folder for an archive's content."""
@@ -84,16 +104,26 @@ class Volume:
         return Finished(name, found) if found else None
 
     def with_content(self, content: str) -> Finished | None:
-        """A whole finished folder of exactly this content (Listing.digest)."""
+        """A finished folder of exactly this content (Listing.digest) whose files have their sizes."""
         for name in (self.path, f"{self.path}@{content}"):
             found = self.find(name)
-            if found and found.manifest.digest == content and not manifests.damaged(self.root / name, found.manifest):
+            if found and found.manifest.digest == content and self._has_sizes(found):
                 return found
         return None
 
+    def with_files(self, entries: Sequence[Entry]) -> Finished | None:
+        """A finished folder of this path that has these very files, by their hashes."""
+        wanted = {(it.name, it.checksum) for it in entries}
+        same = (it for it in self.siblings() if {(file.name, file.checksum) for file in it.manifest.files} == wanted)
+        return next((it for it in same if self._has_sizes(it)), None)
+
     def siblings(self) -> list[Finished]:
         """All finished folders of this path."""
-        names = sorted(entry.name for entry in self.root.iterdir() if self._is_ours(entry.name) and entry.is_dir())
+        return [found for found in self.finished() if self._is_ours(found.name)]
+
+    def finished(self) -> list[Finished]:
+        """All finished folders of this volume, whoever made them."""
+        names = [it.name for it in _entries(self.root) if not it.name.startswith(".") and not it.is_symlink()]
         return [found for name in names if (found := self.find(name))]
 
     def publish(self, staged: Path, manifest: Manifest, folder: str = "") -> Finished:
@@ -116,16 +146,20 @@ class Volume:
         (self.root / ".current").mkdir(exist_ok=True)
         write_durably(self.root / ".current" / self.path, name)
 
-    def need(self, listing: Listing) -> int:
-        """Bytes that are still to be written."""
-        there = self.staged(listing)
-        left = sum(self._missing(there, file) for file in listing.files)
+    def need(self, listing: Listing, linked: Set[RemoteFile] = frozenset()) -> int:
+        """Bytes that are still to be written; `linked` are files that are on the volume already."""
+        left = sum(self._missing(listing, file) for file in listing.files if file not in linked)
         # Unpacking needs the archive and its content at once; the content is at least as large.
         return left + (listing.total if listing.extract else 0)
 
-    def require_space(self, listing: Listing) -> None:
+    def free(self) -> int:
+        """Bytes that may still be written."""
+        free = free_bytes(self.root)
+        return free if self._limit is None else min(free, self._limit - used_bytes(self.root))
+
+    def require_space(self, listing: Listing, linked: Set[RemoteFile] = frozenset()) -> None:
         """Refuse when what is missing does not fit."""
-        need, free = self.need(listing) + MARGIN, free_bytes(self.root)
+        need, free = self.need(listing, linked) + MARGIN, self.free()
         if need > free:
             message = (
                 f"The volume is too small by {human(need - free)}: {human(need)} are still to be written, "
@@ -133,16 +167,16 @@ class Volume:
             )
             raise Fault(ErrorClass.RESOURCE, "VolumeTooSmall", message)
 
-    def clean_staging(self, keep: Listing | None) -> None:
-        """Remove unfinished files that this listing has no use for."""
-        keys = {file.key for file in keep.files} if keep else set()
-        for entry in _entries(self.parts):
-            if entry.name not in keys:
-                _remove(entry)
-        kept = {"parts", keep.digest} if keep else set()
-        for entry in _entries(self._staging):
-            if entry.name not in kept:
-                _remove(entry)
+    def clean_staging(self, keep: Listing) -> None:
+        """Remove unfinished files that this listing has no use for.
+
+        A file of which the source tells nothing may be another now when anything else is.
+        """
+        again = self.staged(keep).is_dir()
+        _remove_others(self.parts, {file.key for file in keep.files})
+        _remove_others(self._staging / "whole", {file.key for file in keep.files if again or not file.is_blind})
+        _remove_others(self._staging, {"parts", "whole", keep.digest})
+        self.staged(keep).mkdir(parents=True, exist_ok=True)
 
     def discard_staged(self, folder: Path) -> None:
         """Remove what a killed run left half unpacked."""
@@ -152,11 +186,13 @@ class Volume:
         _remove(self._staging)
         _remove(self._trash)
 
-    def prune(self, model: str, keep: int, published: str) -> list[str]:
-        """Remove the oldest finished folders of this model beyond `keep`, never the published one."""
-        names = [entry.name for entry in _entries(self.root) if not entry.name.startswith(".") and entry.is_dir()]
-        others = [found for name in names if name != published and (found := self.find(name))]
-        same = sorted((it for it in others if it.manifest.model == model), key=_age, reverse=True)
+    def prune(self, model: str, cache: str, keep: int, published: str) -> list[str]:
+        """Remove the oldest finished folders that this cache made of this model beyond `keep`, never the published one.
+
+        Another cache may have the same model on this volume, at another revision, and pods that read it.
+        """
+        others = [found for found in self.finished() if found.name != published]
+        same = sorted((it for it in others if self._made_by(cache, model, it)), key=_age, reverse=True)
         for old in same[keep:]:
             log.info("removing %s: %d other finished folders of this model are kept", old.name, keep)
             self._discard(self.root / old.name)
@@ -171,16 +207,30 @@ class Volume:
                     _remove(entry)
 
     @contextmanager
-    def lock(self, wait: float = LOCK_SECONDS) -> Iterator[None]:
-        """Be the only writer of this path. The kernel lets go when the holder dies, however it dies."""
-        folder = self.root / ".locks"
-        folder.mkdir(exist_ok=True)
-        descriptor = os.open(folder / self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o664)
+    def lock(self, wait: float = LOCK_SECONDS, *, needed: bool = True) -> Iterator[None]:
+        """Be the only writer of this path. The kernel lets go when the holder dies, however it dies.
+
+        Who only reads needs none where none can be made: a volume that may not be written has no writers here.
+        """
+        descriptor = self._open_lock(needed)
         try:
-            _flock(descriptor, time.monotonic() + wait, self.path)
+            if descriptor is not None:
+                _flock(descriptor, time.monotonic() + wait, self.path)
             yield
         finally:
-            os.close(descriptor)
+            if descriptor is not None:
+                os.close(descriptor)
+
+    def _open_lock(self, needed: bool) -> int | None:
+        folder = self.root / ".locks"
+        try:
+            folder.mkdir(exist_ok=True)
+            return os.open(folder / self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o664)
+        except OSError as error:
+            if needed or error.errno not in DENIED:
+                raise
+            log.info("this volume cannot be written to: it is read without a lock")
+            return None
 
     @property
     def _trash(self) -> Path:
@@ -197,8 +247,16 @@ class Volume:
         base, separator, content = name.partition("@")
         return base == self.path and (not separator or content.isalnum())
 
-    def _missing(self, there: Path, file: RemoteFile) -> int:
-        if file.size is None or _size(there / file.name) == file.size:
+    def _has_sizes(self, found: Finished) -> bool:
+        return not manifests.damaged(self.root / found.name, found.manifest)
+
+    def _made_by(self, cache: str, model: str, found: Finished) -> bool:
+        """A manifest that names no cache is of an earlier version: its folder is ours where the path is."""
+        maker = found.manifest.cache
+        return found.manifest.model == model and (maker == cache if maker else self._is_ours(found.name))
+
+    def _missing(self, listing: Listing, file: RemoteFile) -> int:
+        if file.size is None or self.find_whole(listing, file):
             return 0
         return max(0, file.size - (_size(self.part(file)) or 0))
 
@@ -217,6 +275,12 @@ def free_bytes(folder: Path) -> int:
     """What an unprivileged process may still write."""
     facts = os.statvfs(folder)
     return facts.f_bavail * facts.f_frsize
+
+
+def used_bytes(folder: Path) -> int:
+    """What the files below take; one with several names counts once."""
+    places = (Path(root) / name for root, _, names in os.walk(folder) for name in names)
+    return sum({(it.st_dev, it.st_ino): it.st_blocks * 512 for path in places if (it := _lstat(path))}.values())
 
 
 def write_durably(path: Path, text: str) -> None:
@@ -268,6 +332,20 @@ def _flock(descriptor: int, until: float, path: str) -> None:
         time.sleep(0.2)
 
 
+def link_or_move(source: Path, target: Path) -> None:
+    """A second name for a file; where the file system has none, the other name."""
+    try:
+        os.link(source, target)
+    except OSError:
+        source.rename(target)
+
+
+def _remove_others(folder: Path, names: Set[str]) -> None:
+    for entry in _entries(folder):
+        if entry.name not in names:
+            _remove(entry)
+
+
 def _entries(folder: Path) -> Sequence[Path]:
     try:
         return sorted(folder.iterdir())
@@ -276,8 +354,13 @@ def _entries(folder: Path) -> Sequence[Path]:
 
 
 def _size(path: Path) -> int | None:
+    found = _lstat(path)
+    return found.st_size if found else None
+
+
+def _lstat(path: Path) -> os.stat_result | None:
     try:
-        return path.lstat().st_size
+        return path.lstat()
     except OSError:
         return None
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,7 +31,11 @@ class Task:
     volume: Path
     path: str
     """Folder below the volume, one part."""
+    cache: str = ""
+    """namespace/name of the ModelCache that it is for; "" = not known."""
     policy: str = "IfNotPresent"
+    volume_bytes: int | None = None
+    """What may be written to the volume in all; None = what is free there."""
     keep: int | None = None
     """Other finished folders of the model to keep; None = all."""
     copy_from: Path | None = None
@@ -40,21 +45,28 @@ class Task:
     """The Secret that the source refers to; "" = none."""
     retry_seconds: float = 600.0
 
+    @property
+    def only_verifies(self) -> bool:
+        """Whether nothing is written: policy Never, but for a further copy, which must be filled from the first."""
+        return self.policy == "Never" and self.copy_from is None
+
 
 def parse_task(environment: Mapping[str, str]) -> Task:
     """The task in the environment; a Fault of class Configuration names what is missing or wrong."""
     policy = environment.get(contract.POLICY, "IfNotPresent")
     if policy not in POLICIES:
         raise _wrong(contract.POLICY, f"must be one of {', '.join(POLICIES)}")
-    keep, copy_from = environment.get(contract.KEEP), environment.get(contract.COPY_FROM)
+    copy_from = environment.get(contract.COPY_FROM)
     return Task(
         model=_need(environment, contract.MODEL_NAME),
         source_type=_need(environment, contract.SOURCE_TYPE),
         source=_object(environment, contract.SOURCE),
         volume=_folder(environment, contract.VOLUME),
         path=_path(environment),
+        cache=environment.get(contract.CACHE, ""),
         policy=policy,
-        keep=int(_number(contract.KEEP, keep)) if keep else None,
+        volume_bytes=_maybe_count(environment, contract.VOLUME_BYTES),
+        keep=_maybe_count(environment, contract.KEEP),
         copy_from=_folder(environment, contract.COPY_FROM) if copy_from else None,
         job=environment.get(contract.JOB, ""),
         secret=environment.get(contract.SECRET, ""),
@@ -97,12 +109,17 @@ def _path(environment: Mapping[str, str]) -> str:
     return path
 
 
+def _maybe_count(environment: Mapping[str, str], name: str) -> int | None:
+    text = environment.get(name)
+    return int(_number(name, text)) if text else None
+
+
 def _number(name: str, text: str) -> float:
     try:
         value = float(text)
     except ValueError as error:
         raise _wrong(name, "must be a number") from error
-    if not 0 <= value <= 1e9:
+    if not 0 <= value < math.inf:
         raise _wrong(name, "must be 0 or more")
     return value
 

@@ -16,7 +16,9 @@ from kubernetes.client.models.v1_volume_mount import V1VolumeMount
 from pydantic import ValidationError
 
 from app.inferenceservice.observed import CacheCopy, CacheState
+from app.kube import download
 from app.kube import runtime as contract
+from app.kube.quantity import parse_quantity
 from app.settings import Settings
 from app.source.container import MOUNT, Fetch, build_container
 from app.source.credentials import credential_volumes
@@ -101,4 +103,12 @@ def fetchers(store: Store | None, settings: Settings) -> list[V1Container]:
     if store is None or store.fetch is None:
         return []
     mounts = [V1VolumeMount(name=_VOLUME, mount_path=MOUNT), V1VolumeMount(name="tmp", mount_path="/tmp")]
-    return [build_container(store.fetch, settings, {}, mounts)]
+    return [build_container(store.fetch, settings, _limit(store.size), mounts)]
+
+
+def _limit(size: str) -> dict[str, str]:
+    """The kubelet evicts a pod whose volume outgrows its limit, and the next one would fetch the same again."""
+    try:
+        return {download.VOLUME_BYTES: str(int(parse_quantity(size)))}
+    except ValueError:
+        return {}

@@ -18,10 +18,20 @@ RBAC = "rbac.authorization.k8s.io"
 
 
 def build_access(metadata: V1ObjectMeta, rules: Sequence[V1PolicyRule]) -> list[Manifest]:
-    """The three objects, all with this metadata. Pods get the account's token only where they ask for it."""
+    """The three objects, all with this metadata."""
+    return [build_account(metadata), *build_grant(metadata, rules)]
+
+
+def build_account(metadata: V1ObjectMeta) -> Manifest:
+    """Who the pod is. Pods get the account's token only where they ask for it."""
     account = V1ServiceAccount(
         api_version="v1", kind="ServiceAccount", metadata=metadata, automount_service_account_token=False
     )
+    return emit(account)
+
+
+def build_grant(metadata: V1ObjectMeta, rules: Sequence[V1PolicyRule]) -> list[Manifest]:
+    """What the account of this name may do."""
     role = V1Role(api_version=f"{RBAC}/v1", kind="Role", metadata=metadata, rules=list(rules))
     binding = V1RoleBinding(
         api_version=f"{RBAC}/v1",
@@ -30,4 +40,4 @@ def build_access(metadata: V1ObjectMeta, rules: Sequence[V1PolicyRule]) -> list[
         role_ref=V1RoleRef(api_group=RBAC, kind="Role", name=metadata.name),
         subjects=[RbacV1Subject(kind="ServiceAccount", name=metadata.name, namespace=metadata.namespace)],
     )
-    return [emit(it) for it in (account, role, binding)]
+    return [emit(role), emit(binding)]

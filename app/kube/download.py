@@ -29,12 +29,17 @@ SOURCE = "INFERENCE_SOURCE"
 source asks for its archive to be unpacked; without it an archive is refused."""
 VOLUME = "INFERENCE_VOLUME"
 """Root of the volume; everything the downloader writes is below it."""
+VOLUME_BYTES = "INFERENCE_VOLUME_BYTES"
+"""Bytes that may be written below VOLUME, where the volume would hold more and the pod be evicted for it; absent: what
+is free there."""
 PATH = "INFERENCE_PATH"
 """Folder of this model and revision below VOLUME: ModelCache's status.path."""
 POLICY = "INFERENCE_DOWNLOAD_POLICY"
 """Always, IfNotPresent, or Never: verify what is there, fetch nothing."""
+CACHE = "INFERENCE_MODEL_CACHE"
+"""namespace/name of the ModelCache, written into the manifests of what is downloaded for it."""
 KEEP = "INFERENCE_KEEP_REVISIONS"
-"""How many other finished folders of the same model stay on the volume; absent: all."""
+"""How many other finished folders of the same model and CACHE stay on the volume; absent: all."""
 COPY_FROM = "INFERENCE_COPY_FROM"
 """Root of another volume, read-only, that has the finished folder already: copy and verify instead of fetching."""
 SECRET = "INFERENCE_SECRET"
@@ -52,7 +57,7 @@ JOB = "INFERENCE_JOB"
 
 @dataclass(frozen=True)
 class DownloadError:
-    """Why the last try failed."""
+    """Why the last try failed: of a request while they are repeated, at the end of the whole run."""
 
     error_class: str
     """Transient, Permanent, Configuration, Resource or External: app.kube.conditions.ErrorClass."""

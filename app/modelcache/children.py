@@ -29,7 +29,7 @@ from kubernetes.client.models.v1_volume_mount import V1VolumeMount
 from kubernetes.client.models.v1_volume_resource_requirements import V1VolumeResourceRequirements
 
 from app.kube import download as contract
-from app.kube.access import build_access
+from app.kube.access import build_account, build_grant
 from app.kube.manifest import Manifest, emit, with_value
 from app.kube.names import CACHE_LABEL, MODEL_ANNOTATION, label_value, standard_labels
 from app.kube.security import restricted_pod
@@ -57,6 +57,8 @@ def build_children(facts: Facts, plan: Plan, settings: Settings) -> list[Manifes
 
 def _claims(facts: Facts, plan: Plan) -> list[Manifest]:
     """Immutable but for their size: what exists is answered as applied, and only grows."""
+    if facts.own_claims:
+        return [claim.applied for claim in facts.own_claims]
     if facts.volume.kind is not VolumeKind.CLAIMS:
         return []
     return [
@@ -66,7 +68,15 @@ def _claims(facts: Facts, plan: Plan) -> list[Manifest]:
 
 
 def _access(facts: Facts, plan: Plan) -> list[Manifest]:
-    """To read and annotate the Jobs under way, and only while there are any."""
+    """The downloader's account, which people annotate for their cloud and which therefore stays; and, only while there
+    are Jobs under way, the right to read and annotate them."""
+    if not facts.copies:
+        return []
+    metadata = _metadata(access_name(facts.cache), _COMPONENT, facts)
+    return [build_account(metadata), *_grant(facts, plan, metadata)]
+
+
+def _grant(facts: Facts, plan: Plan, metadata: V1ObjectMeta) -> list[Manifest]:
     pairs = zip(facts.copies, plan.steps, strict=True)
     at_work = [copy.job_name for copy, step in pairs if step is JobStep.CREATE or _is_at_work(copy, step)]
     if not at_work:
@@ -74,7 +84,7 @@ def _access(facts: Facts, plan: Plan) -> list[Manifest]:
     rule = V1PolicyRule(
         api_groups=["batch"], resources=["jobs"], resource_names=sorted(at_work), verbs=["get", "patch"]
     )
-    return build_access(_metadata(access_name(facts.cache), _COMPONENT, facts), [rule])
+    return build_grant(metadata, [rule])
 
 
 def _is_at_work(copy: Copy, step: JobStep) -> bool:
@@ -128,7 +138,10 @@ def build_job(facts: Facts, copy: Copy, settings: Settings) -> V1Job:
 
 def _build_pod(facts: Facts, copy: Copy, settings: Settings) -> V1PodSpec:
     source = [_claim_volume("from", facts.copies[0].claim_name)] if copy.index else []
-    extra = {contract.JOB: f"{facts.namespace}/{copy.job_name}"}
+    extra = {
+        contract.JOB: f"{facts.namespace}/{copy.job_name}",
+        contract.CACHE: f"{facts.namespace}/{facts.cache}",
+    }
     copying = {contract.COPY_FROM: COPY_MOUNT} if copy.index else {}
     mounts = [
         V1VolumeMount(name=FILLED, mount_path=MOUNT),

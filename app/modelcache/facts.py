@@ -8,8 +8,19 @@ from pathlib import PurePosixPath
 
 from app.hook import SyncRequest
 from app.kube.conditions import parse_time
+from app.kube.download import DownloadReport
 from app.modelcache.download import Download, copy_job_name, is_folder_of
-from app.modelcache.observed import Claim, Job, Previous, Record, find_claim, find_job, parse_previous
+from app.modelcache.observed import (
+    CLAIM_KIND,
+    Claim,
+    Job,
+    Previous,
+    Record,
+    find_claim,
+    find_job,
+    find_own_claims,
+    parse_previous,
+)
 from app.modelcache.spec import AccessMode, ModelCacheSpec
 from app.modelcache.volume import Volume, VolumeKind
 from app.settings import Settings
@@ -71,6 +82,19 @@ class Copy:
         return self.is_complete or (same and not self.is_lost and self.on_this_volume(self.record.last_updated))
 
     @property
+    def last_report(self) -> DownloadReport | None:
+        """What the completed Job's downloader said at its end; None when there is no such Job, or its word was lost."""
+        done = self.job if self.is_complete else None
+        return done.report if done and done.report.path else None
+
+    @property
+    def path(self) -> str:
+        """Folder of the model on this volume, as it was reported last; "" = not known."""
+        if self.last_report:
+            return self.last_report.path
+        return self.record.path if self.on_this_volume(self.record.last_updated) else ""
+
+    @property
     def updated(self) -> str:
         """When the latest download was completed."""
         if self.is_complete and self.job and self.job.finished:
@@ -90,6 +114,8 @@ class Facts:
     volume: Volume
     copies: tuple[Copy, ...]
     """The first is that which the source fills; none where nothing is kept."""
+    own_claims: tuple[Claim, ...]
+    """Claims made for this cache, told only where existingClaim names one of them: left out they would be deleted."""
     previous: Previous
     settings: Settings
     now: datetime
@@ -111,9 +137,7 @@ class Facts:
     def path(self) -> str:
         """Folder that holds the model: what the downloader said, or what was remembered of the same content."""
         first = self.first
-        if first and first.is_complete and first.job:
-            return self._checked(first.job.report.path)
-        return self._checked(self.previous.path)
+        return self._checked(first.path if first and first.is_complete and first.job else self.previous.path)
 
     def _checked(self, path: str) -> str:
         return path if is_folder_of(path, self.download.path) else self.download.path
@@ -134,6 +158,7 @@ def gather_facts(
         download=download,
         volume=volume,
         copies=tuple(first),
+        own_claims=_own_claims(request, volume),
         previous=previous,
         settings=settings,
         now=now,
@@ -143,6 +168,11 @@ def gather_facts(
         for index in range(1, len(volume.claims))
     ]
     return replace(facts, copies=(*facts.copies, *more))
+
+
+def _own_claims(request: SyncRequest, volume: Volume) -> tuple[Claim, ...]:
+    named = volume.kind is VolumeKind.EXISTING_CLAIM and request.child(CLAIM_KIND, volume.claims[0])
+    return find_own_claims(request) if named else ()
 
 
 def _copy(request: SyncRequest, volume: Volume, index: int, job_name: str, previous: Previous) -> Copy:

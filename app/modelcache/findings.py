@@ -28,6 +28,17 @@ def find_forbidden_path(facts: Facts) -> Finding | None:
     return Finding(ErrorClass.CONFIGURATION, Reason.CONFIGURATION_ERROR, message)
 
 
+def find_own_claim(facts: Facts) -> Finding | None:
+    """Nobody can take over a claim by naming it: it stays a child, and goes with its parent."""
+    if not facts.own_claims:
+        return None
+    message = (
+        f"PersistentVolumeClaim {facts.volume.claims[0]} was made by this ModelCache and is deleted with it, so it "
+        "cannot be its existingClaim: leave existingClaim out, or name a claim that you made."
+    )
+    return Finding(ErrorClass.CONFIGURATION, Reason.CONFIGURATION_ERROR, message)
+
+
 def find_missing_claim(facts: Facts) -> Finding | None:
     first = facts.first
     if facts.volume.kind is not VolumeKind.EXISTING_CLAIM or first is None or first.is_there:
@@ -61,12 +72,16 @@ def failure_of(copy: Copy) -> Finding | None:
         return None
     error = job.report.error
     if error is None:
-        said = f"Job {copy.job_name} failed: {job.failure}. Its pods' logs say more."
-        return Finding(ErrorClass.EXTERNAL, Reason.FAILED, f"{said} {_what_next(copy, ErrorClass.EXTERNAL)}")
+        silent = f"Job {copy.job_name} failed: {job.failure}. Its pods' logs say more."
+        return Finding(ErrorClass.EXTERNAL, Reason.FAILED, f"{silent} {_what_next(copy, ErrorClass.EXTERNAL)}")
     error_class = _class_of(error)
     reason = Reason.CONFIGURATION_ERROR if error_class is ErrorClass.CONFIGURATION else Reason.FAILED
-    said = f"{error.reason}: {error.message.rstrip('.')}."
-    return Finding(error_class, reason, f"{said} {_what_next(copy, error_class)}")
+    return Finding(error_class, reason, f"{said(error)} {_what_next(copy, error_class)}")
+
+
+def said(error: DownloadError) -> str:
+    """A fault in the downloader's words."""
+    return f"{error.reason}: {error.message.rstrip('.')}."
 
 
 def _class_of(error: DownloadError) -> ErrorClass:
@@ -149,7 +164,7 @@ def _unapplied(facts: Facts, what: str, there: str, asked: str) -> Finding:
     return Finding(ErrorClass.CONFIGURATION, Reason.CONFIGURATION_ERROR, message)
 
 
-OBSTACLES: tuple[Policy, ...] = (find_forbidden_path, find_missing_claim)
+OBSTACLES: tuple[Policy, ...] = (find_forbidden_path, find_own_claim, find_missing_claim)
 """No Job is made while one of these holds."""
 FAILURES: tuple[Policy, ...] = (*OBSTACLES, find_lost_claim, find_failed_download)
 UNAPPLIED: tuple[Policy, ...] = (find_shrunk_size, find_other_class, find_other_access_mode, find_unused_replicas)

@@ -78,8 +78,13 @@ class Previous:
 
 def find_claim(request: SyncRequest, name: str, is_ours: bool) -> Claim | None:
     """A claim of ours is a child; any other is looked up."""
-    found = request.child(CLAIM_KIND, name) if is_ours else request.related_object(CLAIM_KIND, name)
+    found = request.child(CLAIM_KIND, name) or (None if is_ours else request.related_object(CLAIM_KIND, name))
     return _claim(found) if found else None
+
+
+def find_own_claims(request: SyncRequest) -> tuple[Claim, ...]:
+    """All claims that were made for this cache."""
+    return tuple(_claim(found) for _, found in sorted(request.children.get(CLAIM_KIND, {}).items()))
 
 
 def find_job(request: SyncRequest, name: str) -> Job | None:

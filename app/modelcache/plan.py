@@ -11,7 +11,7 @@ from app.kube.conditions import Finding, format_time, parse_time
 from app.kube.duration import parse_duration
 from app.kube.quantity import parse_quantity
 from app.modelcache.facts import Copy, Facts
-from app.modelcache.findings import FAILURES, OBSTACLES, UNAPPLIED, find_all, retry_moment
+from app.modelcache.findings import FAILURES, OBSTACLES, UNAPPLIED, find_all, find_forbidden_path, retry_moment
 from app.settings import Settings
 
 LEAST_INTERVAL = 60.0
@@ -38,8 +38,10 @@ class Plan:
     """One a copy."""
     complete: bool
     """Every copy has what the spec asks for; also where nothing is kept."""
-    readable: bool
+    there: bool
     """The model is at its path: complete, or an earlier download of the same content is still there."""
+    readable: bool
+    """It is there, and who wants to may read it."""
     failure: Finding | None
     unapplied: tuple[Finding, ...]
     again_in: float
@@ -48,12 +50,14 @@ class Plan:
 
 def plan_cache(facts: Facts, settings: Settings) -> Plan:
     """The plan for a ModelCache."""
+    there = facts.first is None or facts.first.is_readable(facts.download.path)
     return Plan(
         size=_kept_size(facts),
         storage_class=facts.spec.storage_class or settings.storage_class,
         steps=tuple(_job_step(facts, copy) for copy in facts.copies),
         complete=all(copy.is_complete for copy in facts.copies),
-        readable=facts.first is None or facts.first.is_readable(facts.download.path),
+        there=there,
+        readable=there and find_forbidden_path(facts) is None,
         failure=next(iter(find_all(FAILURES, facts)), None),
         unapplied=find_all(UNAPPLIED, facts),
         again_in=min(_waits(facts), default=0.0),

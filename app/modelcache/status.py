@@ -12,6 +12,8 @@ from app.kube.lenient import count_at, text_at
 from app.kube.quantity import format_bytes, parse_quantity
 from app.modelcache.download import is_folder_of
 from app.modelcache.facts import Copy, Facts
+from app.modelcache.findings import said
+from app.modelcache.observed import Job
 from app.modelcache.plan import JobStep, Plan
 from app.modelcache.schema import CopyStatus, DownloadStatus, ModelCacheStatus, Phase
 from app.modelcache.volume import VolumeKind
@@ -39,8 +41,8 @@ def build_status(
         claim_name=(first.claim_name or None) if first else None,
         host_path=facts.volume.host_path or None,
         access_mode=facts.access_mode or None,
-        copies=[_copy(facts, copy) for copy in facts.copies] or None,
-        last_updated=(first.updated or None) if first and plan.readable else None,
+        copies=[_copy(facts, plan, copy) for copy in facts.copies] or None,
+        last_updated=(first.updated or None) if first and plan.there else None,
         job_name=first.job_name if first else None,
         **_content(facts, plan),
         conditions=with_times(
@@ -82,7 +84,7 @@ def _download(facts: Facts, plan: Plan) -> DownloadStatus | None:
     if facts.first and facts.first.job:
         return _counted(facts.first.job.report)
     before = facts.previous.download
-    if not before or not plan.readable:
+    if not before or not plan.there:
         return None
     return DownloadStatus(
         bytes=count_at(before, "bytes"),
@@ -105,15 +107,15 @@ def _counted(report: DownloadReport) -> DownloadStatus | None:
     )
 
 
-def _copy(facts: Facts, copy: Copy) -> CopyStatus:
+def _copy(facts: Facts, plan: Plan, copy: Copy) -> CopyStatus:
+    """What is remembered of it stays also while it may not be read."""
     if not copy.is_readable(facts.download.path):
         return CopyStatus(claim_name=copy.claim_name, ready=False)
     now_done = copy.is_complete
-    path = (copy.job.report.path if now_done and copy.job else "") or copy.record.path
     return CopyStatus(
         claim_name=copy.claim_name,
-        ready=True,
-        path=path if is_folder_of(path, facts.download.path) else facts.download.path,
+        ready=plan.readable or copy.index > 0,
+        path=copy.path if is_folder_of(copy.path, facts.download.path) else facts.download.path,
         completed_job=copy.job_name if now_done else copy.record.completed_job,
         last_updated=copy.updated or None,
     )
@@ -122,10 +124,10 @@ def _copy(facts: Facts, copy: Copy) -> CopyStatus:
 def _content(facts: Facts, plan: Plan) -> dict[str, Any]:
     """What is known of the content at the path: of the download just completed, else what was remembered of it."""
     asked, first, previous = facts.download.revision, facts.first, facts.previous
-    if first is None or not plan.readable:
+    if first is None or not plan.there:
         return {"version": asked}
-    if first.is_complete and first.job:
-        return _reported(first.job.report, asked)
+    if first.last_report:
+        return _reported(first.last_report, asked)
     return {
         "version": previous.version or asked,
         "size_on_disk": previous.size_on_disk or None,
@@ -173,7 +175,7 @@ def _readable(facts: Facts, plan: Plan, trouble: Finding | None) -> str:
         return f"Every pod fetches model {model} for itself before it starts: spec.caching.enabled is false."
     where = f"Model {model} is at {facts.path} on {_place(facts)}."
     if plan.complete:
-        return where
+        return f"{where} {trouble.message}" if trouble else where
     return f"{where} {_behind(facts)} {trouble.message if trouble else _waiting(facts)}"
 
 
@@ -196,7 +198,7 @@ def _verified(facts: Facts, previous: Sequence[Mapping[str, Any]]) -> list[Condi
     first = facts.first
     if first is None or not first.is_complete:
         return []
-    return _verified_now(first.job.report) if first.job else _verified_before(previous)
+    return [_verified_now(first.last_report)] if first.job else _verified_before(previous)
 
 
 def _verified_before(previous: Sequence[Mapping[str, Any]]) -> list[Condition]:
@@ -208,14 +210,17 @@ def _verified_before(previous: Sequence[Mapping[str, Any]]) -> list[Condition]:
     return [Condition("Verified", status, reason, text_at(found, "message"))]
 
 
-def _verified_now(report: DownloadReport) -> list[Condition]:
+def _verified_now(report: DownloadReport | None) -> Condition:
+    if report is None:
+        message = "The downloader did not report how it ended: its last words were lost."
+        return Condition("Verified", Status.UNKNOWN, Reason.UNVERIFIED, message)
     verified, files = report.verified_files, max(report.files_total, report.files_done)
     if not verified:
-        message = "The source gives no hashes: sizes were compared." if files else "The downloader reported nothing."
-        return [Condition("Verified", Status.UNKNOWN, Reason.UNVERIFIED, message)]
+        message = "The source gives no hashes: sizes were compared."
+        return Condition("Verified", Status.UNKNOWN, Reason.UNVERIFIED, message)
     rest = "" if verified >= files else " Of the others the source gives no hash, and sizes were compared."
     message = f"{verified} of {max(files, verified)} files have the hash that the source gives.{rest}"
-    return [Condition("Verified", Status.TRUE, Reason.SUCCESSFUL, message)]
+    return Condition("Verified", Status.TRUE, Reason.SUCCESSFUL, message)
 
 
 def _waiting_reason(facts: Facts) -> Reason:
@@ -231,10 +236,20 @@ def _waiting(facts: Facts) -> str:
     job = copy.job
     if job is None:
         return f"Job {copy.job_name} is being created."
+    return f"Job {copy.job_name} {_doing(copy, job)}.{_last_try(job.report)}"
+
+
+def _doing(copy: Copy, job: Job) -> str:
     if not job.active:
-        return f"Job {copy.job_name} has not started yet."
+        return "waits for its next try" if job.report.error else "has not started yet"
     verb = "copies" if copy.index else "downloads"
-    return f"Job {copy.job_name} {verb} the model: {job.report.percent} % is done{_rate(job.report)}."
+    return f"{verb} the model: {job.report.percent} % is done{_rate(job.report)}"
+
+
+def _last_try(report: DownloadReport) -> str:
+    """A Job has seven tries, which may take an hour: what is wrong can be mended before the last one."""
+    error = report.error
+    return f" The last try failed: {said(error)} It is tried again." if error else ""
 
 
 def _rate(report: DownloadReport) -> str:

@@ -145,7 +145,7 @@ def test_the_downloader_may_patch_its_own_job_and_nothing_else(downloads: Downlo
     downloads.ready()
     wait_until(lambda: _as(downloads, token, "PATCH", f"{jobs}/{own}") in (401, 403), "the rights are gone")
     left = {kind: world.names(group, kind) - {"default"} for kind, group in _RIGHTS.items()}
-    assert left == {"ServiceAccount": set(), "Role": set(), "RoleBinding": set()}
+    assert left == {"ServiceAccount": {"demo-downloader"}, "Role": set(), "RoleBinding": set()}
 
 
 _RBAC = "rbac.authorization.k8s.io/v1"

@@ -70,6 +70,8 @@ class Server:
         self.sent: Counter[str] = Counter()
         """Bytes of bodies by path, without query."""
         self.asked: list[Asked] = []
+        self.says_length = True
+        """Whether answers without a Content-Length get one; False ends them by closing the connection."""
         self._lock = threading.Lock()
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), _handler(self))
         self._server.daemon_threads = True
@@ -133,7 +135,10 @@ def _handler(server: Server) -> type[BaseHTTPRequestHandler]:
             self.send_response(answer.status)
             for name, value in answer.headers.items():
                 self.send_header(name, value)
-            if not {"Content-Length", "Transfer-Encoding"} & set(answer.headers):
+            known = {"Content-Length", "Transfer-Encoding"} & set(answer.headers)
+            if not known and not server.says_length:
+                self.send_header("Connection", "close")
+            elif not known:
                 self.send_header("Content-Length", str(len(answer.body)))
             self.end_headers()
             if asked.method != "HEAD":

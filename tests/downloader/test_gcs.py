@@ -4,13 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from google.auth.credentials import AnonymousCredentials
+from google.auth.exceptions import RefreshError, TransportError
 from google.cloud import storage
+from google.cloud.storage import Blob
 
 from app.downloader.fault import Fault
+from app.downloader.sources.gcs import GCSSource
 from tests.downloader.conftest import download, files_of
 from tests.downloader.models import model
 from tests.downloader.server import Server, Trouble
@@ -60,6 +64,19 @@ def test_a_folder_of_a_bucket_arrives_whole_and_verified(volume: Path, prefix: s
     assert (report.verified_files, report.files_done) == (4, 4)
 
 
+def test_an_object_with_a_weak_checksum_is_known_by_its_generation(
+    store: Server, volume: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Composed objects have no MD5."""
+    monkeypatch.setattr(Blob, "md5_hash", None)
+    download(volume, "gcs", {"bucket": BUCKET, "prefix": "tiny/"})
+    (volume / FOLDER / "config.json").unlink()
+    store.sent.clear()
+    report = download(volume, "gcs", {"bucket": BUCKET, "prefix": "tiny/"})
+    assert files_of(volume / report.path) == {**LARGE, "sub/more.txt": b"more"}
+    assert store.sent_of("model.safetensors") == 0
+
+
 def test_without_a_prefix_the_whole_bucket_comes(volume: Path) -> None:
     download(volume, "gcs", {"bucket": BUCKET})
     assert "tiny-other/not.txt" in files_of(volume / FOLDER)
@@ -102,6 +119,40 @@ def test_each_status_has_its_class(
 ) -> None:
     store.troubles = [Trouble(where, times=99, status=status)]
     fault = refused(volume, {"bucket": BUCKET, "prefix": "tiny/"})
+    assert (fault.error.reason, fault.exit_code) == (reason, code)
+
+
+def test_an_object_that_was_written_anew_while_it_was_read_is_read_anew(store: Server, volume: Path) -> None:
+    """The generation that was listed is gone, the name is not."""
+    store.troubles = [Trouble("model.safetensors", status=404)]
+    download(volume, "gcs", {"bucket": BUCKET, "prefix": "tiny/"})
+    assert files_of(volume / FOLDER) == {**LARGE, "sub/more.txt": b"more"}
+
+
+def _no_way(*said: Any) -> Exception:
+    return TransportError(*said)  # type: ignore[no-untyped-call]
+
+
+def _refreshing(cause: Exception | None, **options: Any) -> Exception:
+    error = RefreshError("no token", **options)  # type: ignore[no-untyped-call]
+    error.__cause__ = cause
+    return error
+
+
+@pytest.mark.parametrize(
+    ("error", "reason", "code"),
+    [
+        pytest.param(_refreshing(_no_way("503")), "Unreachable", 1, id="the metadata server fails"),
+        pytest.param(_refreshing(None, retryable=True), "Unreachable", 1, id="the token service says: try again"),
+        pytest.param(_no_way("no route"), "Unreachable", 1, id="no way to it"),
+        pytest.param(_refreshing(None), "Unauthorized", 42, id="the key is refused"),
+        pytest.param(
+            _refreshing(_no_way("no account", SimpleNamespace(status=404))), "Unauthorized", 42, id="no account"
+        ),
+    ],
+)
+def test_a_token_that_cannot_be_had_now_may_be_had_in_a_minute(error: Exception, reason: str, code: int) -> None:
+    fault = GCSSource({"bucket": BUCKET})._fault(error, "gs://models/")
     assert (fault.error.reason, fault.exit_code) == (reason, code)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import json
 import tarfile
 import zipfile
 from collections.abc import Callable
@@ -16,7 +17,7 @@ from app.downloader.fault import Fault
 from app.downloader.part import CHUNK
 from tests.downloader.conftest import download, files_of
 from tests.downloader.models import model, safetensors
-from tests.downloader.server import Files, Server, Trouble
+from tests.downloader.server import Answer, Files, Server, Trouble
 
 Web = tuple[Files, Server]
 WEIGHTS = safetensors({"w": ("F32", [1_000_000])})
@@ -143,6 +144,131 @@ def test_a_server_that_compresses_all_the_same_is_refused(web: Web, volume: Path
     assert refused(volume, source(web, "w.safetensors")).error.reason == "RequestRefused"
 
 
+class Endless(Files):
+    """A server that ends each file by closing the connection, and says no size beforehand."""
+
+    def __call__(self, asked: Any) -> Any:
+        answer = super().__call__(asked)
+        return Answer(200, answer.body) if asked.method == "GET" else Answer(405)
+
+
+@pytest.mark.parametrize("end", [len(WEIGHTS) // 2, len(WEIGHTS)], ids=["cut", "whole"])
+def test_a_file_whose_end_nobody_knows_is_refused(web: Web, volume: Path, end: int) -> None:
+    host(web, **{"w.gguf": WEIGHTS[:end]})
+    web[1].backend, web[1].says_length = Endless(web[0].contents), False
+    fault = refused(volume, source(web, "w.gguf"))
+    assert (fault.error.reason, fault.exit_code) == ("RequestRefused", 42)
+    assert "give sha256" in fault.error.message
+
+
+def test_with_a_checksum_the_end_need_not_be_known(web: Web, volume: Path) -> None:
+    host(web, **{"w.gguf": WEIGHTS})
+    web[1].backend, web[1].says_length = Endless(web[0].contents), False
+    checksum = hashlib.sha256(WEIGHTS).hexdigest()
+    download(volume, "http", source(web, "w.gguf", sha256=checksum))
+    assert files_of(volume / FOLDER) == {"w.gguf": WEIGHTS}
+
+
+@pytest.mark.parametrize("status", [403, 405, 501])
+def test_a_url_that_serves_get_alone_is_asked_by_get(web: Web, volume: Path, status: int) -> None:
+    """As one that a store signed for a download."""
+    host(web, **{"w.safetensors": WEIGHTS})
+    web[1].troubles = [Trouble("w.safetensors", times=99, method="HEAD", status=status)]
+    download(volume, "http", source(web, "w.safetensors"))
+    assert files_of(volume / FOLDER) == {"w.safetensors": WEIGHTS}
+
+
+def test_what_has_the_same_strong_etag_is_not_fetched_again(web: Web, volume: Path) -> None:
+    host(web, **{"w.safetensors": WEIGHTS, "config.json": b"{}"})
+    asked = source(web, "w.safetensors", "config.json")
+    download(volume, "http", asked, policy="Always")
+    host(web, **{"config.json": b'{"new": true}'})
+    web[1].sent.clear()
+    report = download(volume, "http", asked, policy="Always")
+    assert files_of(volume / report.path) == {"w.safetensors": WEIGHTS, "config.json": b'{"new": true}'}
+    assert web[1].sent_of("w.safetensors") == 0
+
+
+def test_a_file_that_rotted_on_the_disk_is_fetched_again(web: Web, volume: Path) -> None:
+    host(web, **{"w.safetensors": WEIGHTS, "config.json": b"{}"})
+    asked = source(web, "w.safetensors", "config.json")
+    first = download(volume, "http", asked, policy="Always")
+    (volume / first.path / "w.safetensors").write_bytes(WEIGHTS[:-1] + b"?")
+    host(web, **{"config.json": b'{"new": true}'})
+    report = download(volume, "http", asked, policy="Always")
+    assert files_of(volume / report.path)["w.safetensors"] == WEIGHTS
+
+
+def test_a_weak_etag_says_too_little_to_take_a_file_by_it(web: Web, volume: Path) -> None:
+    host(web, **{"w.safetensors": WEIGHTS, "config.json": b"{}"})
+    web[0].etags["/models/w.safetensors"] = 'W/"1"'
+    asked = source(web, "w.safetensors", "config.json")
+    download(volume, "http", asked, policy="Always")
+    host(web, **{"config.json": b'{"new": true}'})
+    web[1].sent.clear()
+    download(volume, "http", asked, policy="Always")
+    assert web[1].sent_of("w.safetensors") == len(WEIGHTS)
+
+
+def test_finished_files_of_which_the_server_tells_nothing_are_not_mixed_with_later_ones(web: Web, volume: Path) -> None:
+    host(web, **{"a.gguf": b"A" * 1000, "b.gguf": b"B" * 1000})
+    web[1].backend = Blind(web[0].contents)
+    web[1].troubles = [Trouble("b.gguf", times=99, status=503)]
+    refused(volume, source(web, "a.gguf", "b.gguf"))
+    web[1].troubles = []
+    new = {"a.gguf": b"a" * 1000, "b.gguf": b"b" * 2000}
+    host(web, **new)
+    download(volume, "http", source(web, "a.gguf", "b.gguf"))
+    assert files_of(volume / FOLDER) == new
+
+
+class Blind(Files):
+    """A server that says nothing by which one content could be told from another."""
+
+    def __call__(self, asked: Any) -> Any:
+        answer = super().__call__(asked)
+        kept = {name: value for name, value in answer.headers.items() if name not in ("ETag", "Last-Modified")}
+        return Answer(answer.status, answer.body, kept)
+
+
+def blind(web: Web, content: bytes) -> dict[str, Any]:
+    host(web, **{"w.gguf": content})
+    web[1].backend = Blind(web[0].contents)
+    return source(web, "w.gguf")
+
+
+def test_always_sees_a_change_that_the_server_does_not_tell(web: Web, volume: Path) -> None:
+    first = download(volume, "http", blind(web, b"A" * 1000), policy="Always")
+    second = download(volume, "http", blind(web, b"B" * 1000), policy="Always")
+    third = download(volume, "http", blind(web, b"C" * 1000), policy="Always")
+    assert len({first.path, second.path, third.path}) == 3
+    for report, letter in ((first, b"A"), (second, b"B"), (third, b"C")):
+        assert files_of(volume / report.path) == {"w.gguf": letter * 1000}
+
+
+def test_what_did_not_change_is_fetched_to_compare_and_stays_where_it_is(web: Web, volume: Path) -> None:
+    asked = blind(web, b"A" * 1000)
+    first = download(volume, "http", asked, policy="Always")
+    inode = (volume / first.path / "w.gguf").stat().st_ino
+    assert download(volume, "http", asked, policy="Always") == first
+    assert (volume / first.path / "w.gguf").stat().st_ino == inode
+    assert web[1].sent_of("w.gguf") == 2000
+    assert list((volume / ".staging").iterdir()) == []
+    assert download(volume, "http", asked) == first
+    assert web[1].sent_of("w.gguf") == 2000, "the other policies take what is there"
+
+
+def test_a_folder_of_an_earlier_version_is_compared_by_its_files(web: Web, volume: Path) -> None:
+    """Its digest is of what the server said: names and sizes."""
+    asked = blind(web, b"A" * 1000)
+    first = download(volume, "http", asked)
+    manifest = volume / first.path / ".inference-manifest.json"
+    raw = json.loads(manifest.read_text())
+    earlier = {key: value for key, value in raw.items() if key not in ("cache", "origins")}
+    manifest.write_text(json.dumps(earlier | {"digest": "12345678"}))
+    assert download(volume, "http", asked, policy="Always").path == first.path
+
+
 def test_a_pause_that_the_server_asks_for_is_made(web: Web, volume: Path) -> None:
     host(web, **{"w.safetensors": WEIGHTS})
     web[1].troubles = [Trouble("w.safetensors", status=429, headers={"Retry-After": "1"})]
@@ -155,16 +281,25 @@ def test_a_server_that_is_not_there_is_external(volume: Path) -> None:
     assert (fault.error.reason, fault.error.error_class) == ("Unreachable", "External")
 
 
-def test_secrets_in_a_url_are_nowhere_to_be_read(web: Web, volume: Path) -> None:
+@pytest.mark.parametrize("before", ["", "it's-"])
+def test_secrets_in_a_url_are_nowhere_to_be_read(web: Web, volume: Path, before: str) -> None:
     host(web, **{"w.safetensors": WEIGHTS})
     host_name = web[1].url.removeprefix("http://")
-    url = f"http://user:s3cr3t@{host_name}/models/w.safetensors?signature=s1gn3d"
+    url = f"http://user:{before}s3cr3t@{host_name}/models/w.safetensors?signature={before}s1gn3d"
     download(volume, "http", {"url": url})
     fault = refused(volume.parent, {"url": url.replace("w.safe", "missing.safe")})
     written = b"".join(path.read_bytes() for path in volume.rglob("*") if path.is_file())
     for secret in ("s3cr3t", "s1gn3d"):
         assert secret.encode() not in written
         assert secret not in str(fault)
+
+
+@pytest.mark.parametrize("url", ["https://user:s3/cr3t@host/w.gguf", "https://user:s3/cr3t@host", "https:///w.gguf"])
+def test_a_url_that_falls_apart_is_refused_and_says_how_to_write_it(volume: Path, url: str) -> None:
+    fault = refused(volume, {"url": url})
+    assert (fault.error.reason, fault.exit_code) == ("BadSource", 42)
+    assert "%2F" in fault.error.message
+    assert "cr3t" not in str(fault)
 
 
 def tar(members: dict[str, bytes], change: Callable[[tarfile.TarFile], None] | None = None) -> bytes:
@@ -238,6 +373,23 @@ def test_a_symlink_in_a_zip_is_refused(web: Web, volume: Path) -> None:
         archive.writestr(info, "/etc/passwd")
     host(web, **{"m.zip": made.getvalue()})
     assert refused(volume, source(web, "m.zip", extract=True)).error.reason == "BadArchive"
+
+
+@pytest.mark.parametrize("make", [tar, zipped])
+def test_an_archive_without_files_is_no_model(
+    web: Web, volume: Path, make: Callable[[dict[str, bytes]], bytes]
+) -> None:
+    name = "m.zip" if make is zipped else "m.tar.gz"
+    host(web, **{name: make({})})
+    fault = refused(volume, source(web, name, extract=True))
+    assert (fault.error.reason, fault.exit_code) == ("BadArchive", 42)
+
+
+def test_an_archive_that_unpacks_to_more_than_the_limit_is_not_unpacked(web: Web, volume: Path) -> None:
+    host(web, **{"m.tar.gz": tar({"w.bin": bytes(50 << 20)})})
+    fault = refused(volume, source(web, "m.tar.gz", extract=True), volume_bytes=40 << 20)
+    assert fault.error.reason == "VolumeTooSmall"
+    assert not list(volume.rglob("w.bin"))
 
 
 @pytest.mark.parametrize("content", [b"no archive", tar(model())[:-50_000]])

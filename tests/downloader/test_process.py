@@ -23,10 +23,15 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 
+from app.downloader import main
+from app.downloader import report as reports
+from app.downloader.fault import Fault
+from app.downloader.fetch import Patience
 from app.downloader.part import CHUNK
 from app.downloader.report import JobPatch, Reporter, build_patch
+from app.downloader.run import Run
 from app.kube.download import REPORT_ANNOTATION, DownloadError, DownloadReport, parse_annotation
-from tests.downloader.conftest import REPOSITORY, files_of
+from tests.downloader.conftest import REPOSITORY, files_of, task
 from tests.downloader.hub import Hub, Repository
 from tests.downloader.models import model, safetensors
 from tests.downloader.server import Answer, Asked, Files, Server, Trouble
@@ -48,8 +53,9 @@ class Job:
     def last_words(self) -> Path:
         return self.volume.parent / "termination-log"
 
-    def start(self) -> subprocess.Popen[str]:
-        own = {
+    @property
+    def variables(self) -> dict[str, str]:
+        return {
             "INFERENCE_MODEL_NAME": REPOSITORY,
             "INFERENCE_SOURCE_TYPE": "huggingface",
             "INFERENCE_SOURCE": json.dumps({"repository": REPOSITORY}),
@@ -57,10 +63,13 @@ class Job:
             "INFERENCE_PATH": FOLDER,
             "INFERENCE_RETRY_SECONDS": "1",
             "INFERENCE_TERMINATION_LOG": str(self.last_words),
+            **self.environment,
         }
+
+    def start(self) -> subprocess.Popen[str]:
         return subprocess.Popen(
             [sys.executable, "-m", "app.downloader.main"],
-            env={**os.environ, **own, **self.environment},
+            env={**os.environ, **self.variables},
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
@@ -268,17 +277,72 @@ def test_reports_come_at_intervals_and_once_at_the_end(account: Path) -> None:
     assert done == sorted(done)
 
 
+def test_what_is_waited_out_is_in_the_reports(hub: Hosted, volume: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A pod tries for ten minutes, and people can mend what they know of."""
+    hub[0].repositories[REPOSITORY] = Repository(LARGE)
+    hub[1].troubles = [Trouble("/api/models", times=2, status=503)]
+    run, pause, seen = Run(task(volume, "huggingface", {"repository": REPOSITORY})), Patience.pause, list[str]()
+
+    def watched(patience: Patience, fault: Fault, attempt: int) -> None:
+        pause(patience, fault, attempt)
+        error = run.snapshot().error
+        seen.append(error.reason if error else "")
+
+    monkeypatch.setattr(Patience, "pause", watched)
+    run()
+    assert seen == ["SourceUnavailable", "SourceUnavailable"]
+    assert run.snapshot().error is None
+
+
 def test_the_last_report_is_tried_again(account: Path) -> None:
     api = API(failing=2)
     with Server(api).running() as server:
         patch = JobPatch("ai/tiny-download-1", server.url, account)
-        Reporter(DownloadReport, patch).finish(DownloadReport(files_done=1))
+        assert Reporter(DownloadReport, patch).finish(DownloadReport(files_done=1))
     assert len(api.annotations) == 1
 
 
-def test_a_report_that_fails_does_not_fail_the_download(account: Path) -> None:
-    reporter = Reporter(DownloadReport, JobPatch("ai/tiny-download-1", "http://127.0.0.1:9", account))
-    reporter.finish(DownloadReport())
+def test_the_last_report_is_tried_for_a_while_and_its_loss_is_known(
+    account: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(reports, "LAST_SECONDS", 3.0)
+    patch = JobPatch("ai/tiny-download-1", "http://127.0.0.1:9", account)
+    begun = time.monotonic()
+    assert not Reporter(DownloadReport, patch).finish(DownloadReport())
+    assert time.monotonic() - begun > 1
+
+
+def test_a_report_that_fails_on_the_way_fails_nothing(account: Path) -> None:
+    patch = JobPatch("ai/tiny-download-1", "http://127.0.0.1:9", account)
+    reporter = Reporter(DownloadReport, patch, interval=0.01)
+    reporter.start()
+    time.sleep(0.1)
+    assert reporter._thread.is_alive()
+
+
+@pytest.mark.usefixtures("job")
+def test_a_pod_whose_last_report_is_lost_leaves_it_to_the_next_which_fetches_nothing(
+    hub: Hosted, volume: Path, account: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Only the report says where the model is."""
+    monkeypatch.setattr(reports, "LAST_SECONDS", 0.1)
+    monkeypatch.setattr(main, "_set_up_log", lambda: None)
+    own = Job(volume).variables | {"INFERENCE_JOB": "ai/tiny-download-1"}
+    api, terminate = API(failing=99), signal.getsignal(signal.SIGTERM)
+    with Server(api).running() as server:
+        patch = JobPatch("ai/tiny-download-1", server.url, account)
+        monkeypatch.setattr(main, "build_patch", lambda *_: patch)
+        try:
+            assert main.run(own) == 1
+            words = Job(volume).last_words.read_text()
+            assert words.startswith("ReportNotSent: ")
+            api.failing, sent = 0, hub[1].sent_of("/resolve/")
+            assert main.run(own) == 0
+        finally:
+            signal.signal(signal.SIGTERM, terminate)
+    assert hub[1].sent_of("/resolve/") == sent
+    [last] = api.annotations
+    assert parse_annotation(last).path == FOLDER  # type: ignore[union-attr]
 
 
 def test_the_api_server_is_trusted_by_the_pods_own_authority_only(tmp_path: Path, account: Path) -> None:

@@ -81,6 +81,10 @@ def test_exclude_goes_before_the_choice_of_formats() -> None:
         ("Authorization: Bearer xyz123", ("xyz123",)),
         ("s3://key:secret@bucket/path", ("secret",)),
         ("https://h/p?X-Amz-Signature=deadbeef' and more", ("deadbeef",)),
+        ("https://me:it's-secret@host/x", ("it", "secret")),
+        ("https://me:pa/ss@host/x", ("pa", "ss")),
+        ('https://me:a"b@host/x', ("a", "b")),
+        ("https://h/p?sv=1&sig=ab'cd&token=xyz", ("ab", "cd", "xyz")),
     ],
 )
 def test_secrets_are_redacted(text: str, secrets: tuple[str, ...]) -> None:
@@ -88,14 +92,36 @@ def test_secrets_are_redacted(text: str, secrets: tuple[str, ...]) -> None:
     assert not [secret for secret in secrets if secret in shown]
 
 
-@given(st.text(alphabet="abc:/@?&=. ", max_size=60))
+@given(st.text(alphabet="abc:/@?&='\". ", max_size=60))
 def test_no_user_part_survives_redaction(text: str) -> None:
     assert "SECRET" not in redact(f"https://user:SECRET@{text}", {})
 
 
 @pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("https://host:8080/a/b.gguf: broken", "https://host:8080/a/b.gguf: broken"),
+        ("https://me:pw@host/x", "https://***@host/x"),
+        ("huggingface://org/tiny@main", "huggingface://org/tiny@main"),
+    ],
+)
+def test_what_is_no_secret_stays(text: str, shown: str) -> None:
+    assert redact(text, {}) == shown
+
+
+@pytest.mark.parametrize(
     ("text", "seconds"),
-    [("30", 30), ("", 0), ("soon", 0), ("-5", 0), ("Thu, 01 Jan 2026 00:01:00 GMT", 60), ("999999999", 86_400)],
+    [
+        ("30", 30),
+        ("", 0),
+        ("soon", 0),
+        ("-5", 0),
+        ("Thu, 01 Jan 2026 00:01:00 GMT", 60),
+        ("999999999", 86_400),
+        ("²", 0),
+        ("٣", 0),
+        ("9" * 5000, 0),
+    ],
 )
 def test_retry_after_is_seconds_or_a_date(text: str, seconds: float) -> None:
     assert parse_retry_after(text, datetime(2026, 1, 1, tzinfo=UTC)) == seconds
@@ -235,6 +261,8 @@ def test_one_folder_around_everything_is_dropped(names: list[str], inner: list[s
         ("INFERENCE_VOLUME", "relative"),
         ("INFERENCE_DOWNLOAD_POLICY", "Sometimes"),
         ("INFERENCE_KEEP_REVISIONS", "-1"),
+        ("INFERENCE_VOLUME_BYTES", "50Gi"),
+        ("INFERENCE_VOLUME_BYTES", "inf"),
         ("INFERENCE_COPY_FROM", "/nowhere/at/all"),
     ],
 )

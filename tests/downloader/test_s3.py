@@ -2,16 +2,28 @@
 
 from __future__ import annotations
 
+import socket
+import threading
 from collections.abc import Iterator
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any
 
 import boto3
 import pytest
+from botocore.exceptions import (
+    CredentialRetrievalError,
+    EndpointConnectionError,
+    HTTPClientError,
+    MetadataRetrievalError,
+    PartialCredentialsError,
+    ProxyConnectionError,
+    SSLError,
+)
 
 from app.downloader.fault import Fault
 from app.downloader.part import CHUNK
-from app.downloader.sources.s3 import find_checksum
+from app.downloader.sources.s3 import S3Source, find_checksum
 from tests.downloader.conftest import download, files_of
 from tests.downloader.models import model
 from tests.downloader.server import Server, Trouble
@@ -105,6 +117,18 @@ def test_a_cut_connection_goes_on_where_it_broke(store: Server, volume: Path, te
     assert store.sent_of("model.safetensors") <= size + CHUNK
 
 
+def test_an_upload_in_parts_is_not_fetched_again_when_another_object_changes(store: Server, volume: Path) -> None:
+    client = _client(store)
+    for number in (1, 2):
+        client.put_object(Bucket=BUCKET, Key="parts/config.json", Body=b"{}" * number, ACL="public-read")
+        store.sent.clear()
+        report = download(volume, "s3", source(store, "parts/"), policy="Always")
+    client.delete_object(Bucket=BUCKET, Key="parts/config.json")
+    client.close()
+    assert files_of(volume / report.path) == {"w.bin": b"x" * (10 << 20), "config.json": b"{}{}"}
+    assert store.sent_of("w.bin") == 0
+
+
 def test_an_upload_in_parts_has_no_md5_but_its_size_is_verified(store: Server, volume: Path) -> None:
     download(volume, "s3", source(store, "parts/"))
     assert files_of(volume / FOLDER) == {"w.bin": b"x" * (10 << 20)}
@@ -139,6 +163,72 @@ def test_a_wrong_byte_is_found_and_the_file_fetched_once_more(store: Server, vol
     store.troubles = [Trouble("model.safetensors", corrupt_at=70_000)]
     download(volume, "s3", source(store))
     assert files_of(volume / FOLDER)["model.safetensors"] == LARGE["model.safetensors"]
+
+
+def _fault_of(error: Exception) -> tuple[str, str, int]:
+    found = S3Source({"bucket": BUCKET, "key": "tiny/"})._fault(error, "s3://models/tiny/")
+    return found.error.reason, found.error.error_class, found.exit_code
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        SSLError(endpoint_url="https://s3.example", error="[SSL: UNEXPECTED_EOF_WHILE_READING] EOF occurred"),
+        ProxyConnectionError(proxy_url="http://proxy.example:3128"),
+        EndpointConnectionError(endpoint_url="https://s3.example"),
+        HTTPClientError(error=OSError("x")),
+        CredentialRetrievalError(provider="container-role", error_msg="timed out"),
+        MetadataRetrievalError(error_msg="503"),
+    ],
+    ids=lambda error: type(error).__name__,
+)
+def test_what_fails_on_the_way_may_pass(error: Exception) -> None:
+    assert _fault_of(error) == ("Unreachable", "External", 1)
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        SSLError(endpoint_url="https://s3.example", error="[SSL: CERTIFICATE_VERIFY_FAILED] self-signed certificate"),
+        PartialCredentialsError(provider="env", cred_var="AWS_SECRET_ACCESS_KEY"),
+    ],
+    ids=lambda error: type(error).__name__,
+)
+def test_what_a_person_must_mend_does_not(error: Exception) -> None:
+    assert _fault_of(error) == ("BadSource", "Configuration", 42)
+
+
+def test_a_proxy_that_is_down_may_be_up_in_a_minute(volume: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HTTPS_PROXY", "http://127.0.0.1:9")
+    fault = refused(volume, {"bucket": BUCKET, "key": "tiny/", "region": "us-east-1"})
+    assert (fault.error.reason, fault.exit_code) == ("Unreachable", 1)
+
+
+def test_a_connection_that_is_cut_in_the_handshake_may_pass(volume: Path) -> None:
+    with closing(socket.create_server(("127.0.0.1", 0))) as server:
+        port = server.getsockname()[1]
+
+        def cut() -> None:
+            with suppress(OSError):
+                while True:
+                    with server.accept()[0] as connection:
+                        connection.recv(2000)
+
+        threading.Thread(target=cut, daemon=True).start()
+        fault = refused(volume, {"bucket": BUCKET, "key": "tiny/", "endpoint": f"https://127.0.0.1:{port}"})
+    assert (fault.error.reason, fault.exit_code) == ("Unreachable", 1)
+
+
+def test_credentials_that_cannot_be_fetched_now_may_be_there_in_a_minute(
+    volume: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The pod's own identity, of an agent that does not answer."""
+    monkeypatch.delenv("AWS_ACCESS_KEY_ID")
+    monkeypatch.delenv("AWS_SECRET_ACCESS_KEY")
+    monkeypatch.setenv("AWS_CONTAINER_CREDENTIALS_FULL_URI", "http://127.0.0.1:9/role")
+    monkeypatch.setattr("botocore.utils.ContainerMetadataFetcher.SLEEP_TIME", 0)
+    fault = refused(volume, {"bucket": BUCKET, "key": "tiny/", "region": "us-east-1"})
+    assert (fault.error.reason, fault.exit_code) == ("Unreachable", 1)
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import json
 import multiprocessing
@@ -149,6 +150,49 @@ def test_never_takes_a_folder_that_people_filled_by_hand(volume: Path) -> None:
     assert sorted(path.name for path in (volume / FOLDER).iterdir()) == sorted(model())
 
 
+@pytest.mark.parametrize("number", [errno.EROFS, errno.EACCES])
+@pytest.mark.usefixtures("files")
+def test_never_needs_no_right_to_write(volume: Path, monkeypatch: pytest.MonkeyPatch, number: int) -> None:
+    fetch(volume)
+
+    def refuse(*_: Any, **__: Any) -> None:
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(Path, "mkdir", refuse)
+    assert fetch(volume, policy="Never").files_done == 3
+    with pytest.raises(Fault) as caught:
+        fetch(volume, policy="Always")
+    assert caught.value.error.reason == "VolumeNotWritable"
+
+
+@pytest.mark.parametrize("by_hand", [True, False], ids=["filled by hand", "downloaded"])
+def test_a_further_copy_is_filled_from_the_first_with_never_too(
+    hub: Hosted, volume: Path, files: dict[str, bytes], tmp_path: Path, by_hand: bool
+) -> None:
+    fetch(volume)
+    if by_hand:
+        (volume / FOLDER / ".inference-manifest.json").unlink()
+    hub[1].asked.clear()
+    second = tmp_path / "second"
+    second.mkdir()
+    for _ in range(2):
+        assert fetch(second, policy="Never", copy_from=volume).path == FOLDER
+    assert files_of(second / FOLDER) == files
+    assert list((second / ".staging").iterdir()) == []
+    assert hub[1].asked == []
+
+
+@pytest.mark.usefixtures("files")
+def test_never_finds_a_wrong_byte_in_a_further_copy_and_copies_it_anew(volume: Path, tmp_path: Path) -> None:
+    fetch(volume)
+    second = tmp_path / "second"
+    second.mkdir()
+    fetch(second, copy_from=volume)
+    (second / FOLDER / "config.json").write_bytes(model()["config.json"][:-1] + b"?")
+    report = fetch(second, policy="Never", copy_from=volume)
+    assert files_of(second / report.path) == model()
+
+
 @pytest.mark.usefixtures("files")
 def test_a_folder_that_is_not_ours_is_left_alone(volume: Path) -> None:
     (volume / FOLDER).mkdir()
@@ -222,6 +266,111 @@ def test_old_folders_of_the_model_are_removed_beyond_those_to_keep(
     assert list(left.values()) == [b"c"]
 
 
+@pytest.mark.parametrize(
+    ("maker", "stays"),
+    [
+        pytest.param("ns/other", True, id="another cache's"),
+        pytest.param("ns/mine", False, id="ours, of an earlier revision"),
+        pytest.param("", True, id="of an earlier version"),
+    ],
+)
+def test_only_folders_that_this_cache_made_are_removed(
+    hub: Hosted, volume: Path, files: dict[str, bytes], maker: str, stays: bool
+) -> None:
+    fetch(volume, cache=maker, path="tiny-5678", keep=0)
+    move_on(hub, {**files, "config.json": b"{}"})
+    fetch(volume, cache="ns/mine", keep=0)
+    assert (volume / "tiny-5678").exists() is stays
+
+
+def test_an_earlier_content_of_the_same_path_is_removed_also_without_the_name_of_a_cache(
+    hub: Hosted, volume: Path, files: dict[str, bytes]
+) -> None:
+    fetch(volume)
+    move_on(hub, {**files, "config.json": b"{}"})
+    report = fetch(volume, cache="ns/mine", policy="Always", keep=0)
+    assert folders(volume) == [report.path]
+
+
+def test_finished_files_survive_when_another_one_changes_between_two_tries(
+    hub: Hosted, volume: Path, files: dict[str, bytes]
+) -> None:
+    hub[1].troubles = [Trouble("config.json", times=99, status=503)]
+    with pytest.raises(Fault):
+        fetch(volume, retry_seconds=0.5)
+    hub[1].troubles = []
+    new = {**files, "config.json": b'{"new": true}'}
+    move_on(hub, new)
+    hub[1].sent.clear()
+    report = fetch(volume)
+    assert files_of(volume / report.path) == new
+    assert hub[1].sent_of("/resolve/") == len(new["config.json"])
+
+
+def test_finished_files_that_an_earlier_version_staged_are_taken(
+    hub: Hosted, volume: Path, files: dict[str, bytes]
+) -> None:
+    """It had them in the folder on its way."""
+    hub[1].troubles = [Trouble("config.json", times=99, status=503)]
+    with pytest.raises(Fault):
+        fetch(volume, retry_seconds=0.5)
+    staging = volume / ".staging" / FOLDER
+    [folder] = [it for it in staging.iterdir() if it.name not in ("parts", "whole")]
+    for it in (staging / "whole").iterdir():
+        same = next(name for name, content in files.items() if content == it.read_bytes())
+        it.rename(folder / same)
+    hub[1].troubles = []
+    hub[1].sent.clear()
+    fetch(volume)
+    assert files_of(volume / FOLDER) == files
+    assert hub[1].sent_of("/resolve/") == len(files["config.json"])
+
+
+def test_a_file_system_without_hard_links_does_too(
+    hub: Hosted, volume: Path, files: dict[str, bytes], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: Any, **__: Any) -> None:
+        raise PermissionError(errno.EPERM, "no hard links")
+
+    monkeypatch.setattr(os, "link", refuse)
+    fetch(volume)
+    move_on(hub, {**files, "config.json": b"{}"})
+    report = fetch(volume, policy="Always")
+    assert files_of(volume / report.path) == {**files, "config.json": b"{}"}
+    assert files_of(volume / FOLDER) == files
+
+
+@pytest.mark.usefixtures("files")
+def test_the_same_commit_by_another_name_fetches_nothing_and_needs_no_space(
+    hub: Hosted, volume: Path, files: dict[str, bytes], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fetch(volume, path="tiny-main")
+    hub[1].sent.clear()
+    monkeypatch.setattr(storage, "free_bytes", lambda _: storage.MARGIN)
+    report = fetch(volume, path="tiny-commit")
+    assert files_of(volume / report.path) == files
+    assert hub[1].sent_of("/resolve/") == 0
+
+
+@pytest.mark.parametrize("how", ["another byte", "shorter", "a link"])
+def test_a_file_of_another_folder_that_is_not_what_it_was_is_not_taken(
+    hub: Hosted, volume: Path, files: dict[str, bytes], tmp_path: Path, how: str
+) -> None:
+    fetch(volume, path="tiny-main")
+    there, content = volume / "tiny-main" / "config.json", files["config.json"]
+    there.unlink()
+    if how == "a link":
+        (tmp_path / "elsewhere").write_bytes(content)
+        there.symlink_to(tmp_path / "elsewhere")
+    else:
+        there.write_bytes(content[:-1] + (b"?" if how == "another byte" else b""))
+    before = there.read_bytes()
+    report = fetch(volume, path="tiny-commit")
+    assert files_of(volume / report.path) == files
+    assert not (volume / report.path / "config.json").is_symlink()
+    assert there.read_bytes() == before
+
+
 @pytest.mark.usefixtures("files")
 def test_nothing_is_left_in_staging_when_it_is_done(volume: Path) -> None:
     fetch(volume)
@@ -265,6 +414,22 @@ def test_a_volume_that_is_too_small_is_refused_before_anything_is_fetched(
     assert f"too small by {human(missing)}" in caught.value.error.message
     assert (caught.value.error.error_class, caught.value.exit_code) == ("Resource", 1)
     assert hub[1].sent_of("/resolve/") == 0
+
+
+def test_what_would_outgrow_the_limit_of_the_pods_own_volume_is_refused(
+    hub: Hosted, volume: Path, files: dict[str, bytes]
+) -> None:
+    """The kubelet would evict the pod, and the next one fetch the same again."""
+    total = sum(map(len, files.values()))
+    limit = storage.MARGIN + total - 1000
+    with pytest.raises(Fault) as caught:
+        fetch(volume, volume_bytes=limit)
+    assert "too small by 1000 B" in caught.value.error.message
+    assert (caught.value.error.reason, hub[1].sent_of("/resolve/")) == ("VolumeTooSmall", 0)
+    fetch(volume, volume_bytes=limit + (1 << 20))
+    move_on(hub, {**files, "config.json": b"{}"})
+    with pytest.raises(Fault, match="VolumeTooSmall"):
+        fetch(volume, volume_bytes=total, policy="Always")
 
 
 def test_what_is_staged_already_needs_no_space_again(

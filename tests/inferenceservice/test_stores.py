@@ -114,6 +114,7 @@ def test_where_nothing_is_kept_every_pod_fetches_before_it_serves() -> None:
     assert "INFERENCE_JOB" not in variables
     assert {"name": "model-store", "mountPath": "/cache"} in fetcher["volumeMounts"]
     assert volume(answer) == {"emptyDir": {"sizeLimit": "50Gi"}}
+    assert variables["INFERENCE_VOLUME_BYTES"] == str(50 * 2**30), "the pod would be evicted for more"
     assert "--model=/model-store/tiny-1" in container(answer)["args"]
     assert violations(pod(answer)) == []
 
@@ -122,6 +123,7 @@ def test_a_source_that_names_none_is_the_repository_of_the_models_name() -> None
     [fetcher] = pod(served(cache({"caching": {"enabled": False}})))["initContainers"]
     variables = {it["name"]: it.get("value") for it in fetcher["env"]}
     assert variables["INFERENCE_SOURCE"] == '{"repository":"org/tiny","revision":"main"}'
+    assert "INFERENCE_VOLUME_BYTES" not in variables
 
 
 def leaving(found: Manifest) -> Manifest:

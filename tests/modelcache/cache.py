@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from app.kube.download import REPORT_ANNOTATION, DownloadError, DownloadReport, to_annotation
@@ -17,8 +17,15 @@ def spec(**parts: Any) -> dict[str, Any]:
     return {"modelName": "org/tiny", "size": "50Gi"} | parts
 
 
-def call(given: Mapping[str, Any] | None = None, **options: Any) -> Answer:
-    return ask("modelcache", given if given is not None else spec(), **options)
+def call(given: Mapping[str, Any] | None = None, children: Sequence[Manifest] = (), **options: Any) -> Answer:
+    """Where anything is there, the downloader's account is: it is made first and stays."""
+    asked = given if given is not None else spec()
+    there = [*children, *(stored(it) for it in ask("modelcache", asked, **options).children if _is_account(it))]
+    return ask("modelcache", asked, children=there if children else (), **options)
+
+
+def _is_account(child: Manifest) -> bool:
+    return bool(child["kind"] == "ServiceAccount")
 
 
 def claim(given: Mapping[str, Any] | None = None, phase: str = "Bound", created: str = EARLIER, **options: Any) -> Any:

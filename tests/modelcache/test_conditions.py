@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from app.kube.download import DownloadReport
+from app.kube.download import DownloadError, DownloadReport
 from app.topology.models import find_model
 from tests.calls import NOW, Answer
 from tests.modelcache.cache import (
@@ -30,11 +30,13 @@ REPORT = DownloadReport(
     files_done=3,
     files_total=3,
     revision="abc123",
+    path=str(call().status["path"]),
     size_on_disk=47 * 2**30,
     verified_files=3,
     parameters=8_030_261_248,
     model=find_model("meta-llama/Llama-3.1-8B-Instruct"),
 )
+TOO_SMALL = DownloadReport(error=DownloadError("Resource", "VolumeTooSmall", "Enlarge it."))
 REFRESH = {"inference.ai/refresh": "now"}
 
 
@@ -157,6 +159,18 @@ def test_conditions_are(answer: Answer, phase: str, progress: int, expected: dic
         ),
         pytest.param(call(children=[claim(), *access(), job()]), "Ready", "has not started yet", id="not started"),
         pytest.param(
+            call(children=[claim(), *access(), reporting(job(), TOO_SMALL) | {"status": {"failed": 5}}]),
+            "Ready",
+            "waits for its next try. The last try failed: VolumeTooSmall: Enlarge it. It is tried again.",
+            id="between two tries",
+        ),
+        pytest.param(
+            call(children=[claim(), *access(), reporting(job(), TOO_SMALL) | {"status": {"active": 1, "failed": 5}}]),
+            "Downloaded",
+            "0 % is done. The last try failed: VolumeTooSmall: Enlarge it. It is tried again.",
+            id="at the next try",
+        ),
+        pytest.param(
             call(children=[claim(), failed(job(), "BackoffLimitExceeded", "Job has reached the limit.")]),
             "Ready",
             "failed: BackoffLimitExceeded: Job has reached the limit. Its pods' logs say more. It is tried again at "
@@ -211,7 +225,7 @@ def test_a_claim_whose_name_is_taken_is_said_and_no_job_is_sent() -> None:
     assert answer.conditions()["ChildConflict"] == ("True", "ChildMissing")
     assert answer.conditions()["Ready"] == ("False", "ChildMissing")
     assert answer.status["phase"] == "Failed"
-    assert answer.kinds() == ["PersistentVolumeClaim"]
+    assert answer.kinds() == ["PersistentVolumeClaim", "ServiceAccount"]
 
 
 def test_a_volume_that_is_lost_and_made_anew_is_filled_again() -> None:
@@ -220,7 +234,7 @@ def test_a_volume_that_is_lost_and_made_anew_is_filled_again() -> None:
     gone = call(children=[complete(job())], status=lost.status)
     assert gone.conditions()["Ready"][0] == "False"
     made = call(children=[claim(created="2026-01-02T00:00:00Z"), complete(job())], status=gone.status)
-    assert made.kinds() == ["PersistentVolumeClaim"]
+    assert made.kinds() == ["PersistentVolumeClaim", "ServiceAccount"]
     again = call(children=[claim(created="2026-01-02T00:00:00Z")], status=made.status)
     assert again.kinds() == ["Job", "PersistentVolumeClaim", "Role", "RoleBinding", "ServiceAccount"]
     assert again.conditions()["Ready"] == ("False", "Pending")

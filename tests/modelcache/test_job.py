@@ -40,7 +40,7 @@ def name(given: dict[str, Any] | None = None, **options: Any) -> str:
 
 def test_no_job_is_sent_before_the_claim_is_seen_to_be_ours() -> None:
     """The name may be somebody else's: a Job would write into their volume."""
-    assert call().kinds() == ["PersistentVolumeClaim"]
+    assert call().kinds() == ["PersistentVolumeClaim", "ServiceAccount"]
 
 
 @pytest.mark.parametrize("phase", ["Pending", "Bound", ""])
@@ -203,7 +203,7 @@ def remembered() -> dict[str, Any]:
 
 def test_a_job_that_completed_and_was_removed_is_not_sent_again() -> None:
     answer = call(children=[claim()], status=remembered())
-    assert answer.kinds() == ["PersistentVolumeClaim"]
+    assert answer.kinds() == ["PersistentVolumeClaim", "ServiceAccount"]
     assert answer.conditions()["Ready"] == ("True", "Successful")
     assert answer.status == remembered()
 
@@ -218,7 +218,7 @@ def test_another_volume_is_filled_again() -> None:
 def test_a_job_that_ended_on_another_volume_is_removed_before_the_next_one_is_sent() -> None:
     empty = claim(created="2026-01-02T00:00:00Z")
     first = call(children=[empty, complete(job())], status=remembered())
-    assert first.kinds() == ["PersistentVolumeClaim"]
+    assert first.kinds() == ["PersistentVolumeClaim", "ServiceAccount"]
     assert "Job" in call(children=[empty], status=first.status).kinds()
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -12,12 +13,25 @@ from app.kube.download import DownloadError, DownloadReport
 from app.settings import Settings
 from app.topology.models import find_model, parse_facts
 from tests.calls import NOW, Answer
-from tests.modelcache.cache import access, call, claim, complete, failed, filled, job, reporting, running, spec
+from tests.modelcache.cache import (
+    JUST_NOW,
+    access,
+    call,
+    claim,
+    complete,
+    failed,
+    filled,
+    job,
+    reporting,
+    running,
+    spec,
+)
 
 DAILY = spec(downloadPolicy="Always", refreshInterval="24h")
 MODEL = find_model("Qwen/Qwen3-8B")
+PATH = str(call().status["path"])
 DONE = DownloadReport(
-    bytes_done=100, bytes_total=100, files_done=4, files_total=4, revision="abc", path="", size_on_disk=2**30,
+    bytes_done=100, bytes_total=100, files_done=4, files_total=4, revision="abc", path=PATH, size_on_disk=2**30,
     verified_files=3, parameters=7, model=MODEL,
 )  # fmt: skip
 
@@ -47,7 +61,7 @@ def test_what_is_known_of_the_model_stays_when_the_job_is_removed() -> None:
 
 
 def test_why_nothing_is_known_is_said() -> None:
-    report = DownloadReport(revision="abc", model_unknown="architecture X is not known here")
+    report = DownloadReport(path=PATH, revision="abc", model_unknown="architecture X is not known here")
     assert done(report).status["modelUnknown"] == "architecture X is not known here"
 
 
@@ -55,11 +69,10 @@ def test_why_nothing_is_known_is_said() -> None:
     ("report", "status", "words"),
     [
         pytest.param(DONE, "True", "3 of 4 files have the hash that the source gives. Of the others", id="some"),
-        pytest.param(
-            DownloadReport(files_done=2, files_total=2, verified_files=2), "True", "2 of 2 files have", id="all"
-        ),
-        pytest.param(DownloadReport(files_done=2, files_total=2), "Unknown", "gives no hashes", id="none"),
-        pytest.param(DownloadReport(), "Unknown", "reported nothing", id="no report"),
+        pytest.param(replace(DONE, files_total=4, verified_files=4), "True", "4 of 4 files have the hash", id="all"),
+        pytest.param(replace(DONE, verified_files=0), "Unknown", "gives no hashes", id="none"),
+        pytest.param(replace(DONE, path=""), "Unknown", "did not report how it ended", id="only reports on the way"),
+        pytest.param(DownloadReport(), "Unknown", "did not report how it ended", id="no report"),
     ],
 )
 def test_what_was_verified_is_said(report: DownloadReport, status: str, words: str) -> None:
@@ -69,10 +82,33 @@ def test_what_was_verified_is_said(report: DownloadReport, status: str, words: s
 
 
 def test_content_that_changed_is_read_at_its_own_folder() -> None:
-    path = done().status["path"]
-    moved = done(DownloadReport(path=f"{path}@1a2b"))
-    assert moved.status["path"] == f"{path}@1a2b"
-    assert call(children=[claim()], status=moved.status).status["path"] == f"{path}@1a2b"
+    moved = done(DownloadReport(path=f"{PATH}@1a2b"))
+    assert moved.status["path"] == f"{PATH}@1a2b"
+    assert call(children=[claim()], status=moved.status).status["path"] == f"{PATH}@1a2b"
+
+
+@pytest.mark.parametrize(
+    "said", [DownloadReport(), replace(DONE, path="", revision="def", size_on_disk=0)], ids=["none", "on the way"]
+)
+def test_a_download_whose_last_report_was_lost_leaves_what_is_known_as_it_was(said: DownloadReport) -> None:
+    """A mid-run report names the new commit, and not where it is: the folder of the first download is the oldest."""
+    before = done(replace(DONE, path=f"{PATH}@1a2b")).status
+    again = {"inference.ai/refresh": "2"}
+    lost = complete(job(annotations=again), JUST_NOW, said)
+    status = call(children=[claim(), lost], annotations=again, status=before).status
+    known = ("path", "version", "sizeOnDisk", "model", "parameters")
+    assert {key: status[key] for key in known} == {key: before[key] for key in known}
+    assert status["copies"][0]["path"] == f"{PATH}@1a2b"
+    assert status["phase"] == "Ready"
+
+
+def test_a_lost_last_report_says_nothing_of_a_volume_that_was_made_since() -> None:
+    before = done(replace(DONE, path=f"{PATH}@1a2b")).status
+    made = claim(created="2026-01-01T09:00:00Z")
+    emptied = call(children=[made], status=before).status
+    status = call(children=[made, complete(job(), JUST_NOW)], status=emptied).status
+    assert (status["path"], status["version"]) == (PATH, "main")
+    assert "model" not in status
 
 
 @pytest.mark.parametrize("said", ["../../etc", "/etc", "weights", "{}/../..", "{}@../../etc", "{}@", "{}@a/b"])
@@ -202,6 +238,10 @@ def test_a_try_that_changes_nothing_ends_the_job_at_once() -> None:
 def test_a_pod_that_a_drained_node_ended_is_no_failed_try() -> None:
     rules = call(children=[claim()]).child("Job")["spec"]["podFailurePolicy"]["rules"]
     assert rules[0] == {"action": "Ignore", "onPodConditions": [{"type": "DisruptionTarget", "status": "True"}]}
+
+
+def test_the_downloader_knows_whose_folders_it_makes() -> None:
+    assert env(call(children=[claim()]))["INFERENCE_MODEL_CACHE"] == "ns/demo"
 
 
 @pytest.mark.parametrize(("keep", "told"), [(None, None), (0, "0"), (3, "3")])

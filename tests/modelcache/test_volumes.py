@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from app.kube.download import DownloadReport
 from app.modelcache.volume import is_allowed
 from app.settings import Settings
 from tests.calls import EARLIER, Answer, manifest, stored
@@ -51,6 +52,28 @@ def test_a_claim_that_is_missing_is_named() -> None:
     assert "PersistentVolumeClaim weights does not exist in namespace" in answer.condition("Ready")["message"]
 
 
+@pytest.mark.parametrize("related", [True, False], ids=["seen twice", "seen as a child only"])
+def test_a_claim_of_our_own_cannot_be_taken_over_and_is_not_deleted(related: bool) -> None:
+    """Left out of the answer, it would be deleted with the model on it, while a new Job is sent to fill it."""
+    filled_once = call(children=[claim(), complete(job())])
+    given = spec(existingClaim="demo-cache", size=None)
+    seen = [claim()] if related else []
+    answer = call(given, children=[claim(), complete(job())], related=seen, status=filled_once.status)
+    assert answer.child("PersistentVolumeClaim") == filled_once.child("PersistentVolumeClaim")
+    assert answer.child("Job") == filled_once.child("Job")
+    assert answer.conditions()["Ready"] == ("True", "Successful"), "the model is there"
+    assert answer.status["phase"] == "Failed"
+    for words in ("demo-cache was made by this ModelCache and is deleted with it", "leave existingClaim out"):
+        assert words in answer.condition("Ready")["message"]
+    assert call(children=[claim(), complete(job())], status=answer.status).status["phase"] == "Ready"
+
+
+def test_further_copies_stay_too_when_one_is_named() -> None:
+    claims = claims_of(call(ONCE))
+    answer = call(ONCE | {"existingClaim": "demo-cache-1"}, children=claims)
+    assert kinds(answer) == ["PersistentVolumeClaim"] * 3
+
+
 def test_an_access_mode_that_the_claim_has_not_is_said() -> None:
     answer = call(EXISTING, related=[existing(modes=("ReadWriteOnce",))])
     assert "weights has access mode ReadWriteOnce, the spec says ReadWriteMany" in applied(answer)
@@ -92,15 +115,32 @@ def test_a_filled_folder_is_ready_and_stays_so_without_its_job() -> None:
     assert done.conditions()["Ready"] == ("True", "Successful")
     assert "folder /mnt/models/tiny of the nodes" in done.condition("Ready")["message"]
     later = call(FOLDER, settings=ALLOWED, status=done.status)
-    assert (later.kinds(), later.conditions()["Ready"]) == ([], ("True", "Successful"))
+    assert (kinds(later), later.conditions()["Ready"]) == ([], ("True", "Successful"))
 
 
 @pytest.mark.parametrize("settings", [Settings(), Settings(host_path_prefixes=("/mnt/other", "/mnt/models/tin"))])
 def test_any_other_folder_is_refused(settings: Settings) -> None:
     answer = call(FOLDER, settings=settings)
-    assert answer.kinds() == []
+    assert kinds(answer) == []
     assert answer.conditions()["Ready"] == ("False", "ConfigurationError")
     assert "hostPath /mnt/models/tiny is not allowed" in answer.condition("Ready")["message"]
+
+
+@pytest.mark.parametrize("there", [True, False], ids=["with its Job", "without its Job"])
+def test_a_folder_that_is_no_longer_allowed_is_not_read_and_comes_back_as_it_was(there: bool) -> None:
+    first = call(FOLDER, settings=ALLOWED)
+    done = complete(stored(first.child("Job")), report=DownloadReport(path=first.status["path"], revision="abc"))
+    ready = call(FOLDER, settings=ALLOWED, children=[done], status=first.status)
+    left = [done] if there else []
+    withdrawn = call(FOLDER, children=left, status=ready.status)
+    assert withdrawn.conditions()["Ready"] == ("False", "ConfigurationError")
+    assert "INFERENCE_HOST_PATH_PREFIXES is empty" in withdrawn.condition("Ready")["message"]
+    assert (withdrawn.status["phase"], withdrawn.status["copies"][0]["ready"]) == ("Failed", False)
+    assert kinds(withdrawn) == (["Job"] if there else [])
+    again = call(FOLDER, settings=ALLOWED, children=left, status=withdrawn.status)
+    kept = ("phase", "copies", "path", "version", "lastUpdated")
+    assert {key: again.status[key] for key in kept} == {key: ready.status[key] for key in kept}
+    assert kinds(again) == kinds(withdrawn), "nothing is fetched again"
 
 
 @pytest.mark.parametrize(
@@ -125,7 +165,7 @@ def test_a_claim_that_is_named_later_is_not_taken_for_filled() -> None:
     """The Job of the first volume has the same name, and the claim may be older than its end."""
     before = call(children=[claim(), complete(job())])
     answer = call(EXISTING, related=[existing()], children=[claim(), complete(job())], status=before.status)
-    assert answer.kinds() == [], "the Job goes first"
+    assert kinds(answer) == [], "the Job goes first"
     assert answer.conditions()["Ready"] == ("False", "Pending")
     after = call(EXISTING, related=[existing()], status=answer.status)
     assert volumes(after)[0] == {"name": "cache", "persistentVolumeClaim": {"claimName": "weights"}}
@@ -145,7 +185,7 @@ def test_another_folder_is_not_taken_for_filled(there: bool) -> None:
 
 def test_a_job_that_still_writes_to_the_former_volume_is_ended() -> None:
     answer = call(EXISTING, related=[existing()], children=[claim(), running(job(), 40)])
-    assert answer.kinds() == []
+    assert kinds(answer) == []
     assert (answer.status["phase"], answer.status["downloadProgress"]) == ("Pending", 0)
 
 
@@ -202,6 +242,16 @@ def test_downloaders_may_touch_their_own_jobs_and_nothing_when_they_are_done() -
         "verbs": ["get", "patch"],
     }
     assert "Role" not in call(children=[claim(), complete(job())]).kinds()
+
+
+@pytest.mark.parametrize(
+    "there",
+    [[], [claim(phase="Pending")], [claim()], [claim(), running(job(), 40)], [claim(), complete(job())]],
+    ids=["nothing", "claim", "bound", "downloading", "done"],
+)
+def test_the_account_of_downloads_is_there_from_the_start_and_stays(there: list[Any]) -> None:
+    """People annotate it for their cloud: before the first download, and for the next refresh."""
+    assert call(children=there).child("ServiceAccount") == call().child("ServiceAccount")
 
 
 # nowhere

@@ -14,7 +14,7 @@ def build_source(task: Task) -> Source:
     if task.copy_from:
         from app.downloader.sources.volume import VolumeSource
 
-        return VolumeSource(task.copy_from, task.path)
+        return VolumeSource(task.copy_from, task.path, task.model if task.policy == "Never" else "")
     require_secret(task)
     match task.source_type:
         case "huggingface":

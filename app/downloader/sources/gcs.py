@@ -18,6 +18,7 @@ from urllib3.exceptions import HTTPError
 
 from app.downloader.classify import (
     CONFIGURATION,
+    changed_fault,
     cut_fault,
     status_fault,
     system_fault,
@@ -82,7 +83,12 @@ class GCSSource:
                     target, start=begin or None, raw_download=True, checksum=None, timeout=TIMEOUT, retry=None
                 )
         except _ERRORS as error:
-            raise self._fault(error, file.name) from error
+            if isinstance(error, InvalidResponse):
+                # Its body was not read, and the library leaves the connection to the garbage collector.
+                error.response.close()
+            # An object that was written anew no longer has the generation that was listed.
+            gone = _status(error) == 404
+            raise (changed_fault(file.name) if gone else self._fault(error, file.name)) from error
 
     def close(self) -> None:
         if self._made is not None:
@@ -96,7 +102,7 @@ class GCSSource:
                 return status_fault(status, what, _retry_after(error))
             case InvalidResponse():
                 return status_fault(error.response.status_code, what, error.response.headers.get("Retry-After", ""))
-            case TransportError():
+            case GoogleAuthError() if _may_pass(error):
                 return unreachable_fault(what, "Google's token service")
             case GoogleAuthError():
                 return Fault(CONFIGURATION, "Unauthorized", f"{what}: Google refuses the credentials: renew them.")
@@ -107,6 +113,26 @@ class GCSSource:
             case OSError(errno=int()) if not isinstance(error, requests.RequestException):
                 return system_fault(error, what)
         return cut_fault(what)
+
+
+def _status(error: Exception) -> int:
+    """HTTP status of an answer; 0 where the error is of another kind."""
+    match error:
+        case GoogleAPICallError(code=int(status)):
+            return int(status)
+        case InvalidResponse():
+            return int(error.response.status_code)
+    return 0
+
+
+def _may_pass(error: GoogleAuthError) -> bool:
+    """Whether it was the way to the token, or the service that gives it; google-auth wraps the one in the other."""
+    cause = error if isinstance(error, TransportError) else error.__cause__
+    if not isinstance(cause, TransportError):
+        return bool(error.retryable)
+    # An answer of the metadata service comes as the second argument; 4xx is about the account, not the way to it.
+    status = getattr(cause.args[1], "status", 0) if len(cause.args) > 1 else 0
+    return not 400 <= status < 500
 
 
 def _credentials() -> Any:
@@ -123,7 +149,8 @@ def _credentials() -> Any:
 def _file(blob: Any, name: str) -> RemoteFile:
     checksum = _checksum(blob)
     identity = checksum.value if checksum else str(blob.generation)
-    return RemoteFile(name, blob.size, identity, checksum, f"{blob.generation} {blob.name}")
+    origin = digest("gcs", blob.bucket.name, blob.name, str(blob.generation))
+    return RemoteFile(name, blob.size, identity, checksum, f"{blob.generation} {blob.name}", origin)
 
 
 def _checksum(blob: Any) -> Checksum | None:

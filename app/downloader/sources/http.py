@@ -8,8 +8,8 @@ from urllib.parse import unquote, urlsplit
 
 import httpx2
 
-from app.downloader.classify import CONFIGURATION, PERMANENT, TRANSIENT, status_fault
-from app.downloader.fault import Fault, redact
+from app.downloader.classify import CONFIGURATION, PERMANENT, changed_fault, parse_count, status_fault
+from app.downloader.fault import Fault
 from app.downloader.listing import Checksum, Listing, RemoteFile, build_listing, digest
 from app.downloader.names import safe_name
 from app.downloader.part import CHUNK, Part
@@ -18,6 +18,8 @@ from app.downloader.sources.transport import transport_fault
 
 ARCHIVES = (".tar", ".tar.gz", ".tgz", ".zip")
 OTHER_ARCHIVES = (".tar.bz2", ".tar.xz", ".tar.zst", ".7z", ".rar")
+_ASK_BY_GET = (403, 405, 501)
+"""What servers answer to HEAD that have no such method; a URL signed for GET is forbidden to everything else."""
 _HEADERS = {"Accept-Encoding": "identity", "User-Agent": "inference-operator-downloader"}
 
 
@@ -33,7 +35,8 @@ class HTTPSource:
 
     @property
     def identity(self) -> str:
-        return redact(self._urls[0] if len(self._urls) == 1 else f"{len(self._urls)} files, first {self._urls[0]}")
+        first = _bare(self._urls[0])
+        return first if len(self._urls) == 1 else f"{len(self._urls)} files, first {first}"
 
     def validate(self) -> None:
         if not self._urls:
@@ -46,6 +49,8 @@ class HTTPSource:
     def _validate(self, url: str) -> None:
         if not url.startswith(("http://", "https://")):
             raise given.bad(f"URL {url} does not begin with http:// or https://.")
+        if not _is_whole(url):
+            raise given.bad(f"URL {url} has no host, or a port that is none: write / ? # in a password as %2F %3F %23.")
         name = safe_name(_name(url))
         if name.lower().endswith(OTHER_ARCHIVES) or (not self._extract and name.lower().endswith(ARCHIVES)):
             advice = "set source.http.extract to true" if name.lower().endswith(ARCHIVES) else "repack it as .tar.gz"
@@ -80,12 +85,14 @@ class HTTPSource:
             if response.status_code == 416:
                 part.discard()
             _require(response, file.name)
+            if file.size is None and not file.checksum and not _tells_its_end(response):
+                raise _endless(file.name)
             if _validators(response) != file.identity:
-                raise _changed(file.name)
+                raise changed_fault(file.name)
             if response.status_code != 206 and begin:
                 part.discard()
             elif response.status_code == 206 and not _starts_at(response, begin):
-                raise _changed(file.name)
+                raise changed_fault(file.name)
             with part.open() as target:
                 for chunk in response.iter_raw(CHUNK):
                     target.write(chunk)
@@ -94,20 +101,38 @@ class HTTPSource:
         what = _name(url)
         try:
             response = self._client.head(url)
-            if response.status_code in (405, 501):
+            if response.status_code in _ASK_BY_GET:
                 with self._client.stream("GET", url) as response:
                     pass
             _require(response, what)
         except (httpx2.HTTPError, httpx2.InvalidURL, OSError) as error:
             raise transport_fault(error, what) from error
-        length = response.headers.get("Content-Length", "")
+        length = parse_count(response.headers.get("Content-Length", ""))
         checksum = Checksum("sha256", self._sha256) if self._sha256 else None
-        return RemoteFile(what, int(length) if length.isdigit() else None, _validators(response), checksum, url)
+        tag = response.headers.get("ETag", "")
+        # A weak ETag, or a date, is the same for contents that differ a little.
+        origin = digest("http", url, tag) if tag.startswith('"') else ""
+        return RemoteFile(what, length, _validators(response), checksum, url, origin)
 
 
 def _name(url: str) -> str:
     """The last part of the URL's path, as the server would name the file."""
     return unquote(urlsplit(url).path).rpartition("/")[2]
+
+
+def _bare(url: str) -> str:
+    """The URL without what may be secret: user and query."""
+    parts = urlsplit(url)
+    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
+
+
+def _is_whole(url: str) -> bool:
+    """Whether there is a host, and the port, if any, is one: what stands before them may be half a password."""
+    try:
+        parts = urlsplit(url)
+        return bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        return False
 
 
 def _validators(response: httpx2.Response) -> str:
@@ -132,5 +157,15 @@ def _require(response: httpx2.Response, what: str) -> None:
         raise Fault(PERMANENT, "RequestRefused", message)
 
 
-def _changed(what: str) -> Fault:
-    return Fault(TRANSIENT, "SourceChanged", f"{what} changed at the source while it was read; it is read anew.")
+def _tells_its_end(response: httpx2.Response) -> bool:
+    """Whether a body that was cut short is known for one."""
+    chunked = "chunked" in response.headers.get("Transfer-Encoding", "").lower()
+    return chunked or "Content-Length" in response.headers
+
+
+def _endless(what: str) -> Fault:
+    message = (
+        f"{what}: the server does not say where the file ends, so half of it would count as whole; give sha256, or "
+        "serve it with Content-Length."
+    )
+    return Fault(PERMANENT, "RequestRefused", message)

@@ -9,17 +9,20 @@ from contextlib import closing
 from typing import Any
 
 import boto3
-from botocore import UNSIGNED
+from botocore import UNSIGNED, exceptions
 from botocore.config import Config
 from botocore.exceptions import (
     BotoCoreError,
     ClientError,
     ConnectionClosedError,
     ConnectTimeoutError,
-    EndpointConnectionError,
+    CredentialRetrievalError,
+    HTTPClientError,
     IncompleteReadError,
+    MetadataRetrievalError,
     ReadTimeoutError,
     ResponseStreamingError,
+    SSLError,
 )
 from urllib3.exceptions import HTTPError
 
@@ -76,7 +79,9 @@ class S3Source:
     def validate(self) -> None:
         try:
             assert self._client
-        except (BotoCoreError, ValueError) as error:
+        except BotoCoreError as error:
+            raise self._fault(error, self.identity) from error
+        except ValueError as error:
             raise given.bad(f"{self.identity}: {error}.") from error
 
     def size(self) -> Listing:
@@ -118,7 +123,9 @@ class S3Source:
     def _ask(self, key: str, name: str) -> RemoteFile:
         """The list does not tell how an object is encrypted, and without that an ETag cannot be read."""
         head = self._client.head_object(Bucket=self._bucket, Key=key, ChecksumMode="ENABLED")
-        return RemoteFile(name, head["ContentLength"], head["ETag"].strip('"'), find_checksum(head), key)
+        tag = head["ETag"].strip('"')
+        origin = digest("s3", self._endpoint or "", self._bucket, key, tag)
+        return RemoteFile(name, head["ContentLength"], tag, find_checksum(head), key, origin)
 
     def _fault(self, error: Exception, what: str) -> Fault:
         match error:
@@ -126,14 +133,19 @@ class S3Source:
                 return _client_fault(response, what)
             case ConnectTimeoutError() | ReadTimeoutError():
                 return timeout_fault(what)
-            case EndpointConnectionError():
-                return unreachable_fault(what, str(error))
             case ConnectionClosedError() | ResponseStreamingError() | IncompleteReadError() | HTTPError():
                 return cut_fault(what)
+            case SSLError() if "CERTIFICATE_VERIFY_FAILED" in str(error):
+                return given.bad(f"{what}: {error}.")
+            # Proxies, handshakes that were cut, and the pod's source of credentials may all be back in a minute.
+            case exceptions.ConnectionError() | HTTPClientError():
+                return unreachable_fault(what, str(error))
+            case CredentialRetrievalError() | MetadataRetrievalError():
+                return unreachable_fault(what, str(error))
             case OSError(errno=int()):
                 return system_fault(error, what)
             case BotoCoreError():
-                return Fault(CONFIGURATION, "BadSource", f"{what}: {error}.")
+                return given.bad(f"{what}: {error}.")
         return cut_fault(what)
 
 

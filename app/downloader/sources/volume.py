@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+from app.downloader.adopt import find_adopted
 from app.downloader.classify import CONFIGURATION, TRANSIENT, system_fault
 from app.downloader.fault import Fault
 from app.downloader.listing import Listing, RemoteFile, build_listing
@@ -16,10 +17,10 @@ CHUNK = 4 << 20
 
 
 class VolumeSource:
-    """What another downloader finished."""
+    """What another downloader finished; where it only verifies, also what people filled by hand there."""
 
-    def __init__(self, root: Path, path: str) -> None:
-        self._root, self._path = root, path
+    def __init__(self, root: Path, path: str, adopted_model: str = "") -> None:
+        self._root, self._path, self._adopted_model = root, path, adopted_model
         self._found: Finished | None = None
 
     @property
@@ -31,7 +32,7 @@ class VolumeSource:
             raise Fault(CONFIGURATION, "BadSource", "The volume to copy from is not mounted.")
 
     def size(self) -> Listing:
-        self._found = Volume(self._root, self._path).current()
+        self._found = Volume(self._root, self._path).current() or self._find_adopted()
         if self._found is None:
             message = f"The volume to copy from has no finished {self._path}; it is tried again."
             raise Fault(TRANSIENT, "CopySourceMissing", message)
@@ -52,6 +53,9 @@ class VolumeSource:
 
     def close(self) -> None:
         pass
+
+    def _find_adopted(self) -> Finished | None:
+        return find_adopted(self._root, self._path, self._adopted_model) if self._adopted_model else None
 
 
 def _file(entry: Entry) -> RemoteFile:
