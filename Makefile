@@ -4,8 +4,9 @@ SHELL := /bin/bash
 PYTHON ?= python3
 VENV   := .venv
 RUN    := $(VENV)/bin/python
-IMAGE  ?= your-registry/inference-operator:v0.1.0
 REGISTRY ?= your-registry
+TAG    ?= v0.1.0
+IMAGE  ?= $(REGISTRY)/inference-operator:$(TAG)
 ARGS   ?=
 
 .PHONY: help
@@ -97,23 +98,37 @@ bench: deps ## Measure hook service and planner on this machine
 	$(RUN) -m tests.bench.downloader
 
 .PHONY: docker-build
-docker-build: ## Build the operator's image (IMAGE=...)
+docker-build: ## Build the operator's image (REGISTRY=..., TAG=..., or IMAGE=...)
 	docker build --file images/operator/Dockerfile --tag $(IMAGE) .
 
+.PHONY: docker-build-downloader
+docker-build-downloader: ## Build the image of downloads (REGISTRY=..., TAG=...)
+	docker build --file images/downloader/Dockerfile --tag $(REGISTRY)/model-downloader:$(TAG) .
+
 .PHONY: docker-build-runtime
-docker-build-runtime: ## Build the images of leaders and workers (REGISTRY=..., BASE=..., WITH_RAY=true)
+docker-build-runtime: ## Build the images of leaders and workers (REGISTRY=..., TAG=..., BASE=..., WITH_RAY=true)
 	for target in leader worker; do \
 	  docker build --file images/runtime/Dockerfile --target $$target $(if $(BASE),--build-arg BASE=$(BASE)) \
-	    $(if $(WITH_RAY),--build-arg WITH_RAY=$(WITH_RAY)) --tag $(REGISTRY)/inference-$$target:v0.1.0 . || exit 1; \
+	    $(if $(WITH_RAY),--build-arg WITH_RAY=$(WITH_RAY)) --tag $(REGISTRY)/inference-$$target:$(TAG) . || exit 1; \
 	done
 
 .PHONY: docker-push-runtime
-docker-push-runtime: ## Push the images of leaders and workers (REGISTRY=...)
-	for target in leader worker; do docker push $(REGISTRY)/inference-$$target:v0.1.0 || exit 1; done
+docker-push-runtime: ## Push the images of leaders and workers (REGISTRY=..., TAG=...)
+	for target in leader worker; do docker push $(REGISTRY)/inference-$$target:$(TAG) || exit 1; done
 
 .PHONY: docker-push
-docker-push: ## Push the operator's image (IMAGE=...)
+docker-push: ## Push the operator's image (REGISTRY=..., TAG=..., or IMAGE=...)
 	docker push $(IMAGE)
+
+.PHONY: docker-push-downloader
+docker-push-downloader: ## Push the image of downloads (REGISTRY=..., TAG=...)
+	docker push $(REGISTRY)/model-downloader:$(TAG)
+
+.PHONY: images
+images: docker-build docker-build-downloader docker-build-runtime ## Build all images (REGISTRY=..., TAG=...)
+
+.PHONY: push-images
+push-images: docker-push docker-push-downloader docker-push-runtime ## Push all images (REGISTRY=..., TAG=...)
 
 .PHONY: deploy
 deploy: ## Apply deploy/base to the current kubectl context

@@ -118,6 +118,12 @@ Duration = Annotated[
 ObjectName = Annotated[str, Field(min_length=1, max_length=253, pattern=r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$")]
 """The name of an object in the same namespace."""
 
+HostName = Annotated[
+    str,
+    Field(min_length=1, max_length=253, pattern=r"^([a-z0-9]([-a-z0-9]*[a-z0-9])?\.)*[a-z]([-a-z0-9]*[a-z0-9])?$"),
+]
+"""A DNS name in lower case; no address, for its last label begins with a letter, and no wildcard, for URLs have it."""
+
 Time = Annotated[str, WithJsonSchema({"type": "string", "format": "date-time"})]
 """An RFC 3339 time in UTC."""
 

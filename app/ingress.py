@@ -16,7 +16,7 @@ from kubernetes.client.models.v1_object_meta import V1ObjectMeta
 from kubernetes.client.models.v1_service_backend_port import V1ServiceBackendPort
 from pydantic import Field
 
-from app.crd import Model, ObjectName, Rule
+from app.crd import HostName, Model, ObjectName, Rule
 
 
 class IngressTLSSpec(Model):
@@ -31,7 +31,7 @@ class IngressSpec(Model):
 
     enabled: bool = Field(False, description="Create an Ingress.")
     class_name: ObjectName | None = Field(None, description="IngressClass; the cluster's default when left out.")
-    host: ObjectName | None = Field(None, description="Host name that leads to this service.")
+    host: HostName | None = Field(None, description="DNS name that leads to this service; no address, no wildcard.")
     tls: IngressTLSSpec = Field(IngressTLSSpec(), description="TLS settings.")
     annotations: dict[str, str] = Field({}, description="Annotations for the ingress controller.")
     rules: ClassVar[tuple[Rule, ...]] = (

@@ -69,6 +69,11 @@ class Settings(BaseSettings):
         description="Labels of the pods of AMD's device-metrics-exporter, which tell the agent which devices a pod "
         "holds; as `kubectl get --selector` takes them. Empty: they are not asked.",
     )
+    exporter_namespace: str = Field(
+        "",
+        description="Namespace of these pods, whose word on devices is believed; empty: any, so also that of a pod "
+        "that somebody else has given the same label.",
+    )
     exporter_port: int = Field(5000, ge=1, le=65535, description="Port of these pods' /metrics.")
     zone_label: str = Field("topology.kubernetes.io/zone", description="Label of a node's zone.")
     block_label: str = Field(

@@ -9,9 +9,9 @@ from typing import Any, Literal
 
 import pytest
 import yaml
-from pydantic import Field, ValidationError
+from pydantic import Field, TypeAdapter, ValidationError
 
-from app.crd import Column, Duration, Kind, Model, Quantity, Rule, invalid_spec, structural_schema
+from app.crd import Column, Duration, HostName, Kind, Model, Quantity, Rule, invalid_spec, structural_schema
 from app.inferenceendpoint.spec import InferenceEndpointSpec
 from app.inferenceservice.spec import InferenceServiceSpec
 from app.kinds import KINDS
@@ -256,3 +256,16 @@ def test_a_refused_spec_is_a_finding_that_names_the_field() -> None:
 def test_a_column_that_is_always_shown_has_no_priority() -> None:
     assert "priority" not in Column("A", ".a", "An a.").to_schema()
     assert Column("A", ".a", "An a.", priority=1).to_schema()["priority"] == 1
+
+
+@pytest.mark.parametrize("host", ["llama.example.com", "llama", "a-1.b2.example", "1.example.com"])
+def test_a_host_of_an_ingress_is_a_dns_name(host: str) -> None:
+    assert TypeAdapter(HostName).validate_python(host) == host
+
+
+@pytest.mark.parametrize(
+    "host", ["10.0.0.1", "a..b", "*.example.com", "-a.example", "a.example.", "A.example", "a_b", ""]
+)
+def test_what_no_ingress_or_url_can_have_is_no_host(host: str) -> None:
+    with pytest.raises(ValidationError):
+        TypeAdapter(HostName).validate_python(host)

@@ -44,7 +44,7 @@ class Record:
 
 @dataclass(frozen=True)
 class Candidate:
-    """One replica. Times are seconds of its own monotonic clock."""
+    """One replica. Times are seconds of a clock of its own that never goes back."""
 
     identity: str
     seen: Record | None = None

@@ -1,7 +1,8 @@
 """A write as a value: what decisions answer and the edge sends.
 
-Every patch holds only on the state it was decided from (a resourceVersion, or JSON patch tests), so a race is a clean
-conflict and a leader that overslept cannot undo what its successor wrote.
+Every patch holds only on the state of its object that it was decided from (a resourceVersion, or JSON patch tests), so
+a race is a clean conflict and a leader that overslept cannot undo what its successor wrote. A binding's tests are of
+the pod, not of the GPUAllocation that names its node.
 """
 
 from __future__ import annotations

@@ -99,8 +99,9 @@ def _plan_port(
 
 def _leads_to_api(port: PortSpec, observed: Observed) -> bool:
     """The container listens at one port; people may also mean the port of the InferenceService's own Service."""
-    own = observed.target.http_port if observed.target else 0
-    return port.target_port in (None, DEFAULT_PORT, own)
+    if observed.target is None:
+        return True  # nobody knows yet
+    return port.target_port in (None, DEFAULT_PORT, observed.target.http_port)
 
 
 def _url(port: PortSpec, name: str, namespace: str, spec: InferenceEndpointSpec, observed: Observed) -> str:

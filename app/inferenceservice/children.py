@@ -179,7 +179,10 @@ def build_budget(facts: Facts) -> Manifest:
             kind="PodDisruptionBudget",
             metadata=_metadata(facts.identity.name, facts),
             spec=V1PodDisruptionBudgetSpec(
-                max_unavailable=1, selector=V1LabelSelector(match_labels=pod_labels(facts.identity, LEADER))
+                max_unavailable=1,
+                selector=V1LabelSelector(match_labels=pod_labels(facts.identity, LEADER)),
+                # A leader that loads or crashes serves nobody: it must not hold up the drain of its node.
+                unhealthy_pod_eviction_policy="AlwaysAllow",
             ),
         )
     )

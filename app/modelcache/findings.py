@@ -74,7 +74,7 @@ def failure_of(copy: Copy) -> Finding | None:
     if error is None:
         silent = f"Job {copy.job_name} failed: {job.failure}. Its pods' logs say more."
         return Finding(ErrorClass.EXTERNAL, Reason.FAILED, f"{silent} {_what_next(copy, ErrorClass.EXTERNAL)}")
-    error_class = _class_of(error)
+    error_class = class_of(error)
     reason = Reason.CONFIGURATION_ERROR if error_class is ErrorClass.CONFIGURATION else Reason.FAILED
     return Finding(error_class, reason, f"{said(error)} {_what_next(copy, error_class)}")
 
@@ -84,7 +84,11 @@ def said(error: DownloadError) -> str:
     return f"{error.reason}: {error.message.rstrip('.')}."
 
 
-def _class_of(error: DownloadError) -> ErrorClass:
+FINAL = frozenset({ErrorClass.CONFIGURATION, ErrorClass.PERMANENT})
+"""Nothing is tried again before somebody has changed something."""
+
+
+def class_of(error: DownloadError) -> ErrorClass:
     """What the downloader says; a word that nobody knows is a fault that may pass."""
     try:
         return ErrorClass(error.error_class)

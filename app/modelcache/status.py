@@ -12,7 +12,7 @@ from app.kube.lenient import count_at, text_at
 from app.kube.quantity import format_bytes, parse_quantity
 from app.modelcache.download import is_folder_of
 from app.modelcache.facts import Copy, Facts
-from app.modelcache.findings import said
+from app.modelcache.findings import FINAL, class_of, said
 from app.modelcache.observed import Job
 from app.modelcache.plan import JobStep, Plan
 from app.modelcache.schema import CopyStatus, DownloadStatus, ModelCacheStatus, Phase
@@ -249,7 +249,10 @@ def _doing(copy: Copy, job: Job) -> str:
 def _last_try(report: DownloadReport) -> str:
     """A Job has seven tries, which may take an hour: what is wrong can be mended before the last one."""
     error = report.error
-    return f" The last try failed: {said(error)} It is tried again." if error else ""
+    if not error:
+        return ""
+    again = "" if class_of(error) in FINAL else " It is tried again."
+    return f" The last try failed: {said(error)}{again}"
 
 
 def _rate(report: DownloadReport) -> str:

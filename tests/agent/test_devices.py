@@ -171,7 +171,9 @@ class Served:
         return web.Response(status=answer) if isinstance(answer, int) else web.Response(text=answer)
 
 
-def rounds(answer: Callable[[], str | int], worlds: Sequence[World], step: float = 0) -> tuple[Served, Exporters]:
+def rounds(
+    answer: Callable[[], str | int], worlds: Sequence[World], step: float = 0, pods: Sequence[Json] | None = None
+) -> tuple[Served, Exporters]:
     """The edge asks once for each world, `step` seconds apart; the server is on loopback."""
     served = Served(answer)
     now = [0.0]
@@ -188,7 +190,7 @@ def rounds(answer: Callable[[], str | int], worlds: Sequence[World], step: float
             found.append(asking)
             async with aiohttp.ClientSession() as session:
                 for seen in worlds:
-                    await asking.ask(session, seen, [parse_exporter(exporter("n1"))])
+                    await asking.ask(session, seen, map(parse_exporter, pods or [exporter("n1")]))
                     now[0] += step
         finally:
             await runner.cleanup()
@@ -218,7 +220,20 @@ def test_an_exporter_that_does_not_tell_is_asked_less_and_less(
     served, asking = rounds(lambda: answer, [group()] * 60, step=10.0)
     assert dict(asking.devices) == {}
     assert served.asked == 6, "after 0, 10, 30, 70, 150 and 310 seconds; the seventh would be after 610"
-    assert [it.message.split(" exporter")[0] for it in caplog.records] == ["devices are not told node=n1"]
+    assert [it.message.split(" reason")[0] for it in caplog.records] == ["devices are not told node=n1"]
+
+
+def test_a_silent_exporter_is_asked_for_ever_without_harm() -> None:
+    served, _ = rounds(lambda: 503, [group()] * 1200, step=301.0)
+    assert served.asked == 1200
+
+
+def test_another_pod_with_the_same_label_does_not_keep_the_exporter_from_being_asked() -> None:
+    answers = iter(["not one metric", exposition({2: LEADER, 10: LEADER}, gpus=12)])
+    other = exporter("n1") | {"metadata": exporter("n1")["metadata"] | {"name": "a-first-one"}}
+    served, asking = rounds(lambda: next(answers), [group()], pods=[exporter("n1"), other])
+    assert served.asked == 2
+    assert list(asking.devices) == ["uid-llama-0"]
 
 
 def test_another_pod_on_the_node_is_asked_for_at_once() -> None:

@@ -132,6 +132,11 @@ REFUSED = [
         service(networking={"ingress": {"enabled": True}}), "an ingress needs a host name", id="an ingress without host"
     ),
     pytest.param(
+        service(networking={"ingress": {"enabled": True, "host": "10.0.0.1"}}),
+        "spec.networking.ingress.host",
+        id="an address as host",
+    ),
+    pytest.param(
         service(monitoring={"prometheus": {"path": "/stats"}}), "vLLM serves its metrics at /metrics only", id="a path"
     ),
     pytest.param(cache(size="0"), "size must be more than 0", id="a cache of no size"),

@@ -181,9 +181,10 @@ def test_a_secret_that_is_missing_is_named_and_nothing_is_tried_in_vain(download
     source = {"type": "huggingface", "huggingface": {"repository": REPOSITORY, "tokenSecret": "hub"}}
     world.apply(cache(source=source))
     words = "Secret hub does not exist, or lacks its key token"
+    world.wait_condition("Ready", "False", words, of="ModelCache")
+    wait_until(lambda: downloads.status()["phase"] == "Failed", "the Job has failed, which is told after the report")
     found = world.wait_condition("Ready", "False", words, of="ModelCache")
     assert condition(found, "Ready")["reason"] == "ConfigurationError"
-    assert found["status"]["phase"] == "Failed"
     world.settled()
     assert downloads.runner.ended == [42], "one pod was enough"
     secret = {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "hub"}, "stringData": {"token": "hf_valid"}}

@@ -68,6 +68,12 @@ def test_a_target_port_means_the_api_or_is_refused(port: int | None, own: int, s
     assert answer.condition("Available")["status"] == ("True" if status == "Ready" else "False")
 
 
+def test_a_target_port_is_not_judged_before_the_service_is_there() -> None:
+    given = ports(HTTP | {"targetPort": 8080})
+    found = entry(call(given, children=observed(given)), "http-api")
+    assert (found["status"], found["url"]) == ("Pending", f"http://demo-endpoint.ns.svc:{HTTP['port']}")
+
+
 def test_an_unusable_port_beside_a_usable_one_is_only_said() -> None:
     answer = available(ports(HTTP, {"name": "odd", "port": 81, "targetPort": 9999}))
     assert entry(answer, "odd")["message"].startswith("targetPort 9999 is not served")

@@ -81,6 +81,7 @@ def test_a_disruption_takes_one_group_at_a_time(kind: dict[str, Any]) -> None:
     budget = call(spec(**kind)).child("PodDisruptionBudget")["spec"]
     assert budget == {
         "maxUnavailable": 1,
+        "unhealthyPodEvictionPolicy": "AlwaysAllow",
         "selector": {"matchLabels": {"inference.ai/service": "demo", "inference.ai/role": "leader"}},
     }
 

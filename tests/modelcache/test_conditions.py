@@ -36,6 +36,7 @@ REPORT = DownloadReport(
     parameters=8_030_261_248,
     model=find_model("meta-llama/Llama-3.1-8B-Instruct"),
 )
+GATED = DownloadReport(error=DownloadError("Configuration", "GatedRepository", "Accept the terms."))
 TOO_SMALL = DownloadReport(error=DownloadError("Resource", "VolumeTooSmall", "Enlarge it."))
 REFRESH = {"inference.ai/refresh": "now"}
 
@@ -163,6 +164,12 @@ def test_conditions_are(answer: Answer, phase: str, progress: int, expected: dic
             "Ready",
             "waits for its next try. The last try failed: VolumeTooSmall: Enlarge it. It is tried again.",
             id="between two tries",
+        ),
+        pytest.param(
+            call(children=[claim(), *access(), reporting(job(), GATED) | {"status": {"active": 1}}]),
+            "Ready",
+            "0 % is done. The last try failed: GatedRepository: Accept the terms.",
+            id="before the Job has noticed that it was the last",
         ),
         pytest.param(
             call(children=[claim(), *access(), reporting(job(), TOO_SMALL) | {"status": {"active": 1, "failed": 5}}]),

@@ -26,6 +26,7 @@ ASK_SECONDS = 5.0
 AT_ONCE = 8
 """Exporters that are asked at the same time."""
 MOST_BYTES = 16 << 20
+"""64 partitions with some hundred series each come to 8 MiB."""
 
 
 @dataclass(frozen=True)
@@ -61,7 +62,7 @@ class Exporters:
         """One round: every node that has pods nobody told of, and is due."""
         present = {pod.uid for pod in world.pods.values()}
         self.devices = {uid: devices for uid, devices in self.devices.items() if uid in present}
-        addresses = {exporter.node: exporter.address for exporter in exporters if exporter.address}
+        addresses = _by_node(exporters)
         unknown = {node: pods for node, pods in find_unknown(world).items() if node in addresses}
         self._waits = {node: wait for node, wait in self._waits.items() if node in unknown}
         room = asyncio.Semaphore(AT_ONCE)
@@ -79,30 +80,51 @@ class Exporters:
         return wait is None or wait.pods != _uids(pods) or self._clock() >= wait.until
 
     async def _ask_node(
-        self, session: aiohttp.ClientSession, room: asyncio.Semaphore, node: str, address: str, pods: Sequence[Pod]
+        self,
+        session: aiohttp.ClientSession,
+        room: asyncio.Semaphore,
+        node: str,
+        addresses: Sequence[str],
+        pods: Sequence[Pod],
     ) -> Mapping[str, Sequence[Device]]:
-        url = URL.build(scheme="http", host=address, port=self._port, path="/metrics")
-        try:
-            async with room:
-                told = parse_samples(await _read(session, url), pods)
-            problem = "" if len(told) == len(pods) else "it does not name the devices of every pod there"
-        except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as error:
-            told, problem = {}, str(error) or "no answer in time"
+        """What the first exporter says that names the devices of all pods, else what the last one said."""
+        told: Mapping[str, Sequence[Device]] = {}
+        problem = ""
+        for address in addresses:
+            url = URL.build(scheme="http", host=address, port=self._port, path="/metrics")
+            try:
+                async with room:
+                    text = await _read(session, url)
+                told = await asyncio.to_thread(parse_samples, text, pods)  # the lease is renewed meanwhile
+                problem = "" if len(told) == len(pods) else f"{url} does not name the devices of every pod there"
+            except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as error:
+                problem = f"{url}: {error or 'no answer in time'}"
+            if not problem:
+                break
         metrics.EXPORTER_LOOKUPS.labels("incomplete" if problem else "told").inc()
-        self._note(node, url, pods, problem)
+        self._note(node, pods, problem)
         return told
 
-    def _note(self, node: str, url: URL, pods: Sequence[Pod], problem: str) -> None:
+    def _note(self, node: str, pods: Sequence[Pod], problem: str) -> None:
         """The first failure about the same pods is in the log; a pod that has just started may be told of later."""
         if not problem:
             self._waits.pop(node, None)
             return
         uids, before = _uids(pods), self._waits.get(node)
         failures = before.failures + 1 if before and before.pods == uids else 0
-        until = self._clock() + min(MOST_SECONDS, PERIOD_SECONDS * 2.0**failures)
+        until = self._clock() + min(MOST_SECONDS, PERIOD_SECONDS * 2.0 ** min(failures, 16))
         self._waits[node] = Wait(uids, failures, until)
         if failures == 1:
-            log.info("devices are not told %s", fields(node=node, exporter=url, reason=problem))
+            log.info("devices are not told %s", fields(node=node, reason=problem))
+
+
+def _by_node(exporters: Iterable[Exporter]) -> dict[str, list[str]]:
+    """Addresses, in the order of the pods' names: there may be others that carry the same label."""
+    found: dict[str, list[str]] = {}
+    for exporter in sorted(exporters, key=lambda it: it.key):
+        if exporter.address:
+            found.setdefault(exporter.node, []).append(exporter.address)
+    return found
 
 
 def _uids(pods: Iterable[Pod]) -> frozenset[str]:

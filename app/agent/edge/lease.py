@@ -31,6 +31,11 @@ log = logging.getLogger(__name__)
 LEASE = "inference-agent"
 
 
+def clock() -> float:
+    """Seconds that also pass while the machine is suspended: others may take the lease meanwhile."""
+    return time.clock_gettime(getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC))
+
+
 class Lease:
     """One candidate for the Lease of a namespace."""
 
@@ -39,11 +44,11 @@ class Lease:
         self._namespace = namespace
         self._candidate = Candidate(identity)
         self.reached_at = 0.0
-        """When the API server last answered, on the monotonic clock; 0 = never."""
+        """When the API server last answered, by clock(); 0 = never."""
 
     def held(self) -> bool:
         """Whether a write may be sent now."""
-        return may_write(self._candidate, time.monotonic())
+        return may_write(self._candidate, clock())
 
     async def acquire(self) -> None:
         """Return once this candidate leads."""
@@ -73,9 +78,9 @@ class Lease:
         try:
             if look_first:
                 self._see(await self._read())
-            if not may_take(self._candidate, time.monotonic()):
+            if not may_take(self._candidate, clock()):
                 return False
-            begun = time.monotonic()
+            begun = clock()
             lease = await self._write(self._candidate.seen, build_lease(self._candidate, datetime.now(UTC)))
         except ApiError as error:
             level = logging.DEBUG if error.code == CONFLICT else logging.WARNING
@@ -85,7 +90,7 @@ class Lease:
         return self.held()
 
     def _see(self, record: Record | None) -> None:
-        self.reached_at = time.monotonic()
+        self.reached_at = clock()
         self._candidate = with_seen(self._candidate, record, self.reached_at)
 
     async def _read(self) -> Record | None:

@@ -7,7 +7,6 @@ import gc
 import logging
 import signal
 import socket
-import time
 import uuid
 from contextlib import suppress
 from dataclasses import dataclass
@@ -16,7 +15,7 @@ from pathlib import Path
 from app.agent.edge import log as logs
 from app.agent.edge import metrics
 from app.agent.edge.api import Api
-from app.agent.edge.lease import Lease
+from app.agent.edge.lease import Lease, clock
 from app.agent.edge.log import fields
 from app.agent.edge.server import serving
 from app.agent.edge.term import Term
@@ -80,7 +79,7 @@ class Agent:
         """Why this replica is not ready, "" when it is: as a leader it is in sync, else it could take over."""
         if self._term:
             return "" if self._term.current else "not every kind is listed and watched"
-        reached = self._lease.reached_at and time.monotonic() - self._lease.reached_at < STALE_SECONDS
+        reached = self._lease.reached_at and clock() - self._lease.reached_at < STALE_SECONDS
         return "" if reached else "the API server does not answer"
 
     async def run(self) -> None:

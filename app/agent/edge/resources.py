@@ -36,9 +36,10 @@ GPU_ALLOCATIONS = Resource("gpuallocations", f"{OURS}/gpuallocations")
 GPU_POOLS = Resource("gpupools", f"{OURS}/gpupools", list_type=METADATA_LIST, watch_type=METADATA)
 
 
-def exporters(selector: str) -> Resource:
-    """Pods of AMD's device-metrics-exporter, by their labels."""
-    return Resource("exporters", "/api/v1/pods", {"labelSelector": selector})
+def exporters(selector: str, namespace: str) -> Resource:
+    """Pods of AMD's device-metrics-exporter, by their labels; namespace "" is any."""
+    path = f"/api/v1/namespaces/{namespace}/pods" if namespace else PODS.path
+    return Resource("exporters", path, {"labelSelector": selector})
 
 
 def build_path(target: Target, key: Key) -> str:
