@@ -9,11 +9,10 @@ import logging
 from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime
 
-import orjson
-
 from app.cli.answer import Json, build_answer
 from app.cli.case import named, offline_case
 from app.cli.decide import decide
+from app.cli.documents import parse_json
 from app.cli.errors import InputError
 from app.cli.model import read_model
 from app.settings import Settings
@@ -53,8 +52,8 @@ def answer_question(question: Mapping[str, object], settings: Settings, now: dat
 
 def _parsed(line: bytes) -> Mapping[str, object]:
     try:
-        question = orjson.loads(line)
-    except orjson.JSONDecodeError as error:
+        question = parse_json(line)
+    except ValueError as error:
         raise InputError(f"the line is not JSON: {error}") from None
     if not isinstance(question, dict):
         raise InputError("the line is no JSON object")

@@ -6,13 +6,14 @@ import argparse
 import sys
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
+from io import TextIOWrapper
 from typing import TYPE_CHECKING
 
 import orjson
 
 from app.cli.errors import InputError
 from app.cli.settings import from_environment
-from app.cli.usage import build_parser
+from app.cli.usage import build_parser, find_conflict
 
 if TYPE_CHECKING:
     from app.cli.plan import Options, Source
@@ -26,7 +27,12 @@ _WORST_FIRST = ("impossible", "pending", "unknown", "fit")
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; the exit code is the process's."""
-    arguments = build_parser().parse_args(argv)
+    parser = build_parser()
+    arguments = parser.parse_args(argv)
+    if problem := find_conflict(arguments):
+        parser.error(problem)
+    if isinstance(sys.stdout, TextIOWrapper):
+        sys.stdout.reconfigure(errors="replace")  # a terminal without Unicode shows the memory bar poorer
     commands = {"plan": run_plan, "replay": run_replay}
     try:
         return commands[arguments.command](arguments)
@@ -41,7 +47,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 def run_plan(arguments: argparse.Namespace) -> int:
     from app.cli.plan import Options, plan
 
-    if arguments.batch:
+    if arguments.batch is not None:
         return _run_batch(arguments.batch)
     options = Options(
         file=arguments.filename,
@@ -57,7 +63,7 @@ def run_plan(arguments: argparse.Namespace) -> int:
 def _source(options: Options, arguments: argparse.Namespace) -> Source:
     from app.cli.plan import read_offline
 
-    if options.nodes:
+    if options.nodes is not None:
         return read_offline(options, from_environment())
     from app.cli.live import connect
 

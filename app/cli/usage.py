@@ -79,3 +79,15 @@ def _add_replay(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
     replay.add_argument("--kind", help="for requests that do not tell it: inferenceservice, gpupool, ...")
     replay.add_argument("-o", "--output", choices=("yaml", "json"), default="yaml", help="default: yaml")
     replay.add_argument("--diff", action="store_true", help="only what would change, against what was observed")
+
+
+def find_conflict(arguments: argparse.Namespace) -> str:
+    """Why these arguments do not go together, "" when they do."""
+    if arguments.command != "plan":
+        return ""
+    if arguments.batch is not None:
+        beside = [name for name in ("nodes", "model_config", "weights_bytes") if getattr(arguments, name) is not None]
+        names = ", ".join(f"--{name.replace('_', '-')}" for name in beside)
+        return f"{names}: with --batch each line says this itself" if beside else ""
+    from_stdin = [arguments.filename, arguments.nodes, arguments.model_config].count("-")
+    return "only one file can come from standard input" if from_stdin > 1 else ""

@@ -45,8 +45,12 @@ def _precision(spec: InferenceServiceSpec, arguments: dict[str, Any]) -> Precisi
 
 
 def _share(value: Any) -> float | None:
-    number = isinstance(value, int | float) and not isinstance(value, bool)
-    return float(value) if number and 0 < value <= 1 else None
+    """A number or its text, as on the command line; what is outside (0, 1] is refused with the other arguments."""
+    try:
+        share = 0.0 if isinstance(value, bool) else float(str(value))
+    except ValueError:
+        return None
+    return share if 0 < share <= 1 else None
 
 
 def _switch(value: Any) -> bool | None:

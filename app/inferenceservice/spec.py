@@ -28,6 +28,8 @@ SOURCE_PATTERN = (
     r"|https?://[^\s]+)$"
 )
 GROUP_SIZE_LIMIT = 256
+GROUPS_LIMIT = 10_000
+"""A number beyond it is a slip; the pool looks at every group that is asked for."""
 DEFAULT_POOL = "default"
 PARTITION_PATTERN = "^(spx|dpx|tpx|qpx|cpx)_nps[1248]$"
 """As AMD's device plugin and node labeller write modes."""
@@ -192,8 +194,8 @@ class AutoscalingSpec(Model):
     """Horizontal autoscaling of whole groups."""
 
     enabled: bool = Field(False, description="Scale the number of groups; spec.replicas is ignored then.")
-    min_replicas: int = Field(1, ge=1, description="Fewest groups.")
-    max_replicas: int | None = Field(None, ge=1, description="Most groups.")
+    min_replicas: int = Field(1, ge=1, le=GROUPS_LIMIT, description="Fewest groups.")
+    max_replicas: int | None = Field(None, ge=1, le=GROUPS_LIMIT, description="Most groups.")
     target_utilization: int = Field(70, ge=1, le=100, description="CPU use of the leaders, in % of their request.")
     scale_down_delay: Duration = Field("300s", description="How long load must be low before groups are removed.")
     rules: ClassVar[tuple[Rule, ...]] = (
@@ -245,6 +247,7 @@ class InferenceServiceSpec(Model):
     replicas: int | None = Field(
         None,
         ge=0,
+        le=GROUPS_LIMIT,
         description="Groups to run; each is one whole copy of the service. Left out: 1 at first, afterwards what "
         "runs, so that switching autoscaling off keeps the size. Ignored under autoscaling.",
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass, field
 
 from app.topology.request import Held, Need, Slot
@@ -37,7 +38,7 @@ class Draft:
 
     @property
     def waits(self) -> bool:
-        return self.complete(self.need.least) < self.need.least
+        return any(self.missing(group) for group in self.guaranteed)
 
     @property
     def guaranteed(self) -> range:
@@ -64,7 +65,8 @@ class Draft:
 
     def complete(self, groups: int) -> int:
         """Groups below this number whose pods all have a place."""
-        return sum(not self.missing(group) for group in range(groups))
+        pods = Counter(group for group, worker in self.slots if group < groups and worker < self.need.pods)
+        return sum(count == self.need.pods for count in pods.values())
 
     def is_torn(self, group: int) -> bool:
         """Some pods have a place, others none, and none runs: whoever needs the GPUs may as well have them."""

@@ -43,7 +43,7 @@ class Explainer:
             case Outcome.IMPOSSIBLE:
                 return f"{_wants(need)}; no node of the pool could ever give that: {self._listed(need, ())}."
             case Outcome.PENDING:
-                return f"{_wants(need)}. {self._holders(need)}: {self._listed(need, ())}."
+                return f"{_wants(need)}. {self._why_not(need, ())}"
         if not slots and not need.target:
             return "No group is asked for."
         hosts = sorted(set(slots.values()))
@@ -51,7 +51,7 @@ class Explainer:
         if groups >= need.least:
             return f"{placed}."
         missing = f"{groups} of {need.least} groups have their GPUs"
-        return f"{placed}; {missing}. {self._holders(need)}: {self._listed(need, hosts)}."
+        return f"{placed}; {missing}. {self._why_not(need, hosts)}"
 
     def _not_kept_off(self, need: Need, slots: Mapping[Slot, str]) -> str:
         """Exclusive use is among services: pods of nobody's service are stopped only by GPUs that are asked for."""
@@ -61,6 +61,10 @@ class Explainer:
         if not need.exclusive or left <= 0:
             return ""
         return f", which no other service joins; pods of no service are not kept off the other {_gpus(left)}"
+
+    def _why_not(self, need: Need, taken: Iterable[str]) -> str:
+        listed = self._listed(need, taken)
+        return f"{self._holders(need)}: {listed}." if listed else f"{self._holders(need)}."
 
     def _listed(self, need: Need, taken: Iterable[str]) -> str:
         counts = self.excluded(need, taken)

@@ -42,8 +42,10 @@ class Filler:
             self._place_on_first(draft, groups.start)
         elif not draft.slots:
             draft.product = self._best_product(draft, self._eligible.products(draft.need.wish), groups)
+        started, full = {group for group, _ in draft.slots}, False
         for group in groups:
-            self._place_one(draft, group, even)
+            if group in started or not full:
+                full |= not self._place_one(draft, group, even) and group not in started
 
     def _even_out(self, draft: Draft, groups: range) -> None:
         """Once more on the emptiest nodes: fullest first leaves too few nodes for pods that must be apart."""
@@ -106,11 +108,11 @@ class Filler:
         for place in places:
             self.ledger.release(place, need.gpus, need.service, need.exclusive)
 
-    def _place_one(self, draft: Draft, group: int, even: bool = False) -> None:
-        """The whole group, or those of its pods that lost their place, near to the others."""
+    def _place_one(self, draft: Draft, group: int, even: bool = False) -> bool:
+        """The whole group, or those of its pods that lost their place, near to the others; whether it is whole now."""
         need, missing = draft.need, draft.missing(group)
         if not missing or draft.product is None:
-            return
+            return not missing
         stay = [draft.slots[slot] for slot in draft.placed(group)]
         anchors = [place for host in stay if (place := self.ledger.find(host, need.wish.resource)) is not None]
         places = self._eligible.now(need.wish, draft.product)
@@ -121,6 +123,7 @@ class Filler:
         for slot, place in zip(missing, found or (), strict=bool(found)):
             self.book(draft, slot, place)
             draft.proposed.add(slot)
+        return found is not None
 
     def book(self, draft: Draft, slot: Slot, place: int) -> None:
         self.ledger.book(place, draft.need.gpus, draft.need.service, draft.need.exclusive)

@@ -6,9 +6,9 @@
     block FP8        with one scale for each 128 x 128 block, every slice must be a multiple of 128
     stages           PP <= layers, and the architecture implements SupportsPP
 
-vLLM 0.33 can refine the scales of expert slices that are no multiple of 128 if the kernel supports it; whether those
-for AMD GPUs do was not verified. So that refusal is not certain: such a layout is never chosen where there is a
-choice, and let through where the spec fixes it. The vocabulary is padded and needs no rule.
+Experts whose whole width is no multiple of 128 were stored with scales for part of a block, so vLLM can read such ones
+and no layout is the cause: that refusal is not certain. Such a layout is never chosen where there is a choice, and let
+through where the spec fixes it. The vocabulary is padded and needs no rule.
 Source: vLLM 0.33, model configuration and layers.
 """
 
@@ -110,7 +110,7 @@ def expert_blocks_divide(model: ModelFacts, layout: Layout) -> Obstacle | None:
     return Obstacle(
         f"experts of width {model.experts.intermediate_size:,} over TP x DP = {layout.expert_ranks} GPUs leave "
         f"{piece:,}, no multiple of {block}, the block that shares an FP8 scale{_HINT}",
-        certain=False,
+        certain=model.experts.intermediate_size % block == 0,
     )
 
 

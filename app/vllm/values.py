@@ -20,6 +20,7 @@ DIGITS = 15
 _WHOLE = re.compile(rf"-?\d{{1,{DIGITS}}}", re.ASCII)
 # vLLM: k, m, g, t are powers of 1000, K, M, G, T of 1024; a decimal part goes with the small letters only
 _SIZE = re.compile(rf"\d{{1,{DIGITS}}}([kKmMgGtT]?|\.\d+[kmgt])", re.ASCII)
+_SHARES = frozenset({"gpu_memory_utilization"})
 _ARGUMENTS_WITHOUT_LIMIT = ("max_model_len",)
 
 
@@ -108,9 +109,11 @@ def _whole_number(value: Any) -> str:
     return f"a whole number of at most {DIGITS} digits" if len(str(value)) > DIGITS else "a whole number"
 
 
-def _float(_: Argument, value: Any) -> str:
+def _float(argument: Argument, value: Any) -> str:
     if isinstance(value, bool) or not re.fullmatch(r"-?\d+(\.\d+)?([eE][+-]?\d+)?", str(value), re.ASCII):
         raise BadValueError(f"takes a number, not {_shown(value)}")
+    if argument.name in _SHARES and not 0 < float(value) <= 1:
+        raise BadValueError(f"takes a share above 0 and up to 1, not {_shown(value)}")
     return str(value)
 
 
@@ -119,6 +122,8 @@ def _size(argument: Argument, value: Any) -> str:
     automatic = argument.name in _ARGUMENTS_WITHOUT_LIMIT and text in ("auto", "-1")
     if isinstance(value, bool) or not (automatic or _SIZE.fullmatch(text)):
         raise BadValueError(f'takes {_whole_number(value)} or a text such as "32k", not {_shown(value)}')
+    if not text.strip("0.kKmMgGtT"):
+        raise BadValueError(f"takes at least 1, not {_shown(value)}")
     return text
 
 

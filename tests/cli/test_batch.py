@@ -152,3 +152,32 @@ def test_a_config_of_an_unknown_architecture_says_so_and_leaves_the_model_unknow
     answer = one(service("org/other"), modelConfig=config)
     assert answer["outcome"] == "unknown"
     assert any(it.startswith("config.json was passed over: ") and "NobodyKnows" in it for it in answer["reasons"])
+
+
+def test_numbers_that_json_does_not_have_stand_in_some_configs() -> None:
+    config = block_fp8() | {"intermediate_size": 1024, "time_step_limit": [0.0, float("inf")]}
+    assert one(service("org/other"), modelConfig=config)["outcome"] == "fit"
+
+
+def test_a_share_of_the_memory_is_planned_as_it_is_started() -> None:
+    number, text = batch(question(service(LLAMA_8B, vllm=engine(gpu_memory_utilization=it))) for it in (0.5, "0.5"))
+    assert number["memory"]["budgetBytes"] == text["memory"]["budgetBytes"]
+    wrong = one(service(LLAMA_8B, vllm=engine(gpu_memory_utilization=1.5)))
+    assert wrong["outcome"] == "impossible"
+    assert "takes a share above 0 and up to 1" in " ".join(wrong["reasons"])
+
+
+def test_slices_of_experts_that_cut_the_blocks_of_fp8_scales_are_refused() -> None:
+    experts = {
+        "architectures": ["Qwen3MoeForCausalLM"],
+        "num_experts": 64,
+        "num_experts_per_tok": 8,
+        "moe_intermediate_size": 768,
+        "decoder_sparse_step": 1,
+        "mlp_only_layers": [],
+        "intermediate_size": 1024,
+    }
+    asked = service("org/experts", 8, vllm=engine(tensor_parallel_size=8))
+    refused = one(asked, modelConfig=block_fp8() | experts)
+    assert refused["outcome"] == "impossible"
+    assert "leave 96, no multiple of 128" in " ".join(refused["reasons"])

@@ -146,6 +146,11 @@ MISTAKES = {
     "nothing": ("", "{file} has no InferenceService in it, only nothing"),
     "another kind": ("kind: Pod\n", "{file} has no InferenceService in it, only Pod"),
     "no spec": ("kind: InferenceService\n", "the InferenceService has no spec"),
+    "a part of itself": (
+        "kind: InferenceService\nspec: &it {vllm: *it}\n",
+        "{file} has something that no JSON can hold",
+    ),
+    "too deep": ("[" * 50_000, "{file} is nested deeper than 200 levels"),
     "wrong field": (
         "kind: InferenceService\nspec: {model: {name: a}, resources: {totalGpus: 0}}\n",
         "InferenceService service is not accepted: spec.resources.totalGpus: Input should be greater than",
@@ -189,3 +194,43 @@ def _kubeconfig(folder: Path) -> Path:
             "users": [{"name": "it", "user": {}}],
         },
     )
+
+
+@pytest.mark.parametrize("coding", ["ascii", "utf-8"])
+def test_any_terminal_shows_the_table(coding: str, files: tuple[Path, Path]) -> None:
+    """A pod's shell often knows no Unicode."""
+    done = run("plan", "-f", files[0], "--nodes", files[1], env={"PYTHONIOENCODING": coding})
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "Outcome  FIT" in done.stdout
+
+
+@pytest.mark.parametrize("locale", ["C", "C.UTF-8"])
+def test_standard_input_is_utf_8_in_every_locale(locale: str, files: tuple[Path, Path]) -> None:
+    command = [str(SCRIPT), "plan", "-f", "-", "--nodes", str(files[1])]
+    env = {"PATH": os.environ["PATH"], "LC_ALL": locale}
+    text = files[0].read_bytes()
+    good = subprocess.run(command, input=text + "# é\n".encode(), env=env, capture_output=True, check=False)
+    assert (good.returncode, good.stderr) == (0, b"")
+    bad = subprocess.run(command, input=text + b"# \xe9\n", env=env, capture_output=True, check=False)
+    assert (bad.returncode, bad.stderr) == (1, b"kubectl inference: standard input is no text\n")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("--batch", "a", "--nodes", "b"), "--nodes: with --batch each line says this itself"),
+        (("--batch", "a", "--weights-bytes", "1"), "--weights-bytes: with --batch each line says this itself"),
+        (("-f", "-", "--nodes", "-"), "only one file can come from standard input"),
+    ],
+)
+def test_arguments_that_do_not_go_together_are_refused(arguments: tuple[str, ...], words: str) -> None:
+    done = run("plan", *arguments)
+    assert done.returncode == 2
+    assert words in done.stderr
+
+
+@pytest.mark.parametrize("option", ["--batch", "--nodes"])
+def test_a_file_without_a_name_cannot_be_read(option: str, files: tuple[Path, Path]) -> None:
+    done = run("plan", *(() if option == "--batch" else ("-f", files[0])), option, "")
+    assert done.returncode == 1
+    assert "cannot be read" in done.stderr

@@ -7,8 +7,10 @@ from typing import Any
 
 import pytest
 
+from app.topology import filling
 from app.topology.allocator import allocate
 from app.topology.nodes import Node, Taint, Toleration, Wish
+from app.topology.placement import place_group
 from app.topology.request import BoundPod, Need, Outcome
 from tests.topology.pool import PATIENCE, WISH, decide, hosts, need, node
 
@@ -244,3 +246,18 @@ def test_services_that_come_together_are_packed_together_and_nobody_ahead_loses(
     nodes = [node("n1", 8), node("n2", 4)]
     found = decide(nodes, need("a", 2), need("b", 4, exclusive=True), need("c", 4))
     assert [hosts(found[name]) for name in "abc"] == [["n1"], ["n2"], ["n1"]]
+
+
+def test_what_more_groups_than_gpus_cost_does_not_grow_with_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One slip in a spec must not stop the decisions for all others."""
+    asked: list[int] = []
+
+    def counted(*arguments: Any) -> Any:
+        asked.append(1)
+        return place_group(*arguments)
+
+    monkeypatch.setattr(filling, "place_group", counted)
+    found = decide([node("n1")], need(gpus=1, least=10_000, most=10_000))["a"]
+    assert found.groups == 8
+    assert len(asked) < 30
+    assert found.message.endswith("8 of 10000 groups have their GPUs. No service holds GPUs of this kind.")

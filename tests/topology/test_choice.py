@@ -213,10 +213,16 @@ def test_nothing_is_chosen_where_all_is_illegal() -> None:
     assert len(answer.rejected) == 10
 
 
-def test_a_size_that_may_be_illegal_is_let_through_when_given_and_never_chosen() -> None:
+def test_a_size_that_cuts_the_blocks_of_experts_is_refused_when_given_and_never_chosen() -> None:
     facts = replace(model(QWEN_235B), quantization=Quantization("fp8", 8, (128, 128)))
     question = Question(facts, accelerator("MI300X"), demand(8, sizes=Given(tensor=8)), Needs())
-    assert chosen(choose(question)).layout == Layout(8)
+    refused = choose(question)
+    assert isinstance(refused, Unfit)
+    assert "leave 192, no multiple of 128" in refused.reason
+    assert "expert parallelism keeps them whole" in refused.reason
+    assert chosen(choose(replace(question, needs=Needs(expert_parallel=True)))).layout == Layout(
+        8, expert_parallel=True
+    )
     free = chosen(choose(replace(question, demand=demand(8), needs=Needs(expert_parallel=False))))
     assert free.layout.expert_ranks == 4
 

@@ -216,12 +216,12 @@ def test_the_length_to_set_is(name: str, needs: dict[str, Any], length: int | No
             id="a maximum that is not known",
         ),
         pytest.param(
-            replace(model("Qwen/Qwen3-235B-A22B"), quantization=Quantization("fp8", 8, (128, 128))),
+            replace(model(GPT_OSS), quantization=Quantization("fp8", 8, (128, 128), experts_only=True)),
             "MI300X",
-            demand(8, sizes=Given(tensor=8)),
+            demand(2, sizes=Given(tensor=2)),
             {},
-            "it may be refused: experts of width 1,536 over TP x DP = 8 GPUs leave 192, no multiple of 128, the block "
-            "that shares an FP8 scale; expert parallelism keeps them whole",
+            "it may be refused: experts of width 2,880 over TP x DP = 2 GPUs leave 1,440, no multiple of 128, the "
+            "block that shares an FP8 scale; expert parallelism keeps them whole",
             id="blocks that were let through",
         ),
         pytest.param(

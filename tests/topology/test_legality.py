@@ -77,10 +77,14 @@ def test_whole_experts_lift_the_limit_of_their_blocks() -> None:
     assert find_obstacle(facts, Layout(8, expert_parallel=True)) is None
 
 
-def test_only_the_blocks_of_experts_may_be_let_through() -> None:
+def test_only_blocks_that_no_layout_cuts_may_be_let_through() -> None:
     experts, dense = (replace(model(name), quantization=BLOCKS) for name in (QWEN_235B, "Qwen/Qwen2.5-72B-Instruct"))
-    assert find_obstacle(experts, Layout(8), tolerant=True) is None
+    assert find_obstacle(experts, Layout(8), tolerant=True) is not None
+    assert find_obstacle(experts, Layout(8, expert_parallel=True), tolerant=True) is None
     assert find_obstacle(dense, Layout(2), tolerant=True) is not None
+    odd = replace(model("openai/gpt-oss-20b"), quantization=replace(BLOCKS, experts_only=True))
+    assert find_obstacle(odd, Layout(2), tolerant=True) is None
+    assert find_obstacle(odd, Layout(2)) is not None
 
 
 def test_blocks_of_experts_set_no_limit_to_what_is_not_quantised() -> None:
