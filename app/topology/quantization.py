@@ -19,7 +19,7 @@ def parse_quantization(values: Values | None) -> Quantization | None:
     method = values.word("quant_method").lower()
     match method:
         case "fp8":
-            return Quantization("fp8", 8, tuple(values.numbers("weight_block_size")))
+            return Quantization("fp8", 8, _square(values, "weight_block_size"))
         case "fbgemm_fp8" | "ptpc_fp8":
             return Quantization("fp8", 8)
         case "mxfp4":
@@ -50,22 +50,40 @@ def _group(values: Values) -> tuple[int, ...]:
     return (size,) if size > 0 else ()
 
 
+def _square(values: Values, key: str) -> tuple[int, ...]:
+    """Rows and columns that share a scale, () when they are not given: whoever reads one number loses the rule."""
+    block = tuple(values.numbers(key))
+    if len(block) not in (0, 2):
+        raise ConfigError(f"{key} is {list(block)}, not rows and columns")
+    return block
+
+
+_Format = tuple[str, int, tuple[int, ...]]
+"""Number format, bits, and the weights that share a scale."""
+
+
 def _compressed(values: Values) -> Quantization | None:
-    """All groups must store weights alike."""
-    groups = values.part("config_groups")
-    weights = [part for group in (groups.parts() if groups else []) if (part := group.part("weights"))]
-    found = {_compressed_weights(part) for part in weights}
-    if len(found) > 1:
-        raise ConfigError("quantization_config has groups of several formats: such a model cannot be counted")
-    if not found:
+    """All groups must store weights alike; without any, or with activations alone, nothing is quantised."""
+    groups = values.checked_part("config_groups")
+    if groups is None:
+        raise ConfigError("quantization_config has no config_groups, so what is quantised is not known")
+    weights = [part for group in groups.parts() if (part := group.checked_part("weights"))]
+    if not weights:
         return None
-    [(number_format, bits, block)] = found
+    number_format, bits, block = _only({_compressed_weights(part) for part in weights})
     return Quantization(number_format, bits, block, experts_only=_spares_attention(values.names("ignore")))
 
 
-def _compressed_weights(weights: Values) -> tuple[str, int, tuple[int, ...]]:
+def _only(found: set[_Format]) -> _Format:
+    if len(found) > 1:
+        raise ConfigError("quantization_config has groups of several formats: such a model cannot be counted")
+    [one] = found
+    return one
+
+
+def _compressed_weights(weights: Values) -> _Format:
     bits, kind, strategy = weights.count("num_bits", 8), weights.word("type"), weights.word("strategy")
-    block = tuple(weights.numbers("block_structure")) if strategy == "block" else ()
+    block = _square(weights, "block_structure") if strategy == "block" else ()
     if kind == "int":
         return _integer_format(bits), bits, block or _group(weights)
     if bits == 8:
@@ -76,20 +94,33 @@ def _compressed_weights(weights: Values) -> tuple[str, int, tuple[int, ...]]:
     raise ConfigError(f"weights of {bits} bits, {kind or 'untyped'}, are not known here")
 
 
+_QUARK_EXCEPTIONS = ("layer_quant_config", "layer_type_quant_config")
+
+
 def _quark(values: Values) -> Quantization | None:
-    settings = values.part("global_quant_config")
-    weights = settings.part("weight") if settings else None
-    if weights is None:
+    """Layers with settings of their own must store weights like all others, whose settings may quantise nothing."""
+    general = values.checked_part("global_quant_config")
+    if general is None:
+        raise ConfigError("quantization_config has no global_quant_config, so what is quantised is not known")
+    layers = [part for key in _QUARK_EXCEPTIONS if (own := values.checked_part(key)) for part in own.parts()]
+    weights = [part.checked_part("weight") for part in (general, *layers)]
+    if not any(weights):
         return None
+    if not all(weights):
+        raise ConfigError("quantization_config quantises some layers only: such a model cannot be counted")
+    number_format, bits, block = _only({_quark_weights(part) for part in weights if part})
+    return Quantization(number_format, bits, block, experts_only=_spares_attention(values.names("exclude")))
+
+
+def _quark_weights(weights: Values) -> _Format:
     kind = weights.word("dtype")
-    spared = _spares_attention(values.names("exclude"))
     group = _group(weights) if weights.word("qscheme") == "per_group" else ()
     if kind.startswith("fp8"):
-        return Quantization("fp8", 8, group, spared)
+        return "fp8", 8, group
     if kind == "fp4":
-        return Quantization("mxfp4", 4, group or (32,), spared)
+        return "mxfp4", 4, group or (32,)
     if kind in ("int4", "uint4", "int8", "uint8"):
-        return Quantization(kind.removeprefix("u"), 4 if kind.endswith("4") else 8, group, spared)
+        return kind.removeprefix("u"), 4 if kind.endswith("4") else 8, group
     raise ConfigError(f"Quark weights of type {kind or '(none named)'} are not known here")
 
 
