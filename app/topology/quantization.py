@@ -1,18 +1,26 @@
 """How a checkpoint says that its weights are quantised (config.json: quantization_config) -> Quantization.
 
+Modules that are left as they are stand there layer by layer, or as a pattern over all layers. What they say of most
+layers counts for all of them, and what they say of a few for none.
+
 Sources: vLLM 0.33 (model_executor/layers/quantization), compressed-tensors, AMD Quark.
 """
 
 from __future__ import annotations
 
+import re
+
 from app.topology.config_values import ConfigError, Values
 from app.topology.models import Quantization
 
 _ATTENTION = ("self_attn", "attention", "q_proj", "qkv")
-"""Modules that are left as they are when only experts, or only MLPs, are quantised."""
+_SHARED_EXPERTS = ("shared_experts", "shared_expert.")
+_BESIDE_TEXT = ("visual", "vision", "audio")
+"""Towers have attention of their own, which counts as nothing here."""
+_LAYER = re.compile(r"\.([0-9]{1,4})\.")
 
 
-def parse_quantization(values: Values | None) -> Quantization | None:
+def parse_quantization(values: Values | None, layers: int) -> Quantization | None:
     """None when nothing is quantised; ConfigError when the way is not known here."""
     if values is None:
         return None
@@ -27,9 +35,9 @@ def parse_quantization(values: Values | None) -> Quantization | None:
         case "gptq" | "awq" | "auto-round" | "auto_round" | "gptq_marlin" | "awq_marlin":
             return _integers(values)
         case "compressed-tensors" | "compressed_tensors":
-            return _compressed(values)
+            return _compressed(values, layers)
         case "quark":
-            return _quark(values)
+            return _quark(values, layers)
     raise ConfigError(f"quantisation method {method or '(none named)'} is not known here")
 
 
@@ -62,7 +70,7 @@ _Format = tuple[str, int, tuple[int, ...]]
 """Number format, bits, and the weights that share a scale."""
 
 
-def _compressed(values: Values) -> Quantization | None:
+def _compressed(values: Values, layers: int) -> Quantization | None:
     """All groups must store weights alike; without any, or with activations alone, nothing is quantised."""
     groups = values.checked_part("config_groups")
     if groups is None:
@@ -70,8 +78,7 @@ def _compressed(values: Values) -> Quantization | None:
     weights = [part for group in groups.parts() if (part := group.checked_part("weights"))]
     if not weights:
         return None
-    number_format, bits, block = _only({_compressed_weights(part) for part in weights})
-    return Quantization(number_format, bits, block, experts_only=_spares_attention(values.names("ignore")))
+    return _build(_only({_compressed_weights(part) for part in weights}), values.names("ignore"), layers)
 
 
 def _only(found: set[_Format]) -> _Format:
@@ -97,19 +104,18 @@ def _compressed_weights(weights: Values) -> _Format:
 _QUARK_EXCEPTIONS = ("layer_quant_config", "layer_type_quant_config")
 
 
-def _quark(values: Values) -> Quantization | None:
+def _quark(values: Values, layers: int) -> Quantization | None:
     """Layers with settings of their own must store weights like all others, whose settings may quantise nothing."""
     general = values.checked_part("global_quant_config")
     if general is None:
         raise ConfigError("quantization_config has no global_quant_config, so what is quantised is not known")
-    layers = [part for key in _QUARK_EXCEPTIONS if (own := values.checked_part(key)) for part in own.parts()]
-    weights = [part.checked_part("weight") for part in (general, *layers)]
+    special = [part for key in _QUARK_EXCEPTIONS if (own := values.checked_part(key)) for part in own.parts()]
+    weights = [part.checked_part("weight") for part in (general, *special)]
     if not any(weights):
         return None
     if not all(weights):
         raise ConfigError("quantization_config quantises some layers only: such a model cannot be counted")
-    number_format, bits, block = _only({_quark_weights(part) for part in weights if part})
-    return Quantization(number_format, bits, block, experts_only=_spares_attention(values.names("exclude")))
+    return _build(_only({_quark_weights(part) for part in weights if part}), values.names("exclude"), layers)
 
 
 def _quark_weights(weights: Values) -> _Format:
@@ -124,6 +130,19 @@ def _quark_weights(weights: Values) -> _Format:
     raise ConfigError(f"Quark weights of type {kind or '(none named)'} are not known here")
 
 
-def _spares_attention(ignored: list[str]) -> bool:
-    """Whether attention is among what is not quantised; the head always is, and is counted apart."""
-    return any(word in name for name in ignored for word in _ATTENTION)
+def _build(found: _Format, ignored: list[str], layers: int) -> Quantization:
+    """With what is left as it is; the head always is, and is counted apart."""
+    number_format, bits, block = found
+    attention, shared = (_spares(words, ignored, layers) for words in (_ATTENTION, _SHARED_EXPERTS))
+    return Quantization(
+        number_format, bits, block, experts_only=attention and shared, plain_attention=attention and not shared
+    )
+
+
+def _spares(words: tuple[str, ...], ignored: list[str], layers: int) -> bool:
+    """Whether names with one of these words mean most layers, or all."""
+    names = [name for whole in ignored for name in whole.replace("\\", "").split("|")]
+    text = [name for name in names if not any(word in name for word in _BESIDE_TEXT)]
+    found = [_LAYER.search(name) for name in text if any(word in name for word in words)]
+    numbers = {int(match[1]) for match in found if match}
+    return None in found or len(numbers & set(range(layers))) * 2 > layers

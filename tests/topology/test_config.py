@@ -109,7 +109,7 @@ BLOCKS = group(num_bits=8, type="float", strategy="block", block_structure=[128,
         (group(num_bits=8, type="int", strategy="channel"), Quantization("int8", 8)),
         (
             group(num_bits=4, type="int", strategy="group", group_size=32) | {"ignore": ["re:.*self_attn.*"]},
-            Quantization("int4", 4, (32,), experts_only=True),
+            Quantization("int4", 4, (32,), plain_attention=True),
         ),
         (
             {
@@ -122,15 +122,44 @@ BLOCKS = group(num_bits=8, type="float", strategy="block", block_structure=[128,
         (
             {
                 "quant_method": "quark",
-                "exclude": ["lm_head", "model.layers.0.self_attn.q_proj"],
+                "exclude": ["lm_head", *(f"model.layers.{layer}.self_attn.q_proj" for layer in range(32))],
                 "global_quant_config": {"weight": {"dtype": "fp8_e4m3", "qscheme": "per_tensor"}},
             },
-            Quantization("fp8", 8, (), experts_only=True),
+            Quantization("fp8", 8, (), plain_attention=True),
         ),
     ],
 )  # fmt: skip
 def test_how_weights_are_quantised(given: dict[str, Any], wanted: Quantization) -> None:
     assert read(LLAMA | {"quantization_config": given}).quantization == wanted
+
+
+ATTENTION, BESIDE_EXPERTS = {"plain_attention": True}, {"experts_only": True}
+
+
+@pytest.mark.parametrize(
+    ("ignored", "spared"),
+    [
+        pytest.param(["lm_head", "model.visual.blocks.0.attn.qkv", "model.visual.blocks.1.attn.qkv"], {}, id="a tower"),
+        pytest.param(["vision_tower.transformer.layers.0.attention.q_proj"], {}, id="a vision tower with layers"),
+        pytest.param(["re:.*visual.*", "re:audio_tower.*self_attn"], {}, id="towers by pattern"),
+        pytest.param(["re:.*(visual|self_attn).*"], ATTENTION, id="a tower and attention in one pattern"),
+        pytest.param(["model.layers.31.self_attn.q_proj"], {}, id="one layer"),
+        pytest.param([r"re:model\.layers\.31\.self_attn.*"], {}, id="one layer by pattern"),
+        pytest.param([f"model.layers.{it}.self_attn.qkv_proj" for it in range(1, 32)], ATTENTION, id="all but one"),
+        pytest.param([f"model.layers.{it}.self_attn" for it in range(32, 99)], {}, id="layers the model has not"),
+        pytest.param(["model.layers.*.self_attn"], ATTENTION, id="all layers"),
+        pytest.param([r"re:.*layers\.\d+\.self_attn.*"], ATTENTION, id="all layers by number"),
+        pytest.param(["re:.*self_attn.*", "re:.*shared_experts.*"], BESIDE_EXPERTS, id="shared experts too"),
+        pytest.param(["re:.*self_attn.*", "re:.*shared_expert_gate$"], ATTENTION, id="the gate of a shared expert"),
+        pytest.param(["re:.*shared_experts.*"], {}, id="shared experts alone"),
+        pytest.param([f"model.layers.{'9' * 5000}.self_attn"], ATTENTION, id="a number of very many digits"),
+    ],
+)
+def test_attention_is_left_as_it_is_where_names_mean_the_layers_of_the_text(
+    ignored: list[str], spared: dict[str, bool]
+) -> None:
+    given = group(num_bits=4, type="int", strategy="group", group_size=128) | {"ignore": ignored}
+    assert read(LLAMA | {"quantization_config": given}).quantization == Quantization("int4", 4, (128,), **spared)
 
 
 # what cannot be read
