@@ -11,6 +11,8 @@ from app.topology.memory import Needs
 from app.topology.precision import Precision
 from app.vllm.values import DIGITS
 
+FP8_WHILE_LOADING = frozenset({"fp8", "fp8_per_tensor", "fp8_per_block", "fp8_per_channel"})
+"""Values of the argument quantization that make FP8 of any weights."""
 _UTILIZATION = Needs().gpu_memory_utilization
 _SIZE = re.compile(rf"(\d{{1,{DIGITS}}}(?:\.\d+)?)([kKmMgGtT]?)", re.ASCII)
 _POWERS = {"": 0, "k": 1, "m": 2, "g": 3, "t": 4}
@@ -29,6 +31,12 @@ def engine_needs(spec: InferenceServiceSpec) -> Needs:
     )
 
 
+def quantization_method(spec: InferenceServiceSpec) -> str:
+    """vLLM's argument quantization, "" when nothing was said; it reads "None" as nothing too."""
+    value = spec.known_arguments.get("quantization")
+    return value if isinstance(value, str) and value != "None" else ""
+
+
 def parse_size(value: Any) -> int | None:
     """4096, "32k" (thousands) or "32K" (1,024s) as a number; None for "auto", -1 and what is no size."""
     match = _SIZE.fullmatch(str(value))
@@ -39,7 +47,7 @@ def parse_size(value: Any) -> int | None:
 
 
 def _precision(spec: InferenceServiceSpec, arguments: dict[str, Any]) -> Precision | None:
-    if arguments.get("quantization") == "fp8":
+    if quantization_method(spec) in FP8_WHILE_LOADING:
         return Precision.FP8
     return Precision.FP32 if arguments.get("dtype") in ("float32", "float") else spec.model.precision
 

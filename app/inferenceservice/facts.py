@@ -58,7 +58,7 @@ def gather_facts(
 ) -> Facts:
     """The facts of one sync; `told` is what somebody beside the cluster says of the model, and it goes first."""
     observed = parse_observed(request, spec.storage.model_cache, makes_cache=spec.model.source is not None)
-    model = told or find_model_facts(spec, observed)
+    model = as_served(told, spec) if told else find_model_facts(spec, observed)
     need = plan_need(spec, model, settings)
     return Facts(_identity(request.parent), spec, observed, settings, need, now, model)
 
@@ -77,5 +77,5 @@ def find_model_facts(spec: InferenceServiceSpec, observed: Observed) -> ModelFac
     cache = observed.cache
     read = parse_facts(cache.facts) if cache and cache.facts else None
     names = [cache.model] if cache else []
-    known = (find_model(name) for name in (*names, spec.model.name))
-    return read or next((as_served(facts, spec) for facts in known if facts), None)
+    known = (read, *(find_model(name) for name in (*names, spec.model.name)))
+    return next((as_served(facts, spec) for facts in known if facts), None)

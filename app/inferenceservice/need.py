@@ -13,7 +13,7 @@ from functools import lru_cache
 from typing import Any
 
 from app.gpus.request import ExcludedProduct, GPURequestSpec, ReplicaRange, Shape, Toleration
-from app.inferenceservice.engine_needs import engine_needs
+from app.inferenceservice.engine_needs import engine_needs, quantization_method
 from app.inferenceservice.spec import InferenceServiceSpec, Sharing
 from app.kube.names import digest
 from app.settings import Settings
@@ -60,7 +60,6 @@ def plan_need(spec: InferenceServiceSpec, model: ModelFacts | None, settings: Se
     excluded = tuple(it for it in answers if isinstance(it, Excluded))
     sharing = spec.sharing or Sharing(settings.sharing)
     gated = sharing is Sharing.EXCLUSIVE or spec.demand.strategy is Strategy.TOPOLOGY_AWARE
-    known = model is not None
     return Need(
         demand=spec.demand,
         fits=fits,
@@ -68,8 +67,14 @@ def plan_need(spec: InferenceServiceSpec, model: ModelFacts | None, settings: Se
         unfit="" if len(excluded) < len(answers) else _unfit(model, spec, architectures, excluded),
         gated=gated,
         request=_request(spec, settings, sharing, gated, fits, excluded),
-        note="" if known else f"nothing is known of model {spec.model.name}: whether it fits the GPUs was not checked",
+        note="" if model else _unchecked(spec),
     )
+
+
+def _unchecked(spec: InferenceServiceSpec) -> str:
+    method = quantization_method(spec)
+    served = f"{spec.model.name} with quantization {method}" if method else spec.model.name
+    return f"nothing is known of model {served}: whether it fits the GPUs was not checked"
 
 
 @lru_cache(maxsize=4096)

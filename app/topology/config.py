@@ -148,7 +148,9 @@ def _parse(config: Mapping[str, object], weight_bytes: int | None) -> ModelFacts
         linear=_linear(values, layers),
         experts=_experts(values, architecture, layers),
         draft_layers=values.find_count("num_nextn_predict_layers") or 0,
-        quantization=parse_quantization(values.part("quantization_config") or values.part("compression_config")),
+        quantization=parse_quantization(
+            values.checked_part("quantization_config") or values.checked_part("compression_config"), layers
+        ),
         weight_bytes=_loaded_bytes(values, weight_bytes),
     )
 

@@ -86,13 +86,26 @@ class Values:
         value = self._raw.get(key)
         return Values(value) if isinstance(value, Mapping) else None
 
+    def checked_part(self, key: str) -> Values | None:
+        """A nested part, None when it is missing. ConfigError when it is no mapping: what it says would be lost."""
+        value = self._raw.get(key)
+        return None if value is None else _checked(key, value)
+
     def parts(self) -> list[Values]:
-        """All nested parts, in the order of their names."""
-        return [Values(value) for _, value in sorted(self._raw.items()) if isinstance(value, Mapping)]
+        """All nested parts, in the order of their names. ConfigError when something else is among them."""
+        return [_checked(key, value) for key, value in sorted(self._raw.items())]
 
     def _list(self, key: str) -> Sequence[object]:
-        value = self._raw.get(key)
-        return value if isinstance(value, list) else []
+        value = self._raw.get(key, [])
+        if not isinstance(value, list):
+            raise ConfigError(f"{key} is {_shown(value)}, not a list")
+        return value
+
+
+def _checked(key: str, value: object) -> Values:
+    if not isinstance(value, Mapping):
+        raise ConfigError(f"{key} is {_shown(value)}, not a mapping")
+    return Values(value)
 
 
 def _shown(value: object) -> str:

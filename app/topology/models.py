@@ -85,6 +85,9 @@ class Quantization:
     block: tuple[int, ...] = ()
     """Weights that share a scale: (128, 128) a block, (32,) a group along the row, () a whole row or tensor."""
     experts_only: bool = False
+    """Nothing beside the routed experts is quantised."""
+    plain_attention: bool = False
+    """Attention is left as it was; MLPs and experts are quantised."""
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,7 @@ parallelism. Sources: vLLM's model files; checked against the published totals o
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum, auto
 from functools import lru_cache
 
@@ -37,11 +37,12 @@ class Split(Enum):
 
 @dataclass(frozen=True)
 class Part:
-    """`count` parameters; `linear` ones are what quantisation applies to."""
+    """`count` parameters; `linear` ones are what quantisation applies to, unless it leaves out `attention`."""
 
     count: int
     split: Split
     linear: bool = True
+    attention: bool = False
 
 
 class Attention(Enum):
@@ -104,16 +105,17 @@ def _has_experts(model: ModelFacts, index: int) -> bool:
 
 def _layer_parts(model: ModelFacts, kind: LayerKind) -> Iterator[Part]:
     yield Part(model.norms * model.hidden_size, Split.WHOLE, linear=False)
-    if kind.attention is Attention.LINEAR and model.linear:
-        yield from _linear_attention(model.hidden_size, model.linear)
-    elif model.latent:
-        yield from _latent_attention(model, model.latent)
-    else:
-        yield from _attention_parts(model)
+    yield from (replace(part, attention=True) for part in _attention_of(model, kind))
     if kind.experts and model.experts:
         yield from _expert_parts(model.hidden_size, model.experts)
     else:
         yield Part(3 * model.hidden_size * model.intermediate_size, Split.TENSOR)
+
+
+def _attention_of(model: ModelFacts, kind: LayerKind) -> Iterator[Part]:
+    if kind.attention is Attention.LINEAR and model.linear:
+        return _linear_attention(model.hidden_size, model.linear)
+    return _latent_attention(model, model.latent) if model.latent else _attention_parts(model)
 
 
 def _attention_parts(model: ModelFacts) -> Iterator[Part]:

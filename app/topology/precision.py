@@ -36,11 +36,17 @@ class Precision(StrEnum):
 
 def weight_bits(part: Part, quantization: Quantization | None, precision: Precision | None) -> Fraction:
     """Bits of one parameter of this part in GPU memory; None = the checkpoint's own precision."""
-    if part.linear and quantization and (part.split is Split.EXPERTS or not quantization.experts_only):
+    if part.linear and quantization and not _is_spared(part, quantization):
         return quantized_bits(quantization)
     if part.linear and quantization is None and precision is Precision.FP8:
         return Fraction(8)
     return Fraction(_activation_bits(precision))
+
+
+def _is_spared(part: Part, quantization: Quantization) -> bool:
+    """Whether a linear layer of a quantised checkpoint is stored like those of all others."""
+    beside_experts = quantization.experts_only and part.split is not Split.EXPERTS
+    return beside_experts or (quantization.plain_attention and part.attention)
 
 
 def quantized_bits(quantization: Quantization) -> Fraction:

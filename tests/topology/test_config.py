@@ -109,7 +109,7 @@ BLOCKS = group(num_bits=8, type="float", strategy="block", block_structure=[128,
         (group(num_bits=8, type="int", strategy="channel"), Quantization("int8", 8)),
         (
             group(num_bits=4, type="int", strategy="group", group_size=32) | {"ignore": ["re:.*self_attn.*"]},
-            Quantization("int4", 4, (32,), experts_only=True),
+            Quantization("int4", 4, (32,), plain_attention=True),
         ),
         (
             {
@@ -122,15 +122,44 @@ BLOCKS = group(num_bits=8, type="float", strategy="block", block_structure=[128,
         (
             {
                 "quant_method": "quark",
-                "exclude": ["lm_head", "model.layers.0.self_attn.q_proj"],
+                "exclude": ["lm_head", *(f"model.layers.{layer}.self_attn.q_proj" for layer in range(32))],
                 "global_quant_config": {"weight": {"dtype": "fp8_e4m3", "qscheme": "per_tensor"}},
             },
-            Quantization("fp8", 8, (), experts_only=True),
+            Quantization("fp8", 8, (), plain_attention=True),
         ),
     ],
 )  # fmt: skip
 def test_how_weights_are_quantised(given: dict[str, Any], wanted: Quantization) -> None:
     assert read(LLAMA | {"quantization_config": given}).quantization == wanted
+
+
+ATTENTION, BESIDE_EXPERTS = {"plain_attention": True}, {"experts_only": True}
+
+
+@pytest.mark.parametrize(
+    ("ignored", "spared"),
+    [
+        pytest.param(["lm_head", "model.visual.blocks.0.attn.qkv", "model.visual.blocks.1.attn.qkv"], {}, id="a tower"),
+        pytest.param(["vision_tower.transformer.layers.0.attention.q_proj"], {}, id="a vision tower with layers"),
+        pytest.param(["re:.*visual.*", "re:audio_tower.*self_attn"], {}, id="towers by pattern"),
+        pytest.param(["re:.*(visual|self_attn).*"], ATTENTION, id="a tower and attention in one pattern"),
+        pytest.param(["model.layers.31.self_attn.q_proj"], {}, id="one layer"),
+        pytest.param([r"re:model\.layers\.31\.self_attn.*"], {}, id="one layer by pattern"),
+        pytest.param([f"model.layers.{it}.self_attn.qkv_proj" for it in range(1, 32)], ATTENTION, id="all but one"),
+        pytest.param([f"model.layers.{it}.self_attn" for it in range(32, 99)], {}, id="layers the model has not"),
+        pytest.param(["model.layers.*.self_attn"], ATTENTION, id="all layers"),
+        pytest.param([r"re:.*layers\.\d+\.self_attn.*"], ATTENTION, id="all layers by number"),
+        pytest.param(["re:.*self_attn.*", "re:.*shared_experts.*"], BESIDE_EXPERTS, id="shared experts too"),
+        pytest.param(["re:.*self_attn.*", "re:.*shared_expert_gate$"], ATTENTION, id="the gate of a shared expert"),
+        pytest.param(["re:.*shared_experts.*"], {}, id="shared experts alone"),
+        pytest.param([f"model.layers.{'9' * 5000}.self_attn"], ATTENTION, id="a number of very many digits"),
+    ],
+)
+def test_attention_is_left_as_it_is_where_names_mean_the_layers_of_the_text(
+    ignored: list[str], spared: dict[str, bool]
+) -> None:
+    given = group(num_bits=4, type="int", strategy="group", group_size=128) | {"ignore": ignored}
+    assert read(LLAMA | {"quantization_config": given}).quantization == Quantization("int4", 4, (128,), **spared)
 
 
 # what cannot be read
@@ -149,6 +178,7 @@ def test_how_weights_are_quantised(given: dict[str, Any], wanted: Quantization) 
         ({"tie_word_embeddings": "no"}, "tie_word_embeddings is 'no', not true or false"),
         ({"quantization_config": {"quant_method": "magic"}}, "quantisation method magic is not known here"),
         ({"quantization_config": {"quant_method": "gptq", "bits": 3}}, "weights of 3 bits are not known here"),
+        ({"sliding_window": 512, "layer_types": "sliding_attention"}, "layer_types is 'sliding_attention', not a list"),
         ({"num_experts": 8, "moe_intermediate_size": 64, "mlp_only_layers": [5]}, "are not the first layers"),
         ({"kv_lora_rank": 512}, "config.json has no qk_nope_head_dim"),
     ],
@@ -157,6 +187,92 @@ def test_what_cannot_be_read_is_said(changed: dict[str, Any], words: str) -> Non
     found = parse_config(LLAMA | changed)
     assert isinstance(found, Unreadable)
     assert words in found.reason
+
+
+QUARK = {"quant_method": "quark", "exclude": ["lm_head"]}
+FP4 = {"weight": {"dtype": "fp4", "qscheme": "per_group", "group_size": 32}}
+FP8 = {"weight": {"dtype": "fp8_e4m3", "qscheme": "per_tensor"}}
+
+
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        pytest.param("fp8", "quantization_config is 'fp8', not a mapping", id="a text"),
+        pytest.param(
+            {"quant_method": "fp8", "weight_block_size": "128"},
+            "weight_block_size is '128', not a list",
+            id="a block as text",
+        ),
+        pytest.param(
+            {"quant_method": "fp8", "weight_block_size": [128]}, "is [128], not rows and columns", id="half a block"
+        ),
+        pytest.param(
+            group(num_bits=8, type="float", strategy="block", block_structure="128x128"),
+            "block_structure is '128x128', not a list",
+            id="a block of a group as text",
+        ),
+        pytest.param(COMPRESSED, "has no config_groups", id="no groups"),
+        pytest.param(
+            COMPRESSED | {"config_groups": [{}]}, "config_groups is [{}], not a mapping", id="a list of groups"
+        ),
+        pytest.param(
+            COMPRESSED | {"config_groups": {"W8A8": ["Linear"]}},
+            "W8A8 is ['Linear'], not a mapping",
+            id="a group by the name of its scheme",
+        ),
+        pytest.param(
+            COMPRESSED | {"config_groups": {"group_0": {"weights": "int4"}}},
+            "weights is 'int4', not a mapping",
+            id="weights as text",
+        ),
+        pytest.param(group(num_bits=8) | {"ignore": "lm_head"}, "ignore is 'lm_head', not a list", id="a name as text"),
+        pytest.param(QUARK, "has no global_quant_config", id="Quark without settings"),
+        pytest.param(
+            QUARK | {"layer_quant_config": {"*self_attn*": FP8}},
+            "has no global_quant_config",
+            id="Quark with settings of some layers",
+        ),
+        pytest.param(
+            QUARK | {"global_quant_config": {"weight": [FP8["weight"], {"dtype": "int4"}]}},
+            "not a mapping",
+            id="Quark in two stages",
+        ),
+        pytest.param(
+            QUARK | {"global_quant_config": FP4, "layer_quant_config": {"*self_attn*": FP8}},
+            "groups of several formats",
+            id="Quark with layers of another format",
+        ),
+        pytest.param(
+            QUARK | {"global_quant_config": {"weight": None}, "layer_quant_config": {"*mlp*": FP8}},
+            "quantises some layers only",
+            id="Quark with layers that are quantised and layers that are not",
+        ),
+    ],
+)
+def test_a_way_of_quantising_that_is_not_understood_is_never_counted_as_16_bits(given: Any, words: str) -> None:
+    found = parse_config(LLAMA | {"quantization_config": given})
+    assert isinstance(found, Unreadable), found
+    assert words in found.reason
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        pytest.param(COMPRESSED | {"config_groups": {}, "kv_cache_scheme": {"num_bits": 8}}, id="the cache alone"),
+        pytest.param(
+            COMPRESSED | {"config_groups": {"group_0": {"weights": None, "input_activations": {"num_bits": 8}}}},
+            id="activations alone",
+        ),
+        pytest.param(QUARK | {"global_quant_config": {"weight": None}, "layer_quant_config": {}}, id="Quark, nothing"),
+    ],
+)
+def test_what_says_that_no_weights_are_quantised_is_believed(given: dict[str, Any]) -> None:
+    assert read(LLAMA | {"quantization_config": given}).quantization is None
+
+
+def test_quark_may_repeat_the_format_for_layers_whose_keys_and_values_are_cached_in_8_bits() -> None:
+    given = QUARK | {"global_quant_config": FP8, "layer_quant_config": {"*k_proj": FP8, "*v_proj": FP8}}
+    assert read(LLAMA | {"quantization_config": given}).quantization == Quantization("fp8", 8)
 
 
 # families, lengths and files

@@ -80,6 +80,23 @@ def test_a_quantised_checkpoint_is_loaded_as_it_is() -> None:
     assert weights(facts, Layout(8), Precision.FP8) == weights(facts, Layout(8))
 
 
+def test_attention_alone_stays_in_16_bits_where_it_is_left_out_of_the_quantisation() -> None:
+    dense, whole = model(LLAMA_70B), Quantization("int4", 4, (128,))
+    plain, full, spared, experts = (
+        weights(replace(dense, quantization=it), Layout())[0]
+        for it in (
+            None,
+            whole,
+            replace(whole, plain_attention=True),
+            replace(whole, experts_only=True),
+        )
+    )
+    attention = 80 * (2 * 8192 * 8192 + 2 * 8192 * 1024)
+    assert spared == full + attention * (16 - 4.125) / 8
+    assert [full / GIB, spared / GIB] == pytest.approx([36.79, 53.49], abs=0.01)
+    assert experts == plain
+
+
 def test_down_projections_of_a_latent_are_whole_on_every_gpu() -> None:
     facts = replace(model(DEEPSEEK), weight_bytes=None)
     (one,), (eight,) = weights(facts, Layout()), weights(facts, Layout(8))

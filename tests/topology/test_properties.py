@@ -54,6 +54,7 @@ def model_facts(draw: Any) -> ModelFacts:
         bits=st.sampled_from([4, 8]),
         block=st.sampled_from([(), (32,), (128, 128)]),
         experts_only=st.booleans(),
+        plain_attention=st.booleans(),
     )
     return ModelFacts(
         architecture=draw(st.sampled_from(["LlamaForCausalLM", "Zamba2ForCausalLM"])),
