@@ -90,8 +90,11 @@ def experts_stay_whole(model: ModelFacts, layout: Layout) -> Obstacle | None:
 
 def blocks_divide(model: ModelFacts, layout: Layout) -> Obstacle | None:
     block = _block(model)
-    everywhere = model.quantization and not model.quantization.experts_only
-    for name, width in (*_widths(model), *_attention_widths(model, layout)) if everywhere else ():
+    quantization = model.quantization
+    if quantization is None or quantization.experts_only:
+        return None
+    attention = () if quantization.plain_attention else _attention_widths(model, layout)
+    for name, width in (*_widths(model), *attention):
         if block and width // layout.tensor % block:
             return Obstacle(
                 f"{name} {width:,} / TP {layout.tensor} = {width // layout.tensor:,} is no multiple of {block}, "

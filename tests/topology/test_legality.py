@@ -87,6 +87,13 @@ def test_only_blocks_that_no_layout_cuts_may_be_let_through() -> None:
     assert find_obstacle(odd, Layout(2)) is not None
 
 
+def test_blocks_set_no_limit_to_attention_that_is_left_as_it_is() -> None:
+    facts = replace(model("Qwen/Qwen3-8B"), heads=24, kv_heads=24, head_dim=16, quantization=BLOCKS)
+    assert find_obstacle(facts, Layout(2)) is not None
+    spared = replace(facts, quantization=replace(BLOCKS, plain_attention=True))
+    assert find_obstacle(spared, Layout(2)) is None
+
+
 def test_blocks_of_experts_set_no_limit_to_what_is_not_quantised() -> None:
     facts = replace(model("Qwen/Qwen2.5-72B-Instruct"), quantization=replace(BLOCKS, experts_only=True))
     assert find_obstacle(facts, Layout(8)) is None
