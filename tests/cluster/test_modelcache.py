@@ -342,7 +342,9 @@ def test_facts_that_come_late_write_nothing_of_a_service_that_runs(world: World)
     before = world.deployment()["metadata"]
     since = world.cluster.now()
     facts = find_model("Qwen/Qwen3-8B")
-    report = to_annotation(DownloadReport(files_done=4, files_total=4, revision="c" * 40, model=facts, parameters=7))
+    path = (world.get(API, "ModelCache", "demo") or {})["status"]["path"]
+    said = DownloadReport(files_done=4, files_total=4, revision="c" * 40, path=path, model=facts, parameters=7)
+    report = to_annotation(said)
     [job] = world.names("batch/v1", "Job")
     annotated = {"metadata": {"annotations": {REPORT_ANNOTATION: report}}}
     world.cluster.patch("batch/v1", "Job", job, world.namespace, annotated)
