@@ -55,8 +55,9 @@ def run_serve(arguments: argparse.Namespace) -> None:
     """Serve until SIGTERM. Settings come from the environment, see app/settings.py."""
     import uvicorn
 
-    read_settings()  # what is wrong is said before anything is served
-    uvicorn.run("app.main:app", host=arguments.host, port=arguments.port, log_level="info", access_log=False)
+    from app.main import app
+
+    uvicorn.run(app, host=arguments.host, port=arguments.port, log_level="info", access_log=False)
 
 
 def run_agent(arguments: argparse.Namespace) -> None:

@@ -174,9 +174,14 @@ def _named(parent: Parent, kind: Kind) -> Parent:
     return parent
 
 
-def _sync(hooks: KindHooks, body: Any, settings: Settings, now: datetime) -> SyncResponse:
+def _asked(hooks: KindHooks, body: Any) -> SyncRequest:
     request = _parsed(SyncRequest, body)
     _named(request.parent, hooks.kind)
+    return request
+
+
+def _sync(hooks: KindHooks, body: Any, settings: Settings, now: datetime) -> SyncResponse:
+    request = _asked(hooks, body)
     response = hooks.sync(request, settings, now)
     metrics.DECISIONS.labels(hooks.kind.name.lower(), str(response.status.get("phase", "-"))).inc()
     return response
@@ -195,9 +200,7 @@ def _customize(hooks: KindHooks, body: Any) -> CustomizeResponse:
 
 
 def _finalize(hooks: KindHooks, body: Any) -> SyncResponse:
-    request = _parsed(SyncRequest, body)
-    _named(request.parent, hooks.kind)
-    return hooks.finalize(request)
+    return hooks.finalize(_asked(hooks, body))
 
 
 def _with_etag(response: Response, known: str | None) -> Response:

@@ -9,12 +9,13 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable
+from functools import partial
 
 from prometheus_client.parser import text_string_to_metric_families
 
 from app.agent.facts import Allocation, Device, Key, Pod, World
 from app.agent.groups import assign_groups, parse_earlier
-from app.agent.patch import Patch, Target, find_status_patch
+from app.agent.patch import Patch, Target, plan_statuses
 from app.gpus.allocation import AssignedDevice, GPUAllocationStatus
 from app.kube.lenient import mappings_at, text_at
 
@@ -51,17 +52,13 @@ def parse_samples(text: str, pods: Iterable[Pod]) -> dict[str, list[Device]]:
 
 def plan_devices(world: World) -> list[Patch]:
     """Patches of the GPUAllocations whose status is not what is known of their pods' devices."""
-    patches = (
-        find_status_patch(Target.GPU_ALLOCATION, allocation, allocation.status, build_status(world, key))
-        for key, allocation in sorted(world.allocations.items())
-    )
-    return [patch for patch in patches if patch]
+    return plan_statuses(Target.GPU_ALLOCATION, world.allocations, partial(build_status, world))
 
 
 def build_status(world: World, key: Key) -> GPUAllocationStatus:
     """The status of one GPUAllocation: one entry a device."""
-    told = _told(world.allocations[key])
-    pods = [pod for pod in world.members.get(key, ()) if _holds(pod)]
+    known = {**world.devices, **_told(world.allocations[key])}
+    pods = [pod for pod in world.members.get(key, ()) if _holds(pod) and pod.uid in known]
     if not pods:
         return GPUAllocationStatus()
     groups = assign_groups(world.members[key], parse_earlier(world.requests[key].status))
@@ -76,7 +73,7 @@ def build_status(world: World, key: Key) -> GPUAllocationStatus:
             serial_number=device.serial,
         )
         for pod in pods
-        for device in told.get(pod.uid) or world.devices.get(pod.uid, ())
+        for device in known[pod.uid]
     ]
     return GPUAllocationStatus(devices=sorted(devices, key=lambda it: (it.group, it.worker, it.pod)))
 

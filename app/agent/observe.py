@@ -6,7 +6,7 @@ from collections import Counter, defaultdict
 from collections.abc import Mapping
 
 from app.agent.facts import Key, World
-from app.agent.patch import Patch, Target, find_status_patch
+from app.agent.patch import Patch, Target, plan_statuses
 from app.gpus.node import ForeignUse, GPUNodeStatus, ServiceUse
 
 Holder = tuple[Key | None, str]
@@ -16,11 +16,7 @@ Holder = tuple[Key | None, str]
 def plan_nodes(world: World) -> list[Patch]:
     """Patches of the GPUNodes whose status is not what their pods hold."""
     use = count_use(world)
-    patches = (
-        find_status_patch(Target.GPU_NODE, node, node.status, build_status(use.get(node.name, {})))
-        for _, node in sorted(world.gpu_nodes.items())
-    )
-    return [patch for patch in patches if patch]
+    return plan_statuses(Target.GPU_NODE, world.gpu_nodes, lambda key: build_status(use.get(key[1], {})))
 
 
 def count_use(world: World) -> Mapping[str, Mapping[Holder, int]]:

@@ -7,17 +7,18 @@ the pod, not of the GPUAllocation that names its node.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any
+from typing import Any, TypeVar
 
 from pydantic import BaseModel
 
-from app.agent.facts import Fact, Key
+from app.agent.facts import Allocation, Fact, GPUNode, Key, Request
 
 MERGE = "application/merge-patch+json"
 JSON_PATCH = "application/json-patch+json"
+F = TypeVar("F", GPUNode, Request, Allocation)
 
 
 class Target(StrEnum):
@@ -53,6 +54,12 @@ def find_status_patch(target: Target, fact: Fact, observed: Mapping[str, Any], d
     wanted = desired.model_dump(mode="json", by_alias=True)
     changed = {name: value for name, value in wanted.items() if not _is_same(value, observed.get(name))}
     return merge_patch(target, fact, {"status": changed}) if changed else None
+
+
+def plan_statuses(target: Target, facts: Mapping[Key, F], build: Callable[[Key], BaseModel]) -> list[Patch]:
+    """Patches of the objects whose status is not what is built for their key."""
+    patches = (find_status_patch(target, fact, fact.status, build(key)) for key, fact in sorted(facts.items()))
+    return [patch for patch in patches if patch]
 
 
 def _is_same(wanted: Any, observed: Any) -> bool:

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
+from functools import partial
 from typing import NamedTuple
 
 from app.agent.facts import Json, Key, Member, Pod, Request, World
 from app.agent.failure import Failure
 from app.agent.groups import assign_groups, parse_earlier
-from app.agent.patch import Patch, Target, find_status_patch
+from app.agent.patch import Patch, Target, plan_statuses
 from app.gpus.request import BoundPod, GPURequestStatus, PodFailure
 from app.kube.conditions import format_time, parse_time
 from app.kube.lenient import mappings_at, text_at, value_at
@@ -36,11 +37,7 @@ class Load(NamedTuple):
 
 def plan_requests(world: World) -> list[Patch]:
     """Patches of the GPURequests whose status is not what their pods tell."""
-    patches = (
-        find_status_patch(Target.GPU_REQUEST, request, request.status, build_status(world, key))
-        for key, request in sorted(world.requests.items())
-    )
-    return [patch for patch in patches if patch]
+    return plan_statuses(Target.GPU_REQUEST, world.requests, partial(build_status, world))
 
 
 def build_status(world: World, key: Key) -> GPURequestStatus:

@@ -112,8 +112,9 @@ class Run:
                 attempt += 1
 
     def _seeds(self) -> Seeds:
-        own, finished = self.volume.siblings(), self.volume.finished()
-        return build_seeds(self.volume.root, own, [it for it in finished if it not in own])
+        finished = self.volume.finished()
+        own = [it for it in finished if self.volume.is_ours(it.name)]
+        return build_seeds(self.volume.root, own, [it for it in finished if not self.volume.is_ours(it.name)])
 
     def _fetch(self, source: Source, listing: Listing, seeds: Seeds) -> list[Entry]:
         begun = time.monotonic()

@@ -95,7 +95,7 @@ class Volume:
         """The folder that was finished last, if it still is one."""
         with suppress(OSError):
             name = (self.root / ".current" / self.path).read_text()
-            if self._is_ours(name) and (found := self.find(name)):
+            if self.is_ours(name) and (found := self.find(name)):
                 return found
         return self.find(self.path)
 
@@ -119,18 +119,20 @@ class Volume:
 
     def siblings(self) -> list[Finished]:
         """All finished folders of this path."""
-        return [found for found in self.finished() if self._is_ours(found.name)]
+        return [found for name in self._folders() if self.is_ours(name) and (found := self.find(name))]
 
     def finished(self) -> list[Finished]:
         """All finished folders of this volume, whoever made them."""
-        names = [it.name for it in _entries(self.root) if not it.name.startswith(".") and not it.is_symlink()]
-        return [found for name in names if (found := self.find(name))]
+        return [found for name in self._folders() if (found := self.find(name))]
+
+    def _folders(self) -> list[str]:
+        return [it.name for it in _entries(self.root) if not it.name.startswith(".") and not it.is_symlink()]
 
     def publish(self, staged: Path, manifest: Manifest, folder: str = "") -> Finished:
         """Make the staged folder visible, whole; the name is that folder's, or one beside it when that is taken."""
         write_durably(staged / MANIFEST, manifests.to_json(manifest))
         sync_folders(staged)
-        name = folder if self._is_ours(folder) else self.path
+        name = folder if self.is_ours(folder) else self.path
         if os.path.lexists(self.root / name):
             name = f"{self.path}@{manifest.digest}"
         if os.path.lexists(self.root / name):
@@ -243,7 +245,8 @@ class Volume:
         folder.rename(hidden)
         _remove(hidden)
 
-    def _is_ours(self, name: str) -> bool:
+    def is_ours(self, name: str) -> bool:
+        """Whether a folder is this path, or another content of it."""
         base, separator, content = name.partition("@")
         return base == self.path and (not separator or content.isalnum())
 
@@ -253,7 +256,7 @@ class Volume:
     def _made_by(self, cache: str, model: str, found: Finished) -> bool:
         """A manifest that names no cache is of an earlier version: its folder is ours where the path is."""
         maker = found.manifest.cache
-        return found.manifest.model == model and (maker == cache if maker else self._is_ours(found.name))
+        return found.manifest.model == model and (maker == cache if maker else self.is_ours(found.name))
 
     def _missing(self, listing: Listing, file: RemoteFile) -> int:
         if file.size is None or self.find_whole(listing, file):

@@ -3,19 +3,16 @@ arguments reports it."""
 
 from __future__ import annotations
 
-import re
 from typing import Any
 
 from app.inferenceservice.spec import InferenceServiceSpec
 from app.topology.memory import Needs
 from app.topology.precision import Precision
-from app.vllm.values import DIGITS
+from app.vllm.values import is_share, parse_number, parse_size
 
 FP8_WHILE_LOADING = frozenset({"fp8", "fp8_per_tensor", "fp8_per_block", "fp8_per_channel"})
 """Values of the argument quantization that make FP8 of any weights."""
 _UTILIZATION = Needs().gpu_memory_utilization
-_SIZE = re.compile(rf"(\d{{1,{DIGITS}}}(?:\.\d+)?)([kKmMgGtT]?)", re.ASCII)
-_POWERS = {"": 0, "k": 1, "m": 2, "g": 3, "t": 4}
 
 
 def engine_needs(spec: InferenceServiceSpec) -> Needs:
@@ -26,7 +23,7 @@ def engine_needs(spec: InferenceServiceSpec) -> Needs:
         max_model_len=parse_size(arguments.get("max_model_len")) or spec.model.max_tokens,
         kv_cache_dtype=str(arguments.get("kv_cache_dtype", "auto")),
         gpu_memory_utilization=_share(arguments.get("gpu_memory_utilization")) or _UTILIZATION,
-        max_num_batched_tokens=parse_size(arguments.get("max_num_batched_tokens")),
+        max_num_batched_tokens=parse_size(arguments.get("max_num_batched_tokens")) or None,
         expert_parallel=_switch(arguments.get("enable_expert_parallel")),
     )
 
@@ -37,15 +34,6 @@ def quantization_method(spec: InferenceServiceSpec) -> str:
     return value if isinstance(value, str) and value != "None" else ""
 
 
-def parse_size(value: Any) -> int | None:
-    """4096, "32k" (thousands) or "32K" (1,024s) as a number; None for "auto", -1 and what is no size."""
-    match = _SIZE.fullmatch(str(value))
-    if match is None or isinstance(value, bool):
-        return None
-    number, unit = match.groups()
-    return int(float(number) * (1024 if unit.isupper() else 1000) ** _POWERS[unit.lower()]) or None
-
-
 def _precision(spec: InferenceServiceSpec, arguments: dict[str, Any]) -> Precision | None:
     if quantization_method(spec) in FP8_WHILE_LOADING:
         return Precision.FP8
@@ -53,12 +41,8 @@ def _precision(spec: InferenceServiceSpec, arguments: dict[str, Any]) -> Precisi
 
 
 def _share(value: Any) -> float | None:
-    """A number or its text, as on the command line; what is outside (0, 1] is refused with the other arguments."""
-    try:
-        share = 0.0 if isinstance(value, bool) else float(str(value))
-    except ValueError:
-        return None
-    return share if 0 < share <= 1 else None
+    number = parse_number(value)
+    return number if number and is_share(number) else None
 
 
 def _switch(value: Any) -> bool | None:

@@ -84,10 +84,6 @@ def said(error: DownloadError) -> str:
     return f"{error.reason}: {error.message.rstrip('.')}."
 
 
-FINAL = frozenset({ErrorClass.CONFIGURATION, ErrorClass.PERMANENT})
-"""Nothing is tried again before somebody has changed something."""
-
-
 def class_of(error: DownloadError) -> ErrorClass:
     """What the downloader says; a word that nobody knows is a fault that may pass."""
     try:

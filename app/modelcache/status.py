@@ -6,13 +6,22 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
-from app.kube.conditions import Condition, ErrorClass, Finding, Reason, Status, find_condition, with_times
+from app.kube.conditions import (
+    RETRY_SECONDS,
+    Condition,
+    ErrorClass,
+    Finding,
+    Reason,
+    Status,
+    find_condition,
+    with_times,
+)
 from app.kube.download import DownloadReport
 from app.kube.lenient import count_at, text_at
 from app.kube.quantity import format_bytes, parse_quantity
 from app.modelcache.download import is_folder_of
 from app.modelcache.facts import Copy, Facts
-from app.modelcache.findings import FINAL, class_of, said
+from app.modelcache.findings import class_of, said
 from app.modelcache.observed import Job
 from app.modelcache.plan import JobStep, Plan
 from app.modelcache.schema import CopyStatus, DownloadStatus, ModelCacheStatus, Phase
@@ -251,7 +260,7 @@ def _last_try(report: DownloadReport) -> str:
     error = report.error
     if not error:
         return ""
-    again = "" if class_of(error) in FINAL else " It is tried again."
+    again = " It is tried again." if class_of(error) in RETRY_SECONDS else ""
     return f" The last try failed: {said(error)}{again}"
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass, field
+from functools import cached_property
 
 from app.topology.request import Held, Need, Slot
 
@@ -24,7 +25,7 @@ class Draft:
     """GPUs by node that were booked for an earlier request of this service."""
     breaches: list[str] = field(default_factory=list)
 
-    @property
+    @cached_property
     def is_known(self) -> bool:
         """Whether what is held and what runs is of the request as it is now."""
         resources = ("", self.need.wish.resource)

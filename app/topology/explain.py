@@ -121,7 +121,7 @@ class Explainer:
         island = need.island(node.product)
         if island and node.island and island > node.island:
             return f"has islands of {node.island} GPUs, smaller than {island}"
-        if not keeps_islands(need.group(node.product), node, free):
+        if island > 1 and not keeps_islands(need.group(node.product), node, free):
             return f"has {free} free GPUs, of which no {need.gpus} are sure to be whole islands of {node.island}"
         return f"has {free} free GPUs"
 

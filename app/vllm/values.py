@@ -19,7 +19,9 @@ DIGITS = 15
 """Of the longest whole number that is taken: a quadrillion of anything is a slip."""
 _WHOLE = re.compile(rf"-?\d{{1,{DIGITS}}}", re.ASCII)
 # vLLM: k, m, g, t are powers of 1000, K, M, G, T of 1024; a decimal part goes with the small letters only
-_SIZE = re.compile(rf"\d{{1,{DIGITS}}}([kKmMgGtT]?|\.\d+[kmgt])", re.ASCII)
+_SIZE = re.compile(rf"(\d{{1,{DIGITS}}}(?:\.\d+(?=[kmgt]))?)([kKmMgGtT]?)", re.ASCII)
+_POWERS = {"": 0, "k": 1, "m": 2, "g": 3, "t": 4}
+_NUMBER = re.compile(r"-?\d+(\.\d+)?([eE][+-]?\d+)?", re.ASCII)
 _SHARES = frozenset({"gpu_memory_utilization"})
 _ARGUMENTS_WITHOUT_LIMIT = ("max_model_len",)
 
@@ -61,6 +63,25 @@ def parse_whole(value: Any) -> int | None:
     if isinstance(value, float) and value.is_integer():
         value = int(value)
     return int(value) if not isinstance(value, bool) and _WHOLE.fullmatch(str(value)) else None
+
+
+def parse_size(value: Any) -> int | None:
+    """4096, "32k" (thousands) or "32K" (1,024s) as a number; None for "auto", -1 and what is no size."""
+    found = None if isinstance(value, bool) else _SIZE.fullmatch(str(value))
+    if found is None:
+        return None
+    number, unit = found.groups()
+    return int(float(number) * (1024 if unit.isupper() else 1000) ** _POWERS[unit.lower()])
+
+
+def parse_number(value: Any) -> float | None:
+    """A number or its text; None for everything else."""
+    return None if isinstance(value, bool) or not _NUMBER.fullmatch(str(value)) else float(value)
+
+
+def is_share(number: float) -> bool:
+    """Whether it can be a part of the memory."""
+    return 0 < number <= 1
 
 
 def as_switch(value: Any) -> bool:
@@ -110,19 +131,21 @@ def _whole_number(value: Any) -> str:
 
 
 def _float(argument: Argument, value: Any) -> str:
-    if isinstance(value, bool) or not re.fullmatch(r"-?\d+(\.\d+)?([eE][+-]?\d+)?", str(value), re.ASCII):
+    number = parse_number(value)
+    if number is None:
         raise BadValueError(f"takes a number, not {_shown(value)}")
-    if argument.name in _SHARES and not 0 < float(value) <= 1:
+    if argument.name in _SHARES and not is_share(number):
         raise BadValueError(f"takes a share above 0 and up to 1, not {_shown(value)}")
     return str(value)
 
 
 def _size(argument: Argument, value: Any) -> str:
-    text = str(value)
-    automatic = argument.name in _ARGUMENTS_WITHOUT_LIMIT and text in ("auto", "-1")
-    if isinstance(value, bool) or not (automatic or _SIZE.fullmatch(text)):
+    text, size = str(value), parse_size(value)
+    if argument.name in _ARGUMENTS_WITHOUT_LIMIT and text in ("auto", "-1"):
+        return text
+    if size is None:
         raise BadValueError(f'takes {_whole_number(value)} or a text such as "32k", not {_shown(value)}')
-    if not text.strip("0.kKmMgGtT"):
+    if not size:
         raise BadValueError(f"takes at least 1, not {_shown(value)}")
     return text
 

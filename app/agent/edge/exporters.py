@@ -13,7 +13,7 @@ from yarl import URL
 
 from app.agent.devices import find_unknown, parse_samples
 from app.agent.edge import metrics
-from app.agent.edge.backoff import jittered
+from app.agent.edge.backoff import doubled, jittered
 from app.agent.edge.log import fields
 from app.agent.facts import Device, Exporter, Pod, World
 
@@ -112,7 +112,7 @@ class Exporters:
             return
         uids, before = _uids(pods), self._waits.get(node)
         failures = before.failures + 1 if before and before.pods == uids else 0
-        until = self._clock() + min(MOST_SECONDS, PERIOD_SECONDS * 2.0 ** min(failures, 16))
+        until = self._clock() + doubled(failures, PERIOD_SECONDS, MOST_SECONDS)
         self._waits[node] = Wait(uids, failures, until)
         if failures == 1:
             log.info("devices are not told %s", fields(node=node, reason=problem))
