@@ -9,7 +9,6 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-import threading
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -21,6 +20,7 @@ from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 from sandbox.api import Object
+from sandbox.serving import serving
 
 CHUNK = 64 * 1024
 _API = re.compile(r"/api/models/(?P<repository>[^/]+/[^/]+?)(/(?P<verb>revision|tree)/(?P<revision>[^/]+))?/?")
@@ -105,14 +105,8 @@ class Hub:
     ) -> Iterator[Hub]:
         """Serve folders by their repository names until the block is left."""
         hub = cls(address, port, repositories, bytes_per_second)
-        thread = threading.Thread(target=hub._server.serve_forever, name="hub", daemon=True)
-        thread.start()
-        try:
+        with serving(hub._server):
             yield hub
-        finally:
-            hub._server.shutdown()
-            hub._server.server_close()
-            thread.join()
 
 
 class _Handler(BaseHTTPRequestHandler):

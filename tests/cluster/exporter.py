@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from threading import Thread
 
+from sandbox.serving import serving
 from tests.agent.exposition import exposition
 
 
@@ -39,11 +39,5 @@ class Exporter:
     @contextmanager
     def start(cls) -> Iterator[Exporter]:
         exporter = cls()
-        thread = Thread(target=exporter._server.serve_forever, daemon=True)
-        thread.start()
-        try:
+        with serving(exporter._server):
             yield exporter
-        finally:
-            exporter._server.shutdown()
-            exporter._server.server_close()
-            thread.join()

@@ -12,7 +12,8 @@ from app.downloader import fetch
 from app.downloader.run import Run
 from app.downloader.task import Task
 from app.kube.download import DownloadReport
-from tests.downloader.hub import Hub
+from tests.downloader.hub import Hub, Repository
+from tests.downloader.models import model
 from tests.downloader.server import Files, Server
 
 REPOSITORY = "org/tiny"
@@ -44,6 +45,14 @@ def hub(monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[Hub, Server]]:
     with Server(backend).running() as server:
         monkeypatch.setenv("HF_ENDPOINT", server.url)
         yield backend, server
+
+
+@pytest.fixture
+def files(hub: tuple[Hub, Server]) -> dict[str, bytes]:
+    """A small model, which the Hub has."""
+    content = model()
+    hub[0].repositories[REPOSITORY] = Repository(content)
+    return content
 
 
 @pytest.fixture

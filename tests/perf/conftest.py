@@ -6,10 +6,13 @@ import json
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 import pytest
+
+from sandbox.serving import serving
 
 
 class Endpoint:
@@ -42,12 +45,10 @@ class Endpoint:
         with self._lock:
             self._now -= 1
 
-    def start(self) -> None:
-        threading.Thread(target=self._server.serve_forever, daemon=True).start()
-
-    def stop(self) -> None:
-        self._server.shutdown()
-        self._server.server_close()
+    @contextmanager
+    def running(self) -> Iterator[Endpoint]:
+        with serving(self._server):
+            yield self
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -109,7 +110,5 @@ class _Handler(BaseHTTPRequestHandler):
 
 @pytest.fixture
 def endpoint() -> Iterator[Endpoint]:
-    running = Endpoint()
-    running.start()
-    yield running
-    running.stop()
+    with Endpoint().running() as running:
+        yield running

@@ -7,6 +7,9 @@ from __future__ import annotations
 
 from typing import Any
 
+from app.topology.config import parse_config
+from app.topology.models import ModelFacts
+
 FP8_BLOCKS = {"quant_method": "fp8", "activation_scheme": "dynamic", "fmt": "e4m3", "weight_block_size": [128, 128]}
 
 
@@ -218,3 +221,21 @@ CONFIGS: dict[str, dict[str, Any]] = {
     "meta-llama/Llama-4-Maverick-17B-128E-Instruct": _llama4(128, 2),
 }
 """By Hugging Face id: every model of the catalogue."""
+LLAMA = {
+    "architectures": ["LlamaForCausalLM"],
+    "hidden_size": 4096,
+    "intermediate_size": 14336,
+    "num_hidden_layers": 32,
+    "num_attention_heads": 32,
+    "num_key_value_heads": 8,
+    "vocab_size": 128256,
+    "max_position_embeddings": 131072,
+}
+"""A plain one."""
+
+
+def read(config: dict[str, Any], weight_bytes: int | None = None) -> ModelFacts:
+    """The facts in it, for there must be some."""
+    found = parse_config(config, weight_bytes)
+    assert isinstance(found, ModelFacts), found
+    return found
