@@ -51,6 +51,7 @@ class GCSSource:
     def _client(self) -> Any:
         if self._made is None:
             self._made = storage.Client(project="none", credentials=_credentials())
+            self._made._http.hooks["response"].append(_drain_refusal)
         return self._made
 
     def validate(self) -> None:
@@ -83,9 +84,6 @@ class GCSSource:
                     target, start=begin or None, raw_download=True, checksum=None, timeout=TIMEOUT, retry=None
                 )
         except _ERRORS as error:
-            if isinstance(error, InvalidResponse):
-                # Its body was not read, and the library leaves the connection to the garbage collector.
-                error.response.close()
             # An object that was written anew no longer has the generation that was listed.
             gone = _status(error) == 404
             raise (changed_fault(file.name) if gone else self._fault(error, file.name)) from error
@@ -113,6 +111,12 @@ class GCSSource:
             case OSError(errno=int()) if not isinstance(error, requests.RequestException):
                 return system_fault(error, what)
         return cut_fault(what)
+
+
+def _drain_refusal(response: requests.Response, **_: Any) -> None:
+    """Give the connection back: the libraries ask again, or raise, and leave an unread body to the collector."""
+    if not response.ok:
+        response.raw.drain_conn()
 
 
 def _status(error: Exception) -> int:
