@@ -125,7 +125,7 @@ def test_a_killed_download_goes_on_where_it_was(
         process = job.start()
         wait_for(lambda: staged(job.volume) > at - CHUNK)
         process.send_signal(number)
-        process.communicate(timeout=10)
+        process.communicate(timeout=60)
     assert process.returncode == code
     assert not (job.volume / FOLDER).exists()
     assert job.run()[0] == 0
@@ -140,7 +140,7 @@ def test_a_pod_that_is_told_to_stop_while_it_waits_stops_at_once(hub: Hosted, jo
     process = Job(job.volume, {"INFERENCE_RETRY_SECONDS": "600"}).start()
     wait_for(lambda: len(hub[1].asked) > 1)
     process.send_signal(signal.SIGTERM)
-    process.communicate(timeout=10)
+    process.communicate(timeout=60)
     assert process.returncode == 143
 
 

@@ -204,6 +204,6 @@ def test_vllms_failure_is_not_covered_by_an_earlier_message(group_of: GroupOf) -
     group = group_of(built(2), STANDIN_HANG_SECONDS="1").start()
     group.wait_healthy()
     group.workers[0].kill()
-    assert group.leader.wait(10) == 1
+    assert group.leader.wait(30) == 1
     assert group.leader.written_message() == ""
     assert group.leader.message() == "EngineError: node 1 is gone"

@@ -107,16 +107,16 @@ def test_vllm_takes_the_place_of_the_script_so_signals_are_its_own(group_of: Gro
 
 @MODES
 def test_a_request_that_runs_at_sigterm_is_answered_before_the_end(group_of: GroupOf, mode: str) -> None:
-    group = group_of(built(2, mode), STANDIN_REQUEST_SECONDS="2").start()
+    group = group_of(built(2, mode), STANDIN_REQUEST_SECONDS="4").start()
     group.wait_healthy()
     answers: list[str] = []
     asking = threading.Thread(target=lambda: answers.append(group.complete("Hello")))
     asking.start()
     wait_for("the request runs", lambda: "running{" in _metrics(group) and "} 1.0" in _metrics(group), 10)
     group.leader.signal(signal.SIGTERM)
-    asking.join(15)
+    asking.join(30)
     assert len(answers) == 1
-    assert group.leader.wait(15) == 0
+    assert group.leader.wait(30) == 0
 
 
 def _metrics(group: object) -> str:
@@ -128,7 +128,7 @@ def _metrics(group: object) -> str:
 def test_the_stop_hook_of_a_worker_lasts_as_long_as_its_leader_drains(
     group_of: GroupOf, mode: str, sizes: dict[str, int]
 ) -> None:
-    group = group_of(built(2, mode, **sizes), STANDIN_REQUEST_SECONDS="3").start()
+    group = group_of(built(2, mode, **sizes), STANDIN_REQUEST_SECONDS="5").start()
     group.wait_healthy()
     [worker] = group.workers
     hook = worker.container["lifecycle"]["preStop"]["exec"]["command"]
@@ -139,9 +139,9 @@ def test_the_stop_hook_of_a_worker_lasts_as_long_as_its_leader_drains(
     begun = time.monotonic()
     worker.execute(*hook)
     lasted = time.monotonic() - begun
-    asking.join(15)
-    group.leader.wait(15)
-    assert 1 < lasted < 15
+    asking.join(30)
+    group.leader.wait(30)
+    assert 1 < lasted < 30
 
 
 @pytest.mark.parametrize("seconds", ["2"])
@@ -213,6 +213,6 @@ def test_workers_of_mpirun_end_when_the_launcher_is_lost(group_of: GroupOf) -> N
 def test_a_script_that_still_waits_ends_at_once_at_sigterm(group_of: GroupOf) -> None:
     group = group_of(built(2), model=False)
     group.leader.start()
-    wait_for("it waits", lambda: "waiting" in group.leader.logged(), 10)
+    wait_for("it waits", lambda: "waiting" in group.leader.logged(), 30)
     group.leader.signal(signal.SIGTERM)
-    assert group.leader.wait(5) == 143
+    assert group.leader.wait(30) == 143

@@ -34,7 +34,7 @@ def waiting(group_of: GroupOf) -> Group:
 
 def started(group: Group) -> Group:
     group.start()
-    wait_for("it waits for its model", lambda: "waiting" in group.leader.logged(), 10)
+    wait_for("it waits for its model", lambda: "waiting" in group.leader.logged(), 30)
     return group
 
 
@@ -119,7 +119,7 @@ def test_the_failing_checks_name_reaches_the_healthy_condition(group_of: GroupOf
     group = started(group_of(built(1), model=False, INFERENCE_START_SECONDS="30"))
     group.leader.execute("health-check", "--probe=startup")
     group.leader.signal(15)
-    code = group.leader.wait(5)
+    code = group.leader.wait(30)
     ended = {"exitCode": code, "reason": "Error", "message": group.leader.written_message()}
     pod = {
         "spec": {"containers": [{"name": "leader"}]},

@@ -65,4 +65,4 @@ def test_an_image_without_ray_says_how_to_build_one_with_it(group_of: GroupOf) -
     group = group_of(built(2, "ray"))
     group.leader.start()
     assert group.leader.wait(20) == 78
-    wait_for("the reason is written", lambda: "WITH_RAY=true" in group.leader.message(), 5)
+    wait_for("the reason is written", lambda: "WITH_RAY=true" in group.leader.message(), 30)

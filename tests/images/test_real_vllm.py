@@ -175,4 +175,4 @@ def test_the_stand_in_is_like_the_real_one(group_of: GroupOf, alone: dict[str, A
     assert wrong[0] == alone["wrong"][0] == 404
     assert json.loads(wrong[1])["error"]["message"] == json.loads(alone["wrong"][1])["error"]["message"]
     group.leader.signal(signal.SIGTERM)
-    assert group.leader.wait(10) == alone["code"]
+    assert group.leader.wait(30) == alone["code"]
