@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Protocol
 
@@ -13,7 +13,8 @@ from app.cli.documents import of_kind, read_documents, read_json
 from app.cli.errors import InputError
 from app.cli.model import Told, read_model
 from app.cli.report import Report, build_report
-from app.kube.lenient import text_at
+from app.cli.unknown import unknown_fields
+from app.kube.lenient import mapping_at, text_at
 from app.kube.manifest import Manifest
 from app.settings import Settings
 
@@ -72,8 +73,9 @@ def plan(options: Options, source: Source, now: datetime) -> Iterator[Report]:
     told, caches = read_model(config, options.weights_bytes), of_kind(documents, "ModelCache")
     for document in services:
         service = named(document, source.namespace)
-        verdict = decide(source.case(service, told, _cache_of(service, caches)), source.settings, now)
-        yield build_report(verdict)
+        case = source.case(service, told, _cache_of(service, caches))
+        unknown = tuple(unknown_fields(mapping_at(document, "spec")))
+        yield build_report(decide(replace(case, notes=(*unknown, *case.notes)), source.settings, now))
 
 
 def _cache_of(service: Manifest, caches: Sequence[Manifest]) -> Manifest | None:

@@ -41,6 +41,19 @@ def test_people_read_decision_memory_nodes_and_what_was_not_checked(files: tuple
     assert any("what pods of no service hold on the nodes is not known" in line for line in lines)
 
 
+def test_fields_that_no_service_has_are_told_with_the_nearest_that_there_is(tmp_path: Path) -> None:
+    vllm = {"engineArgs": {"anything": 1}, "envVars": {"ANY": "thing"}, "envVar": {}}
+    asked = service(SEVENTY, 2, vllm=vllm, replica=2, resources={"totalGPUs": 2})
+    file = written(tmp_path, "service.yaml", asked)
+    done = run("plan", "-f", file, "--nodes", written(tmp_path, "nodes.yaml", *nodes(2)), "-o", "json")
+    told = json.loads(done.stdout)["unchecked"]
+    assert [it for it in told if it.startswith("there is no field")] == [
+        "there is no field spec.replica; did you mean replicas?",
+        "there is no field spec.resources.totalGPUs; did you mean totalGpus?",
+        "there is no field spec.vllm.envVar; did you mean envVars?",
+    ]
+
+
 def test_a_bar_is_as_long_as_the_gpu(files: tuple[Path, Path]) -> None:
     [line] = [it for it in run("plan", "-f", files[0], "--nodes", files[1]).stdout.splitlines() if "█" in it]
     bar = line.strip()
