@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import os
+import secrets
 import signal
 import socket
 import subprocess
@@ -20,6 +21,12 @@ from pathlib import Path
 
 PR_SET_PDEATHSIG = 1  # linux/prctl.h
 LOG_TAIL_LINES = 25
+PORTS = range(10_240, 30_000)
+"""Above the well-known ones, below Kubernetes' NodePorts."""
+OUTGOING = Path("/proc/sys/net/ipv4/ip_local_port_range")
+
+_given: set[int] = set()
+"""Ports that this process has given away; what is to listen there may not have begun."""
 
 
 class ProcessFailedError(RuntimeError):
@@ -27,11 +34,30 @@ class ProcessFailedError(RuntimeError):
 
 
 def free_port() -> int:
-    """A loopback TCP port nobody listens on at this moment."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
+    """A loopback TCP port nobody listens on at this moment, and none that the kernel gives to outgoing connections:
+    such a one may be taken before the process that is to listen there has started.
+    """
+    outgoing = _outgoing_ports()
+    ports = [port for port in PORTS if port not in outgoing] or PORTS
+    while True:
+        port = secrets.choice(ports)  # not by `random`, which tests may seed
+        if port in _given:
+            continue
+        with socket.socket() as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            with contextlib.suppress(OSError):
+                probe.bind(("127.0.0.1", port))
+                _given.add(port)
+                return port
+
+
+def _outgoing_ports() -> range:
+    """Those that the kernel chooses from; Linux tells them, elsewhere they are IANA's dynamic ports."""
+    try:
+        first, last = (int(port) for port in OUTGOING.read_text().split())
+    except (OSError, ValueError):
+        first, last = 49152, 65535
+    return range(first, last + 1)
 
 
 def tail(log: Path, lines: int = LOG_TAIL_LINES) -> str:
