@@ -11,7 +11,7 @@ from sandbox.node import config
 from sandbox.node.world import World
 from sandbox.story import objects, openai
 from sandbox.story.kubectl import everything
-from sandbox.story.watch import API_VERSION, Tell, expect, wait_for, wait_ready
+from sandbox.story.watch import API_VERSION, Tell, accepts, expect, wait_for, wait_ready
 
 NAMESPACE = objects.NAMESPACE
 START_SECONDS = 400.0
@@ -38,10 +38,12 @@ class Story:
         self.tell(f"done in {time.monotonic() - begun:.0f} s")
 
     def url(self, service: str, port: int = 8000) -> str:
-        """A Service as seen from this machine, through the node's kube-proxy."""
+        """A Service as seen from this machine, once the node's kube-proxy leads to it."""
         found = self.world.cluster.get("v1", "Service", service, NAMESPACE)
         assert found, f"Service {service} does not exist"
-        return f"http://{found['spec']['clusterIP']}:{port}"
+        address = found["spec"]["clusterIP"]
+        self.wait(f"Service {service} accepts connections", lambda: accepts(address, port), 60)
+        return f"http://{address}:{port}"
 
     def pods(self, service: str) -> list[Object]:
         """A service's pods by name, those on their way out included."""
