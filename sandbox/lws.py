@@ -9,13 +9,12 @@ from __future__ import annotations
 import base64
 import json
 import os
-import socket
 from dataclasses import dataclass
 from pathlib import Path
 
 from sandbox.api import Object, read_objects
 from sandbox.certs import write_key_pair
-from sandbox.process import Process, free_port
+from sandbox.process import Process, accepts, free_port
 
 CRDS = Path(__file__).parent / "crds" / "leaderworkersets.yaml"
 STAGE = Path(__file__).parent / "stages" / "lws" / "leaderworkerset.yaml"
@@ -59,7 +58,7 @@ def start_manager(manager: Manager, directory: Path, kubeconfig: Path) -> Proces
     settings.write_text(json.dumps(_configuration(directory, webhook_port, health_port)))
     env = {"KUBECONFIG": str(kubeconfig), "POD_NAMESPACE": "default"}
     process = Process.start("lws", [manager.binary, f"--config={settings}"], directory / "lws.log", env)
-    process.wait_until(lambda: _listens(webhook_port), timeout=60)
+    process.wait_until(lambda: accepts("127.0.0.1", webhook_port)[0], timeout=60)
     return process
 
 
@@ -74,12 +73,6 @@ def _configuration(directory: Path, webhook_port: int, health_port: int) -> Obje
         "metrics": {"bindAddress": "0"},
         "clientConnection": {"qps": 1000, "burst": 1000},
     }
-
-
-def _listens(port: int) -> bool:
-    with socket.socket() as probe:
-        probe.settimeout(1)
-        return probe.connect_ex(("127.0.0.1", port)) == 0
 
 
 def _on_loopback(configuration: Object, port: str, ca: str) -> Object:

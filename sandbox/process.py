@@ -21,6 +21,7 @@ from pathlib import Path
 
 PR_SET_PDEATHSIG = 1  # linux/prctl.h
 LOG_TAIL_LINES = 25
+CONNECT_SECONDS = 2.0
 PORTS = range(10_240, 30_000)
 """Above the well-known ones, below Kubernetes' NodePorts."""
 OUTGOING = Path("/proc/sys/net/ipv4/ip_local_port_range")
@@ -58,6 +59,19 @@ def _outgoing_ports() -> range:
     except (OSError, ValueError):
         first, last = 49152, 65535
     return range(first, last + 1)
+
+
+def accepts(host: str, port: int) -> tuple[bool, str]:
+    """Whether a connection is accepted.
+
+    kube-proxy has its rules for an address a moment after the endpoints are known. A SYN that comes before them is lost
+    with all its repetitions, for the kernel takes them for the same connection; only a new one gets through.
+    """
+    try:
+        with socket.create_connection((host, port), timeout=CONNECT_SECONDS):
+            return True, ""
+    except OSError as error:
+        return False, f"{host}:{port}: {error}"
 
 
 def tail(log: Path, lines: int = LOG_TAIL_LINES) -> str:

@@ -9,9 +9,10 @@ from dataclasses import dataclass
 from sandbox.api import Object
 from sandbox.node import config
 from sandbox.node.world import World
+from sandbox.process import accepts
 from sandbox.story import objects, openai
 from sandbox.story.kubectl import everything
-from sandbox.story.watch import API_VERSION, Tell, accepts, expect, wait_for, wait_ready
+from sandbox.story.watch import API_VERSION, Tell, expect, wait_for, wait_ready
 
 NAMESPACE = objects.NAMESPACE
 START_SECONDS = 400.0

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import socket
 import time
 from collections.abc import Callable
 
@@ -12,7 +11,6 @@ from sandbox.node.world import World
 API_VERSION = "inference.ai/v1alpha1"
 HEADLINES = ("Ready", "Available")
 PERIOD_SECONDS = 0.5
-CONNECT_SECONDS = 2.0
 Tell = Callable[[str], None]
 
 
@@ -51,19 +49,6 @@ def wait_ready(world: World, kind: str, name: str, namespace: str, timeout: floa
     found = world.cluster.get(API_VERSION, kind, name, namespace)
     assert found
     return found
-
-
-def accepts(host: str, port: int) -> tuple[bool, str]:
-    """Whether a connection is accepted.
-
-    kube-proxy has its rules for an address a moment after the endpoints are known. A SYN that comes before them is lost
-    with all its repetitions, for the kernel takes them for the same connection; only a new one gets through.
-    """
-    try:
-        with socket.create_connection((host, port), timeout=CONNECT_SECONDS):
-            return True, ""
-    except OSError as error:
-        return False, f"{host}:{port}: {error}"
 
 
 def headline(item: Object) -> Object:

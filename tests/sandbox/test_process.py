@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from sandbox import process
-from sandbox.process import free_port
+from sandbox.process import accepts, free_port
 
 
 @pytest.mark.parametrize("outgoing", ["32768 60999", "10240 29000", "1024 65535", "", "no file"])
@@ -34,3 +34,13 @@ def test_a_port_that_somebody_listens_on_is_passed_over(monkeypatch: pytest.Monk
         monkeypatch.setattr(process, "_given", set())
         monkeypatch.setattr("secrets.choice", lambda _: next(choices))
         assert free_port() != taken
+
+
+def test_a_door_is_open_or_says_why_not() -> None:
+    with socket.create_server(("127.0.0.1", free_port())) as door:
+        port = door.getsockname()[1]
+        assert accepts("127.0.0.1", port) == (True, "")
+    opened, seen = accepts("127.0.0.1", port)
+    assert not opened
+    assert f"127.0.0.1:{port}" in seen
+    assert "refused" in seen

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import socket
 from collections.abc import Iterator
 from typing import Any, cast
 
 import pytest
 
 from sandbox.node.world import World
-from sandbox.process import free_port
-from sandbox.story.watch import StepFailedError, accepts, wait_for
+from sandbox.story.watch import StepFailedError, wait_for
 
 
 class Running:
@@ -49,13 +47,3 @@ def test_a_program_that_died_ends_the_wait() -> None:
 
     with pytest.raises(RuntimeError, match="kubelet ended"):
         wait_for(cast("Any", Dead()), "it", looks((False, "")), 60, lambda _: None)
-
-
-def test_a_door_is_open_or_says_why_not() -> None:
-    with socket.create_server(("127.0.0.1", free_port())) as door:
-        port = door.getsockname()[1]
-        assert accepts("127.0.0.1", port) == (True, "")
-    opened, seen = accepts("127.0.0.1", port)
-    assert not opened
-    assert f"127.0.0.1:{port}" in seen
-    assert "refused" in seen
