@@ -5,6 +5,7 @@ Admission keeps such specs out; an object stored under an older CRD, or with val
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
 from datetime import datetime
 
 from pydantic import ValidationError
@@ -12,11 +13,34 @@ from pydantic import ValidationError
 from app.crd import invalid_spec
 from app.hook import SyncRequest, SyncResponse
 from app.kube.conditions import Condition, Status, with_times
-from app.kube.manifest import last_applied
+from app.kube.manifest import Manifest, last_applied
+
+GRANTS = frozenset({"NetworkPolicy", "Role", "RoleBinding", "ServiceAccount"})
+"""Kinds that give rights: always built, for what stands in the cluster may have been written by anybody."""
+
+Rebuild = Callable[[Manifest], Manifest | None]
+"""Builds an observed child of these kinds from its parent's name alone; None leaves it out."""
 
 
-def hold(request: SyncRequest, error: ValidationError, now: datetime, headline: str, phase: str = "") -> SyncResponse:
-    """Every child as last applied, the status as before but for the phase and the headline condition."""
+def keep_children(children: Iterable[Manifest], rebuild: Rebuild) -> list[Manifest]:
+    """Every child as it stands."""
+    kept = (rebuild(child) if child.get("kind") in GRANTS else last_applied(child) for child in children)
+    return [child for child in kept if child]
+
+
+def without_grants(child: Manifest) -> None:
+    """For parents that have no children of these kinds."""
+
+
+def hold(
+    request: SyncRequest,
+    error: ValidationError,
+    now: datetime,
+    headline: str,
+    phase: str = "",
+    rebuild: Rebuild = without_grants,
+) -> SyncResponse:
+    """Every child as it stands, the status as before but for the phase and the headline condition."""
     problem = invalid_spec(error)
     previous = request.parent.conditions
     refused = Condition(headline, Status.FALSE, problem.reason, f"{problem.message} [{problem.error}]")
@@ -24,10 +48,10 @@ def hold(request: SyncRequest, error: ValidationError, now: datetime, headline: 
     before = {key: value for key, value in (request.parent.status or {}).items() if value is not None}
     conditions = [*with_times([refused], previous, now), *others]
     status = before | ({"phase": phase} if phase else {}) | {"conditions": conditions}
-    return SyncResponse(status=status, children=[last_applied(child) for child in request.observed_children()])
+    return SyncResponse(status=status, children=keep_children(request.observed_children(), rebuild))
 
 
-def release(request: SyncRequest) -> SyncResponse:
+def release(request: SyncRequest, rebuild: Rebuild = without_grants) -> SyncResponse:
     """The answer of a finalize hook: owner references remove the children, so the parent may go at once."""
-    children = [last_applied(child) for child in request.observed_children()]
+    children = keep_children(request.observed_children(), rebuild)
     return SyncResponse(status=request.parent.status or {}, children=children, finalized=True)

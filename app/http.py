@@ -21,6 +21,7 @@ from pydantic import BaseModel, ValidationError
 
 from app import metrics
 from app.crd import Kind
+from app.home import StrayAnswerError
 from app.hook import (
     CustomizeRequest,
     CustomizeResponse,
@@ -120,6 +121,10 @@ def _guarded(hook: str, kind: str, body: bytes, handle: Handler) -> Response:
         return Response(orjson.dumps(_wire(answer)), media_type="application/json")
     except BadRequestError as error:
         return JSONResponse({"error": str(error)}, status_code=error.code)
+    except StrayAnswerError as error:
+        metrics.STRAY_ANSWERS.labels(kind, error.reason).inc()
+        log.error("%s of a %s was not answered; nothing was changed: %s", hook, kind, error)
+        return JSONResponse({"error": f"the answer was not sent, and nothing was changed: {error}"}, status_code=500)
     except Exception:
         log.exception("%s of a %s failed; nothing was changed", hook, kind)
         message = f"{hook} of a {kind} failed because of a bug in the operator; nothing was changed, see its log"

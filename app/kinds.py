@@ -7,12 +7,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import datetime
+from functools import partial
 from typing import NamedTuple, Protocol
 
 from app import gpunode, gpupool, inferenceendpoint, inferenceservice, modelcache
 from app.crd import Kind
 from app.gpus import allocation, request
+from app.home import Home, finalize_at_home, sync_at_home
 from app.hook import CustomizeResponse, DecorateRequest, DecorateResponse, Parent, SyncRequest, SyncResponse
+from app.inferenceendpoint import own as endpoint_own
+from app.inferenceservice import own as service_own
+from app.modelcache import own as cache_own
 from app.settings import Settings
 
 
@@ -48,16 +53,27 @@ class Decorator(NamedTuple):
     sync: Decorate
 
 
+def _at_home(home: Home, hooks: KindHooks) -> KindHooks:
+    """The hooks with a last look at what goes in and comes out."""
+    return hooks._replace(
+        sync=partial(sync_at_home, home, hooks.sync), finalize=partial(finalize_at_home, home, hooks.finalize)
+    )
+
+
+_SERVICE = KindHooks(
+    inferenceservice.KIND, inferenceservice.sync, inferenceservice.customize, inferenceservice.finalize
+)
+_CACHE = KindHooks(modelcache.KIND, modelcache.sync, modelcache.customize, modelcache.finalize)
+_ENDPOINT = KindHooks(
+    inferenceendpoint.KIND, inferenceendpoint.sync, inferenceendpoint.customize, inferenceendpoint.finalize
+)
+_POOL = KindHooks(gpupool.KIND, gpupool.sync, gpupool.customize, gpupool.finalize)
+
 _ALL = (
-    KindHooks(inferenceservice.KIND, inferenceservice.sync, inferenceservice.customize, inferenceservice.finalize),
-    KindHooks(modelcache.KIND, modelcache.sync, modelcache.customize, modelcache.finalize),
-    KindHooks(
-        inferenceendpoint.KIND,
-        inferenceendpoint.sync,
-        inferenceendpoint.customize,
-        inferenceendpoint.finalize,
-    ),
-    KindHooks(gpupool.KIND, gpupool.sync, gpupool.customize, gpupool.finalize),
+    _at_home(Home(service_own.is_ours, service_own.accounts), _SERVICE),
+    _at_home(Home(cache_own.is_ours, cache_own.accounts), _CACHE),
+    _at_home(Home(endpoint_own.is_ours), _ENDPOINT),
+    _at_home(Home(lambda _, child: child.get("kind") == allocation.KIND.name, is_namespaced=False), _POOL),
 )
 
 HOOKS: Mapping[str, KindHooks] = {hooks.kind.name.lower(): hooks for hooks in _ALL}

@@ -20,3 +20,9 @@ DECISIONS = Counter(
     "Syncs by kind and the phase that was answered.",
     ["kind", "phase"],
 )
+STRAY_ANSWERS = Counter(
+    "inference_operator_stray_answers_total",
+    "Answers that were not sent because they would act where they must not, by kind of the object and reason "
+    "(namespace, kind, privilege). Each is a bug: report it.",
+    ["kind", "reason"],
+)

@@ -83,10 +83,12 @@ def _parse_resources(api_version: str, listed: list[Object]) -> list[Resource]:
 class Api:
     """Requests to one API server as one user. Safe to use from several threads."""
 
-    def __init__(self, access: Access, user_agent: str = "sandbox") -> None:
+    def __init__(self, access: Access, user_agent: str = "sandbox", impersonate: str = "") -> None:
+        """`impersonate`: the user whose rights count instead of the access's own."""
+        acting = {"Impersonate-User": impersonate} if impersonate else {}
         self._http = httpx.Client(
             base_url=access.server,
-            headers={"Authorization": f"Bearer {access.token}", "User-Agent": user_agent},
+            headers={"Authorization": f"Bearer {access.token}", "User-Agent": user_agent} | acting,
             verify=access.ssl_context(),
             timeout=httpx.Timeout(30.0),
             limits=httpx.Limits(max_connections=None, max_keepalive_connections=64),

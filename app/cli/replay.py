@@ -20,7 +20,7 @@ from app.hook import DecorateRequest, SyncRequest
 from app.kinds import DECORATORS, HOOKS
 from app.kube.conditions import parse_time
 from app.kube.lenient import mapping_at, mappings_at, text_at
-from app.kube.manifest import Manifest, differences, kind_key, last_applied
+from app.kube.manifest import Manifest, annotated, differences, kind_key, last_applied
 from app.settings import Settings
 
 SOMETHING_CHANGES = 3
@@ -73,9 +73,14 @@ def find_differences(request: Mapping[str, Any], answer: Mapping[str, Any]) -> I
         elif name not in after:
             yield f"- {name} would be deleted"
         else:
-            yield from _lines(name, _ours(last_applied(before[name])), _ours(after[name]))
+            yield from _lines(name, _ours(_applied(before[name])), _ours(after[name]))
     if "status" in answer:
         yield from _lines("status", _by_type(mapping_at(request, "parent", "status")), _by_type(answer["status"]))
+
+
+def _applied(observed: Manifest) -> Manifest:
+    """What was applied before, as the annotation says it; where there is none, what stands in the operator's fields."""
+    return annotated(observed) or last_applied(observed)
 
 
 def _ours(manifest: Manifest) -> Manifest:

@@ -61,7 +61,7 @@ _SELECTOR_LABEL = "controller-uid"
 def build_children(plan: Plan, facts: Facts) -> list[Manifest]:
     """The whole desired state. A blocked plan keeps every child as it is."""
     if isinstance(plan, Blocked):
-        return list(facts.observed.held)
+        return facts.observed.held
     children = [build(facts) for build in _ALWAYS] + [build(facts) for wanted, build in _OPTIONAL if wanted(facts.spec)]
     children += [*build_keys(facts), *build_request(plan, facts)]
     if isinstance(plan, Serve):
@@ -188,6 +188,10 @@ def build_budget(facts: Facts) -> Manifest:
     )
 
 
+def build_own_network_policy(facts: Facts) -> Manifest:
+    return build_network_policy(_metadata(facts.identity.name, facts), facts.identity.name)
+
+
 def build_own_ingress(facts: Facts) -> Manifest:
     networking = facts.spec.networking
     metadata = _metadata(facts.identity.name, facts, annotations=networking.ingress.annotations)
@@ -277,7 +281,7 @@ def _workload_metadata(name: str, identity: Identity, spec: InferenceServiceSpec
     )
 
 
-_ALWAYS: tuple[Callable[[Facts], Manifest], ...] = (build_service, build_budget, build_network_policy)
+_ALWAYS: tuple[Callable[[Facts], Manifest], ...] = (build_service, build_budget, build_own_network_policy)
 _OPTIONAL: tuple[tuple[Callable[[InferenceServiceSpec], bool], Callable[[Facts], Manifest]], ...] = (
     (lambda spec: spec.networking.ingress.enabled, build_own_ingress),
     (lambda spec: spec.model.source is not None, build_cache),

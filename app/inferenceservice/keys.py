@@ -16,13 +16,13 @@ from kubernetes.client.models.v1_job_spec import V1JobSpec
 from kubernetes.client.models.v1_object_meta import V1ObjectMeta
 from kubernetes.client.models.v1_pod_spec import V1PodSpec
 from kubernetes.client.models.v1_pod_template_spec import V1PodTemplateSpec
-from kubernetes.client.models.v1_policy_rule import V1PolicyRule
 from kubernetes.client.models.v1_resource_requirements import V1ResourceRequirements
 from kubernetes.client.models.v1_volume import V1Volume
 from kubernetes.client.models.v1_volume_mount import V1VolumeMount
 
 from app.crd import API_VERSION
 from app.inferenceservice.facts import Facts
+from app.inferenceservice.grants import KEYS_RULES
 from app.inferenceservice.names import keys_name, keys_secret
 from app.kube import runtime
 from app.kube.access import build_access
@@ -63,9 +63,7 @@ def build_keys(facts: Facts) -> list[Manifest]:
     job = facts.observed.keys
     if job and job.complete:
         return [job.applied]
-    # Kubernetes cannot limit the right to create to one name.
-    rule = V1PolicyRule(api_groups=[""], resources=["secrets"], verbs=["create"])
-    return [*build_access(_metadata(facts), [rule]), job.applied if job else emit(build_job(facts))]
+    return [*build_access(_metadata(facts), KEYS_RULES), job.applied if job else emit(build_job(facts))]
 
 
 def build_job(facts: Facts) -> V1Job:

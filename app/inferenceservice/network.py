@@ -16,25 +16,19 @@ from kubernetes.client.models.v1_network_policy_port import V1NetworkPolicyPort
 from kubernetes.client.models.v1_network_policy_spec import V1NetworkPolicySpec
 from kubernetes.client.models.v1_object_meta import V1ObjectMeta
 
-from app.inferenceservice.facts import Facts
 from app.kube.manifest import Manifest, emit
-from app.kube.names import MODEL_ANNOTATION, SERVICE_LABEL, standard_labels
+from app.kube.names import SERVICE_LABEL
 from app.kube.runtime import HTTP_PORT
 
 
-def build_network_policy(facts: Facts) -> Manifest:
-    identity, model = facts.identity, facts.spec.model.name
-    own = V1LabelSelector(match_labels={SERVICE_LABEL: identity.name})
+def build_network_policy(metadata: V1ObjectMeta, service: str) -> Manifest:
+    """The policy of the service of this name."""
+    own = V1LabelSelector(match_labels={SERVICE_LABEL: service})
     return emit(
         V1NetworkPolicy(
             api_version="networking.k8s.io/v1",
             kind="NetworkPolicy",
-            metadata=V1ObjectMeta(
-                name=identity.name,
-                namespace=identity.namespace,
-                labels=standard_labels("inference", identity.name, model),
-                annotations={MODEL_ANNOTATION: model},
-            ),
+            metadata=metadata,
             spec=V1NetworkPolicySpec(
                 pod_selector=own,
                 policy_types=["Ingress"],

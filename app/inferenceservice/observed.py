@@ -8,7 +8,9 @@ from enum import StrEnum
 from typing import Any
 
 from app.crd import API_VERSION
+from app.hold import keep_children
 from app.hook import SyncRequest
+from app.inferenceservice.grants import rebuild_grants
 from app.inferenceservice.handshake import (
     GPU_REQUEST,
     AllocationState,
@@ -118,12 +120,14 @@ class Observed:
     """Whether the controller manages GPURequests, so that a pool can be asked."""
     request: RequestState | None = None
     allocation: AllocationState | None = None
+    service: str = ""
+    """Name of the InferenceService."""
     children: tuple[Manifest, ...] = field(default=(), repr=False)
 
     @property
-    def held(self) -> tuple[Manifest, ...]:
-        """All observed children as last applied, for when nothing may change."""
-        return tuple(last_applied(child) for child in self.children)
+    def held(self) -> list[Manifest]:
+        """All observed children as they stand, for when nothing may change."""
+        return keep_children(self.children, rebuild_grants(self.service))
 
     def workload(self, kind: WorkloadKind) -> WorkloadState | None:
         return next((state for state in self.workloads if state.kind is kind), None)
@@ -153,6 +157,7 @@ def parse_observed(request: SyncRequest, cache_name: str | None, makes_cache: bo
         pools_possible=request.manages(GPU_REQUEST),
         request=parse_request(request),
         allocation=parse_allocation(request),
+        service=name,
         children=tuple(request.observed_children()),
     )
 

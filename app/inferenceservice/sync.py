@@ -11,6 +11,7 @@ from app.hold import hold, release
 from app.hook import CustomizeResponse, Parent, RelatedRule, SyncRequest, SyncResponse, sooner
 from app.inferenceservice.children import build_children
 from app.inferenceservice.facts import gather_facts
+from app.inferenceservice.grants import rebuild_grants
 from app.inferenceservice.plan import Blocked, Wait, plan_service
 from app.inferenceservice.spec import InferenceServiceSpec
 from app.inferenceservice.status import build_status
@@ -19,15 +20,14 @@ from app.kube.conflict import conflict_condition, managed, unmanaged_finding
 from app.kube.lenient import count_at, text_at
 from app.settings import Settings
 
-finalize = release
-
 
 def sync(request: SyncRequest, settings: Settings, now: datetime) -> SyncResponse:
     """Desired children and status of one InferenceService."""
     try:
         spec = InferenceServiceSpec.model_validate(request.parent.spec)
     except ValidationError as error:
-        return hold(request, error, now, "Ready", _held_phase(request.parent))
+        rebuild = rebuild_grants(request.parent.name)
+        return hold(request, error, now, "Ready", _held_phase(request.parent), rebuild)
     facts = gather_facts(request, spec, settings, now)
     plan = plan_service(facts)
     wanted = build_children(plan, facts)
@@ -37,6 +37,11 @@ def sync(request: SyncRequest, settings: Settings, now: datetime) -> SyncRespons
     status["conditions"] = with_times(conditions, request.parent.conditions, now)
     retry = plan.finding.retry_seconds if isinstance(plan, Wait | Blocked) else 0.0
     return SyncResponse(status=status, children=children, resync_after_seconds=sooner(retry, conflict_retry))
+
+
+def finalize(request: SyncRequest) -> SyncResponse:
+    """Children go by their owner references."""
+    return release(request, rebuild_grants(request.parent.name))
 
 
 def customize(parent: Parent) -> CustomizeResponse:

@@ -8,17 +8,15 @@ from typing import Any
 import orjson
 from pydantic import BaseModel
 
+from app.kube.fields import Fields, spec_fields, within
 from app.kube.lenient import mapping_at, text_at, value_at
 
 Manifest = dict[str, Any]
 
 LAST_APPLIED = "metacontroller.k8s.io/last-applied-configuration"
 
-# What the API server and its controllers write; the rest of an object is what somebody applied.
-_SERVER_METADATA = (
-    "uid", "resourceVersion", "generation", "creationTimestamp", "deletionTimestamp", "deletionGracePeriodSeconds",
-    "managedFields", "selfLink", "ownerReferences", "finalizers",
-)  # fmt: skip
+_OUR_METADATA = ("app.kubernetes.io/", "inference.ai/", "prometheus.io/", "controller-uid")
+"""Prefixes of the labels and annotations that we write; those of Ingresses are the user's, hence any."""
 
 
 def emit(model: BaseModel) -> Manifest:
@@ -42,17 +40,34 @@ def _says_something(value: Any) -> bool:
 
 
 def last_applied(observed: Mapping[str, Any]) -> Manifest:
-    """The object as this operator last applied it, so that answering it changes nothing.
+    """The object as this operator last applied it, as far as the cluster bears that out: answering it changes nothing.
 
-    Metacontroller's dynamic apply keeps it in an annotation. Without one (server-side apply) the observed object
-    less what the server wrote is the same promise: applying it back is no change. A number of replicas that was
-    applied is answered as it stands now, because an autoscaler may have changed it since.
+    Metacontroller's dynamic apply keeps what was applied in an annotation, and whoever may edit the object may write
+    there what they like. So the annotation counts only where each of its values stands in the object itself, in a field
+    that we write. Else, and under server-side apply, which keeps no annotation, it is what stands in those fields.
+    Kind, name and namespace are always the object's own; owners and finalizers are never answered. A number of
+    replicas that was applied is answered as it stands now, because an autoscaler may have changed it since.
+
+    Answers {} for a kind that is never kept.
     """
-    annotated = _parsed_object(text_at(observed, "metadata", "annotations", LAST_APPLIED))
-    applied = annotated if _is_of(annotated, observed) else without_server_fields(observed)
-    now = value_at(observed, "spec", "replicas")
-    scaled = now is not None and value_at(applied, "spec", "replicas") is not None
-    return with_value(applied, ("spec", "replicas"), now) if scaled else applied
+    fields = spec_fields(kind_key(observed))
+    if fields is None:
+        return {}
+    applied = annotated(observed)
+    spec = _borne_out_spec(applied, observed, fields)
+    return {
+        "apiVersion": observed["apiVersion"],
+        "kind": observed["kind"],
+        "metadata": _metadata(applied if spec else {}, observed),
+        "spec": spec or within(mapping_at(observed, "spec"), fields),
+    }
+
+
+def annotated(observed: Mapping[str, Any]) -> Manifest:
+    """What the annotation claims was applied, {} where it is about another object. For people to look at: never answer
+    it."""
+    applied = _parsed_object(text_at(observed, "metadata", "annotations", LAST_APPLIED))
+    return applied if _is_of(applied, observed) else {}
 
 
 def _parsed_object(text: str) -> Manifest:
@@ -63,21 +78,65 @@ def _parsed_object(text: str) -> Manifest:
     return value if isinstance(value, dict) else {}
 
 
+def _borne_out_spec(applied: Manifest, observed: Mapping[str, Any], fields: Fields) -> Manifest | None:
+    """The spec of the annotation; None where it says what does not stand in the object, or is not ours to say."""
+    if not isinstance(applied.get("spec"), dict):
+        return None
+    replicas = value_at(observed, "spec", "replicas")
+    scaled = replicas is not None and "replicas" in applied["spec"]
+    spec: Manifest = applied["spec"] | ({"replicas": replicas} if scaled else {})
+    try:
+        return spec if within(spec, fields) == spec and _stands_in(spec, observed.get("spec")) else None
+    except RecursionError:  # only a forger nests so deep
+        return None
+
+
 def _is_of(applied: Manifest, observed: Mapping[str, Any]) -> bool:
     """Whether the annotation is about this object; somebody may have edited it, or copied it from another one."""
     same = all(applied.get(key) == observed.get(key) for key in ("apiVersion", "kind"))
+    places = (text_at(observed, "metadata", "namespace"), "")
     named = text_at(applied, "metadata", "name") == text_at(observed, "metadata", "name")
-    return same and named and isinstance(applied.get("spec", {}), dict)
+    return same and named and text_at(applied, "metadata", "namespace") in places
 
 
-def without_server_fields(observed: Mapping[str, Any]) -> Manifest:
-    """An observed object less status and the metadata that only the server and Metacontroller write."""
-    metadata = {k: v for k, v in mapping_at(observed, "metadata").items() if k not in _SERVER_METADATA}
-    annotations = {k: v for k, v in mapping_at(metadata, "annotations").items() if k != LAST_APPLIED}
-    metadata = {k: v for k, v in metadata.items() if k != "annotations"}
-    metadata |= {"annotations": annotations} if annotations else {}
-    rest = {k: v for k, v in observed.items() if k not in ("metadata", "status")}
-    return {**rest, "metadata": metadata}
+def _stands_in(applied: Any, observed: Any) -> bool:
+    """Whether everything that was applied is there; more may be there. Lists of named objects are matched by name."""
+    if applied == observed:
+        return True
+    if isinstance(applied, dict) and isinstance(observed, dict):
+        return all(key in observed and _stands_in(value, observed[key]) for key, value in applied.items())
+    if not (isinstance(applied, list) and isinstance(observed, list)):
+        return False
+    if _named(applied) and _named(observed):
+        return len(applied) <= len(observed) and _stands_in(_by_name(applied), _by_name(observed))
+    return len(applied) == len(observed) and all(map(_stands_in, applied, observed))
+
+
+def own_metadata(observed: Mapping[str, Any]) -> Manifest:
+    """Name and namespace of an observed object, with our labels and annotations as they stand."""
+    return _metadata(annotated(observed), observed)
+
+
+def _metadata(applied: Manifest, observed: Mapping[str, Any]) -> Manifest:
+    """`applied` is {} where it does not count."""
+    metadata = mapping_at(observed, "metadata")
+    place = {key: metadata[key] for key in ("name", "namespace") if key in metadata}
+    marks = {key: _marks(key, applied, observed) for key in ("labels", "annotations")}
+    return place | {key: found for key, found in marks.items() if found}
+
+
+def _marks(key: str, applied: Manifest, observed: Mapping[str, Any]) -> dict[str, str]:
+    """Labels, or annotations: those of ours that were applied, and any other that stands as it was applied."""
+    stands = mapping_at(observed, "metadata", key)
+    if applied:
+        said = mapping_at(applied, "metadata", key).items()
+        return {name: it for name, it in said if isinstance(it, str) and (_is_ours(name) or stands.get(name) == it)}
+    is_users = observed["kind"] == "Ingress" and key == "annotations"
+    return {name: it for name, it in stands.items() if name != LAST_APPLIED and (is_users or _is_ours(name))}
+
+
+def _is_ours(mark: str) -> bool:
+    return mark.startswith(_OUR_METADATA)
 
 
 def annotation(manifest: Mapping[str, Any], name: str) -> str:
@@ -87,7 +146,7 @@ def annotation(manifest: Mapping[str, Any], name: str) -> str:
 
 def kind_key(manifest: Mapping[str, Any]) -> str:
     """The outer key of `children` under which an object of this kind stands: Service.v1, Deployment.apps/v1."""
-    return f"{manifest['kind']}.{manifest['apiVersion']}"
+    return f"{manifest.get('kind')}.{manifest.get('apiVersion')}"
 
 
 def with_value(manifest: Manifest, path: Sequence[str], value: Any) -> Manifest:
@@ -112,7 +171,11 @@ def differences(before: Any, after: Any, path: str = "") -> Iterator[tuple[str, 
 
 
 def _named(value: Any) -> bool:
-    return isinstance(value, list) and all(isinstance(item, dict) and "name" in item for item in value)
+    """Whether this is a list of objects that names tell apart; what people wrote may be anything."""
+    if not isinstance(value, list) or not all(isinstance(item, dict) for item in value):
+        return False
+    names = [item.get("name") for item in value]
+    return all(isinstance(name, str) for name in names) and len(set(names)) == len(names)
 
 
 def _by_name(items: list[Any]) -> dict[str, Any]:

@@ -23,7 +23,6 @@ from kubernetes.client.models.v1_pod_failure_policy_on_pod_conditions_pattern im
 from kubernetes.client.models.v1_pod_failure_policy_rule import V1PodFailurePolicyRule
 from kubernetes.client.models.v1_pod_spec import V1PodSpec
 from kubernetes.client.models.v1_pod_template_spec import V1PodTemplateSpec
-from kubernetes.client.models.v1_policy_rule import V1PolicyRule
 from kubernetes.client.models.v1_volume import V1Volume
 from kubernetes.client.models.v1_volume_mount import V1VolumeMount
 from kubernetes.client.models.v1_volume_resource_requirements import V1VolumeResourceRequirements
@@ -34,6 +33,7 @@ from app.kube.manifest import Manifest, emit, with_value
 from app.kube.names import CACHE_LABEL, MODEL_ANNOTATION, label_value, standard_labels
 from app.kube.security import restricted_pod
 from app.modelcache.facts import Copy, Facts
+from app.modelcache.grants import job_rule
 from app.modelcache.names import access_name
 from app.modelcache.observed import FILLED
 from app.modelcache.plan import JobStep, Plan
@@ -81,10 +81,7 @@ def _grant(facts: Facts, plan: Plan, metadata: V1ObjectMeta) -> list[Manifest]:
     at_work = [copy.job_name for copy, step in pairs if step is JobStep.CREATE or _is_at_work(copy, step)]
     if not at_work:
         return []
-    rule = V1PolicyRule(
-        api_groups=["batch"], resources=["jobs"], resource_names=sorted(at_work), verbs=["get", "patch"]
-    )
-    return build_grant(metadata, [rule])
+    return build_grant(metadata, [job_rule(at_work)])
 
 
 def _is_at_work(copy: Copy, step: JobStep) -> bool:

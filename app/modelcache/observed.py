@@ -92,6 +92,11 @@ def find_job(request: SyncRequest, name: str) -> Job | None:
     return _job(found) if found else None
 
 
+def find_jobs(request: SyncRequest) -> dict[str, Job]:
+    """All Jobs of this cache, by name."""
+    return {text_at(found, "metadata", "name"): _job(found) for found in request.children.get(JOB_KIND, {}).values()}
+
+
 def parse_previous(status: Mapping[str, Any] | None) -> Previous:
     known = mapping_at(status)
     return Previous(

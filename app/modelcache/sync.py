@@ -14,6 +14,7 @@ from app.kube.names import REFRESH_ANNOTATION
 from app.modelcache.children import build_children
 from app.modelcache.download import plan_download
 from app.modelcache.facts import gather_facts
+from app.modelcache.grants import rebuild_grants
 from app.modelcache.plan import plan_cache
 from app.modelcache.schema import Phase
 from app.modelcache.spec import ModelCacheSpec
@@ -21,15 +22,13 @@ from app.modelcache.status import build_status
 from app.modelcache.volume import plan_volume
 from app.settings import Settings
 
-finalize = release
-
 
 def sync(request: SyncRequest, settings: Settings, now: datetime) -> SyncResponse:
     """The desired children and status of a ModelCache."""
     try:
         spec = ModelCacheSpec.model_validate(request.parent.spec)
     except ValidationError as error:
-        return hold(request, error, now, "Ready", _held_phase(request.parent))
+        return hold(request, error, now, "Ready", _held_phase(request.parent), rebuild_grants(request))
     return _apply(request, spec, settings, now)
 
 
@@ -44,6 +43,11 @@ def _apply(request: SyncRequest, spec: ModelCacheSpec, settings: Settings, now: 
     blocked = unmanaged_finding(wanted, request.manages)
     status = build_status(facts, plan, blocked, conflict, parent.conditions, now)
     return SyncResponse(status=status, children=children, resync_after_seconds=sooner(look_again, plan.again_in))
+
+
+def finalize(request: SyncRequest) -> SyncResponse:
+    """Children go by their owner references."""
+    return release(request, rebuild_grants(request))
 
 
 def customize(parent: Parent) -> CustomizeResponse:

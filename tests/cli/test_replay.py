@@ -55,7 +55,10 @@ def test_a_diff_tells_what_would_change_and_nothing_when_nothing_would(tmp_path:
     for child in answer["children"]:
         kind, metadata = f"{child['kind']}.{child['apiVersion']}", child["metadata"]
         observed = request["children"][kind].setdefault(f"{metadata['namespace']}/{metadata['name']}", dict(child))
-        observed["metadata"] = {**metadata, "annotations": {LAST_APPLIED: json.dumps(child)}}
+        observed["metadata"] = {
+            **metadata,
+            "annotations": metadata.get("annotations", {}) | {LAST_APPLIED: json.dumps(child)},
+        }
     settled = tmp_path / "settled.json"
     settled.write_text(json.dumps(request))
     again = run("replay", "--diff", settled, env=SETTINGS)

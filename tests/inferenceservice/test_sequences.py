@@ -94,7 +94,7 @@ class OneService(RuleBasedStateMachine):
             key = f"ns/{child['metadata']['name']}"
             old = before[kind].get(key, {})
             observed = copy.deepcopy(child)
-            observed["metadata"].setdefault("annotations", {})[LAST_APPLIED] = json.dumps(child)
+            observed["metadata"].setdefault("annotations", {})[LAST_APPLIED] = json.dumps(child, sort_keys=True)
             if "replicas" not in child.get("spec", {}) and kind in WORKLOADS:
                 applied = json.loads(old.get("metadata", {}).get("annotations", {}).get(LAST_APPLIED, "{}"))
                 dropped = "replicas" in applied.get("spec", {})

@@ -9,6 +9,7 @@ import pytest
 from app.inferenceservice.observed import CacheCopy, CacheState
 from app.inferenceservice.store import choose_copy
 from app.kube.manifest import Manifest
+from app.settings import Settings
 from tests.calls import Answer, manifest
 from tests.inferenceservice.service import API, DISTRIBUTED, call, container, observed, pod, spec
 from tests.security import violations
@@ -25,8 +26,8 @@ def cache(given: dict[str, Any] | None = None, ready: bool = True, **status: Any
     return manifest(API, "ModelCache", "weights", **fields)
 
 
-def served(found: Manifest, **parts: Any) -> Answer:
-    return call(spec(**CACHED, **parts), related=[found])
+def served(found: Manifest, settings: Settings | None = None, **parts: Any) -> Answer:
+    return call(spec(**CACHED, **parts), related=[found], settings=settings)
 
 
 def volume(answer: Answer, name: str = "model-store") -> dict[str, Any]:
@@ -41,7 +42,8 @@ def copies(*ready: bool) -> list[dict[str, Any]]:
 
 
 def test_a_folder_of_the_nodes_is_mounted_read_only() -> None:
-    answer = served(cache({"hostPath": "/mnt/m"}, hostPath="/mnt/m", copies=[{"claimName": "", "ready": True}]))
+    found = cache({"hostPath": "/mnt/m"}, hostPath="/mnt/m", copies=[{"claimName": "", "ready": True}])
+    answer = served(found, settings=Settings(host_path_prefixes=("/mnt",)))
     assert volume(answer) == {"hostPath": {"path": "/mnt/m", "type": "Directory"}}
     [mount] = [it for it in container(answer)["volumeMounts"] if it["name"] == "model-store"]
     assert mount["readOnly"] is True

@@ -7,14 +7,24 @@ from typing import Any
 
 import pytest
 
-from app.kube.manifest import LAST_APPLIED, differences, last_applied, with_value, without_server_fields
+from app.kube.manifest import LAST_APPLIED, differences, last_applied, with_value
 
 CHILD: dict[str, Any] = {
     "apiVersion": "apps/v1",
     "kind": "Deployment",
-    "metadata": {"name": "demo", "namespace": "ns", "labels": {"team": "a"}},
-    "spec": {"replicas": 2, "paused": False},
+    "metadata": {"name": "demo", "namespace": "ns", "labels": {"app.kubernetes.io/name": "a"}},
+    "spec": {"replicas": 2, "progressDeadlineSeconds": 600, "strategy": {"type": "RollingUpdate"}},
 }
+
+
+NESTED: dict[str, Any] = {}
+for _ in range(900):
+    NESTED = {"type": NESTED}
+
+
+def claim(metadata: dict[str, Any] | None = None, spec: dict[str, Any] | None = None) -> str:
+    """CHILD as somebody claims it was applied."""
+    return json.dumps(CHILD | {"metadata": CHILD["metadata"] | (metadata or {}), "spec": CHILD["spec"] | (spec or {})})
 
 
 def observed(annotation: str | None, **spec: Any) -> dict[str, Any]:
@@ -40,7 +50,7 @@ def test_replicas_that_somebody_scaled_stay_as_they_are(count: int) -> None:
 
 
 def test_replicas_that_were_never_applied_stay_out() -> None:
-    spec = {"paused": False}
+    spec = {"progressDeadlineSeconds": 600}
     applied = CHILD | {"spec": spec}
     assert last_applied(observed(json.dumps(applied), replicas=5))["spec"] == spec
 
@@ -59,21 +69,54 @@ def test_replicas_that_were_never_applied_stay_out() -> None:
         pytest.param(json.dumps(CHILD | {"kind": "Pod"}), id="another kind's"),
         pytest.param(json.dumps(CHILD | {"spec": 3}), id="a spec that is none"),
         pytest.param(json.dumps(CHILD | {"metadata": 3}), id="metadata that are none"),
+        pytest.param(claim(metadata={"namespace": "victim"}), id="another namespace's"),
+        pytest.param(claim(spec={"replicas": 2, "paused": True}), id="a field that is not ours"),
+        pytest.param(claim(spec={"progressDeadlineSeconds": 1}), id="a value that does not stand in the object"),
+        pytest.param(claim(spec={"selector": {"matchLabels": {"a": "b"}}}), id="a field that the object lacks"),
+        pytest.param(claim(spec={"strategy": NESTED}), id="nested more deeply than anything of ours"),
     ],
 )
 def test_without_a_usable_annotation_the_object_itself_is_answered(annotation: str | None) -> None:
     answer = last_applied(observed(annotation))
-    assert answer["spec"] == CHILD["spec"] | {"revisionHistoryLimit": 10}
-    assert answer["metadata"]["name"] == "demo"
-    assert "status" not in answer
-    assert "annotations" not in answer["metadata"]
-    assert not answer["metadata"].keys() & {"uid", "resourceVersion", "generation", "creationTimestamp"}
+    assert answer == CHILD
 
 
-def test_what_only_the_server_writes_is_left_out() -> None:
-    metadata = {"name": "a", "finalizers": ["x"], "ownerReferences": [{}], "managedFields": [{}], "labels": {"a": "b"}}
-    kept = without_server_fields({"kind": "Pod", "metadata": metadata, "status": {}, "data": {}})
-    assert kept == {"kind": "Pod", "metadata": {"name": "a", "labels": {"a": "b"}}, "data": {}}
+@pytest.mark.parametrize(
+    "metadata",
+    [
+        pytest.param({"ownerReferences": [{"kind": "GPUPool", "name": "default", "uid": "1"}]}, id="an owner"),
+        pytest.param({"finalizers": ["keep/me"]}, id="a finalizer"),
+        pytest.param({"annotations": {"example.com/x": "1"}}, id="an annotation that the object lacks"),
+        pytest.param({"labels": {"app.kubernetes.io/name": "a", "example.com/x": "1"}}, id="a label of others"),
+        pytest.param({"labels": {"app.kubernetes.io/name": "a", "inference.ai/x": {}}}, id="a label that is none"),
+        pytest.param({"labels": {"app.kubernetes.io/name": "a"}, "generateName": "x"}, id="a name to come"),
+    ],
+)
+def test_of_the_annotations_metadata_only_our_marks_count(metadata: dict[str, Any]) -> None:
+    assert last_applied(observed(claim(metadata))) == CHILD
+
+
+def test_a_mark_of_ours_that_somebody_removed_comes_back() -> None:
+    child = observed(json.dumps(CHILD))
+    child["metadata"] = {key: value for key, value in child["metadata"].items() if key != "labels"}
+    assert last_applied(child) == CHILD
+
+
+def test_what_others_added_is_neither_answered_nor_a_contradiction() -> None:
+    containers = [{"name": "leader", "image": "a", "env": [{"name": "A", "value": "1"}]}]
+    applied = CHILD | {"spec": {"template": {"spec": {"containers": containers}}}}
+    added = [{"name": "sidecar", "image": "b"}, containers[0] | {"env": [*containers[0]["env"], {"name": "B"}]}]
+    child = observed(json.dumps(applied), template={"spec": {"containers": added, "hostNetwork": True}})
+    assert last_applied(child) == applied
+
+
+@pytest.mark.parametrize("kind", ["Role", "RoleBinding", "ServiceAccount", "NetworkPolicy", "ClusterRole", "Pod"])
+def test_a_kind_that_is_always_built_or_unknown_is_never_kept(kind: str) -> None:
+    version = {"ServiceAccount": "v1", "Pod": "v1", "NetworkPolicy": "networking.k8s.io/v1"}
+    child = CHILD | {"kind": kind, "apiVersion": version.get(kind, "rbac.authorization.k8s.io/v1"), "rules": [{}]}
+    assert (
+        last_applied(child | {"metadata": child["metadata"] | {"annotations": {LAST_APPLIED: json.dumps(child)}}}) == {}
+    )
 
 
 def test_one_value_is_set_in_a_copy() -> None:
@@ -96,6 +139,13 @@ def test_one_value_is_set_in_a_copy() -> None:
             {"env": [{"name": "B", "value": "1"}, {"name": "A", "value": "2"}]},
             [("env.A.value", "1", "2")],
             id="named objects are matched by name",
+        ),
+        pytest.param([{"name": {}}], [{"name": []}], [("", [{"name": {}}], [{"name": []}])], id="names that are none"),
+        pytest.param(
+            [{"name": "A", "x": 1}, {"name": "A", "x": 2}],
+            [{"name": "A", "x": 1}],
+            [("", [{"name": "A", "x": 1}, {"name": "A", "x": 2}], [{"name": "A", "x": 1}])],
+            id="a name twice",
         ),
         pytest.param(
             {"env": [{"name": "A"}]}, {"env": []}, [("env.A", {"name": "A"}, None)], id="a named object that went"
