@@ -87,6 +87,10 @@ fmt: deps ## Format the code
 crds: deps ## Write crds/ from the specs
 	$(RUN) -m app crds
 
+.PHONY: fuzz
+fuzz: deps ## Ask the hooks what hostile users could make of them (ARGS='--minutes 20 --seed N'); a minute of it is a test
+	$(RUN) -m tests.fuzz $(ARGS)
+
 .PHONY: bench
 bench: deps ## Measure hook service and planner on this machine
 	$(RUN) -m pip install --quiet --constraint constraints.txt --group bench

@@ -58,8 +58,8 @@ def sync_at_home(
 
 
 def finalize_at_home(home: Home, finalize: Callable[[SyncRequest], SyncResponse], request: SyncRequest) -> SyncResponse:
-    """What stands is answered until the parent is gone, mounted folders included, for no settings are known here."""
-    return _at_home(home, request, lambda _: True, finalize)
+    """No settings are known here, so what mounts a folder of the nodes goes first; all of it goes anyway."""
+    return _at_home(home, request, lambda _: False, finalize)
 
 
 def _at_home(

@@ -91,6 +91,17 @@ def test_feeding_the_answer_back_gives_the_same_children(path: Path) -> None:
 
 
 @every_sync_but_of_pools
+def test_a_workload_whose_spec_is_unchanged_keeps_its_pods(path: Path) -> None:
+    """The requests were captured with earlier versions: an upgrade restarts nothing."""
+    request = load(path)
+    standing = {child_key(it): it for group in request["children"].values() for it in group.values()}
+    for child in children(replay(path, request)):
+        before = standing.get(child_key(child), {})
+        if child["kind"] in ("Deployment", "LeaderWorkerSet") and decided(before) == decided(child):
+            assert templates(child) == templates(json.loads(before["metadata"]["annotations"][LAST_APPLIED]))
+
+
+@every_sync_but_of_pools
 def test_the_status_settles(path: Path) -> None:
     """Time alone changes nothing once every child is there and the status was written."""
     request = load(path)
@@ -129,6 +140,16 @@ def test_nothing_empty_is_sent(path: Path) -> None:
 def children(answer: dict[str, Any]) -> list[dict[str, Any]]:
     found: list[dict[str, Any]] = answer[children_of(answer)]
     return found
+
+
+def decided(workload: dict[str, Any]) -> Any:
+    """Digest of the spec that a workload was made for, and the replan that was taken."""
+    annotations = workload.get("metadata", {}).get("annotations", {})
+    return annotations.get("inference.ai/spec-digest"), annotations.get("inference.ai/replan")
+
+
+def templates(workload: dict[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in workload["spec"].items() if key != "replicas"}
 
 
 def shuffled(value: Any, chance: random.Random) -> Any:

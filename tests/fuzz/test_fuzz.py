@@ -1,0 +1,47 @@
+"""The short form of `make fuzz`, with other seeds at each run; the seed of a failure is in its output."""
+
+from __future__ import annotations
+
+import os
+import random
+import subprocess
+import sys
+from typing import Any
+
+import pytest
+
+from app.hook import SyncResponse
+from app.kinds import HOOKS
+from tests.fuzz.promises import SAMPLE, keep_promises
+from tests.fuzz.run import ROUND, fuzz
+from tests.golden.replay import load
+
+SECONDS = 60
+
+
+def test_a_minute_of_hostile_requests_breaks_no_promise() -> None:
+    first = int(os.environ.get("FUZZ_SEED", random.SystemRandom().randrange(10**9)))
+    assert fuzz(first, SECONDS) >= ROUND
+
+
+@pytest.mark.parametrize(
+    "children",
+    [
+        pytest.param(
+            [{"apiVersion": "v1", "kind": "Service", "metadata": {"name": "a", "namespace": "b"}}], id="stray"
+        ),
+        pytest.param([{"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "a"}}], id="unlisted"),
+    ],
+)
+def test_a_broken_promise_is_seen(monkeypatch: pytest.MonkeyPatch, children: list[dict[str, Any]]) -> None:
+    broken = HOOKS["inferenceservice"]._replace(sync=lambda *_: SyncResponse(status={}, children=children))
+    monkeypatch.setitem(HOOKS, "inferenceservice", broken)  # type: ignore[arg-type]
+    with pytest.raises(AssertionError):
+        keep_promises(SAMPLE, load(SAMPLE))
+
+
+def test_the_command_prints_its_seed_and_repeats_it() -> None:
+    command = [sys.executable, "-m", "tests.fuzz", "--minutes", "0.01", "--seed", "7"]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert "from seed 7" in done.stdout
+    assert "no child elsewhere" in done.stdout
