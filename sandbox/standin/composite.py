@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from sandbox.api import Api, ApiError, Object
+from sandbox.api import Api, ApiError, Object, Resource
 from sandbox.standin import labels
-from sandbox.standin.children import ChildrenError, Groups, group_children
+from sandbox.standin.children import ChildrenError, Groups, controller_reference, group_children
 from sandbox.standin.controller import Controller, checked_children
 from sandbox.standin.events import Recorder
 from sandbox.standin.informer import Informers, key_of
 from sandbox.standin.merge import same
+from sandbox.standin.related import group_key
 from sandbox.standin.webhook import SYNC_FIELDS, Hook, HookError
 
 CONFLICT_RETRIES = 5
@@ -36,6 +37,24 @@ class Composite(Controller):
 
     def _is_claimed(self, parent: Object, child: Object) -> bool:
         return labels.matches(self._selector(parent), child["metadata"].get("labels") or {})
+
+    def _claim(self, parent: Object) -> Groups:
+        """With orphans of the namespace that the parent selects: they become its children, whoever made them."""
+        groups = super()._claim(parent)
+        namespace = parent["metadata"].get("namespace")
+        for informer in self._children.values() if not parent["metadata"].get("deletionTimestamp") else ():
+            group = groups[group_key(informer.resource.api_version, informer.resource.kind)]
+            for orphan in informer.owned_by(""):
+                place = orphan["metadata"].get("namespace")
+                if namespace in (None, place) and self._is_claimed(parent, orphan):
+                    group[key_of(orphan)] = self._adopt(informer.resource, parent, orphan)
+        return groups
+
+    def _adopt(self, resource: Resource, parent: Object, orphan: Object) -> Object:
+        metadata = orphan["metadata"]
+        owners = [*(metadata.get("ownerReferences") or []), controller_reference(parent)]
+        body = {"metadata": {"uid": metadata["uid"], "ownerReferences": owners}}
+        return self._api.patch(resource, metadata["name"], metadata.get("namespace"), body)
 
     def _sync(self, parent: Object) -> None:
         parent = self._sync_finalizer(parent)

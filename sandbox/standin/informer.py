@@ -51,6 +51,7 @@ class Informer:
             return list(self._objects.values())
 
     def owned_by(self, uid: str) -> list[Object]:
+        """Objects that this one controls; "" for those that nothing controls."""
         with self._lock:
             return list(self._owned.get(uid, {}).values())
 
@@ -99,12 +100,10 @@ class Informer:
                 self._notify(old, new)
 
     def _own(self, key: str, item: Object) -> None:
-        if owner := controller_of(item):
-            self._owned.setdefault(owner["uid"], {})[key] = item
+        self._owned.setdefault(_controller_uid(item), {})[key] = item
 
     def _disown(self, key: str, item: Object) -> None:
-        if owner := controller_of(item):
-            self._owned.get(owner["uid"], {}).pop(key, None)
+        self._owned.get(_controller_uid(item), {}).pop(key, None)
 
     def _notify(self, old: Object | None, new: Object | None) -> None:
         for handler in list(self._handlers):
@@ -112,6 +111,11 @@ class Informer:
                 handler(old, new)
             except Exception:
                 logger.exception("a handler of %s failed", self.resource.plural)
+
+
+def _controller_uid(item: Object) -> str:
+    owner = controller_of(item)
+    return str(owner["uid"]) if owner else ""
 
 
 def _version(item: Object | None) -> str | None:

@@ -99,7 +99,8 @@ def _read(text: object) -> Any:
 
 def _spoil(draw: st.DrawFn, item: dict[str, Any], _: list[dict[str, Any]]) -> None:
     """A part of an object is missing, or is something else."""
-    owner, key = item, draw(st.sampled_from([key for key in item if key not in IDENTITY] or ["status"]))
+    owner: Any = item
+    key = draw(st.sampled_from([key for key in item if key not in IDENTITY] or ["status"]))
     for _step in range(draw(st.integers(0, 6))):
         inner = owner.get(key) if isinstance(owner, dict) else owner[key]
         places = list(inner) if isinstance(inner, dict) else list(range(len(inner))) if isinstance(inner, list) else []

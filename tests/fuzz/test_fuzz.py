@@ -35,7 +35,7 @@ def test_a_minute_of_hostile_requests_breaks_no_promise() -> None:
 )
 def test_a_broken_promise_is_seen(monkeypatch: pytest.MonkeyPatch, children: list[dict[str, Any]]) -> None:
     broken = HOOKS["inferenceservice"]._replace(sync=lambda *_: SyncResponse(status={}, children=children))
-    monkeypatch.setitem(HOOKS, "inferenceservice", broken)  # type: ignore[arg-type]
+    monkeypatch.setitem(HOOKS, "inferenceservice", broken)
     with pytest.raises(AssertionError):
         keep_promises(SAMPLE, load(SAMPLE))
 

@@ -77,8 +77,8 @@ def _maps(schema: Schema) -> st.SearchStrategy[dict[str, Any]]:
 
 def _texts(schema: Schema) -> st.SearchStrategy[str]:
     least, most = int(schema.get("minLength", 0)), int(schema.get("maxLength", _LONG))
-    drawn = st.text(min_size=least, max_size=min(most, least + 20)) | words
+    drawn: st.SearchStrategy[str] = st.text(min_size=least, max_size=min(most, least + 20)) | words
     if pattern := schema.get("pattern"):
-        drawn = st.from_regex(pattern, fullmatch=False) | drawn
+        drawn = st.from_regex(str(pattern), fullmatch=False) | drawn
     long = st.sampled_from(("9", "x", "$(A)", "é", '"')).map(lambda sign: (sign * most)[:most])
     return st.one_of(drawn, drawn, drawn, long).filter(lambda text: least <= len(text) <= most)
