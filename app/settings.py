@@ -71,8 +71,9 @@ class Settings(BaseSettings):
     )
     exporter_namespace: str = Field(
         "",
-        description="Namespace of these pods, whose word on devices is believed; empty: any, so also that of a pod "
-        "that somebody else has given the same label.",
+        pattern=r"^([a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?)?$",
+        description="Namespace of these pods. Whoever makes pods there is believed about devices. Empty: they are not "
+        "asked.",
     )
     exporter_port: int = Field(5000, ge=1, le=65535, description="Port of these pods' /metrics.")
     zone_label: str = Field("topology.kubernetes.io/zone", description="Label of a node's zone.")
