@@ -19,6 +19,7 @@ from app.kube.download import REPORT_ANNOTATION, DownloadReport, to_annotation
 from app.topology.models import find_model, parse_facts
 from sandbox.api import MERGE_PATCH, Object
 from sandbox.cluster import has_condition, wait_until
+from sandbox.metacontroller import USER as METACONTROLLER
 from tests.cluster.runner import RUNS_HERE, Runner, install, wait_installed
 from tests.cluster.world import API, World, condition, service
 from tests.downloader.conftest import REPOSITORY, files_of
@@ -350,7 +351,7 @@ def test_facts_that_come_late_write_nothing_of_a_service_that_runs(world: World)
     world.cluster.patch("batch/v1", "Job", job, world.namespace, annotated)
     wait_until(lambda: "model" in ((world.get(API, "ModelCache", "demo") or {}).get("status") or {}), "facts are there")
     world.settled()
-    written = [it for it in world.cluster.audit_writes(since) if it.user == "metacontroller"]
+    written = [it for it in world.cluster.audit_writes(since) if it.user == METACONTROLLER]
     ours = {(it.resource, it.subresource) for it in written if it.namespace == world.namespace}
     assert ours <= {("modelcaches.inference.ai", "status"), ("inferenceservices.inference.ai", "status")}
     after = world.deployment()["metadata"]
