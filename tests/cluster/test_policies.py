@@ -502,12 +502,13 @@ def test_the_account_of_keys_makes_its_secret_and_no_other(cluster: Cluster, acc
     keys = _jobs_account(cluster, accounts, "demo-ssh-keys", rule("", "secrets", "create"))
     path = f"/api/v1/namespaces/{TEAM}/secrets"
     assert keys.send("POST", path, secret()) is None
-    token = {"metadata": {"name": "demo-ssh-keys", "annotations": {"kubernetes.io/service-account.name": "default"}}}
+    annotations = {"kubernetes.io/service-account.name": "default"}
+    token = {"name": "demo-ssh-keys", "annotations": annotations}
     for item, says in (
         (secret("other"), "own name"),
         (secret(metadata={"generateName": "demo-"}), "own name"),
         (secret(kind="Opaque"), "ssh-auth"),
-        (secret(kind="kubernetes.io/service-account-token", data={}, **token), "ssh-auth"),
+        (secret(kind="kubernetes.io/service-account-token", data={}, metadata=token), "ssh-auth"),
         (secret(data={"ssh-privatekey": "a2V5", "more": "a2V5"}), "ssh-auth"),
         (secret(immutable=False), "ssh-auth"),
         (secret(metadata={"name": "demo-ssh-keys"}), "belongs"),
