@@ -6,6 +6,9 @@ VENV   := .venv
 RUN    := $(VENV)/bin/python
 REGISTRY ?= your-registry
 TAG    ?= v0.1.0
+# sha256:... of the images that ours are built on. A tag alone may name another image tomorrow.
+PYTHON_DIGEST ?=
+VLLM_DIGEST   ?=
 IMAGE  ?= $(REGISTRY)/inference-operator:$(TAG)
 ARGS   ?=
 
@@ -13,11 +16,27 @@ ARGS   ?=
 help: ## Show this help
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z0-9-]+:.*## / {printf "  %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-$(VENV)/.installed: pyproject.toml constraints.txt
+# Files whose hash stands in requirements/, and wheels alone: nothing runs at its installation.
+LOCKED := install --quiet --require-hashes --only-binary=:all:
+
+$(VENV)/.installed: pyproject.toml requirements/build.txt requirements/dev.txt
 	$(PYTHON) -m venv $(VENV)
-	$(RUN) -m pip install --quiet --upgrade 'pip>=25.1'
-	$(RUN) -m pip install --quiet --constraint constraints.txt --editable '.[downloader]' --group dev
+	$(RUN) -m pip $(LOCKED) --requirement requirements/build.txt
+	$(RUN) -m pip $(LOCKED) --requirement requirements/dev.txt
+	$(RUN) -m pip install --quiet --no-deps --no-build-isolation --editable .
 	@touch $@
+
+COMPILE := $(VENV)/bin/uv pip compile --quiet pyproject.toml --universal --python-version 3.11 --generate-hashes \
+  --no-annotate --custom-compile-command 'make lock' --constraint constraints.txt
+
+.PHONY: lock
+lock: deps ## Write requirements/ with hashes, from pyproject.toml and the versions in constraints.txt
+	$(COMPILE) --output-file requirements/operator.txt
+	$(COMPILE) --extra downloader --output-file requirements/downloader.txt
+	$(COMPILE) --extra downloader --group dev --output-file requirements/dev.txt
+	$(COMPILE:pyproject.toml=) --group bench --output-file requirements/bench.txt
+	$(COMPILE:pyproject.toml=) --group build --output-file requirements/build.txt
+	$(COMPILE:pyproject.toml=) --group ray --no-deps --output-file requirements/ray.txt
 
 .PHONY: deps
 deps: $(VENV)/.installed ## Install everything the other targets need into .venv
@@ -93,7 +112,7 @@ fuzz: deps ## Ask the hooks what hostile users could make of them (ARGS='--minut
 
 .PHONY: bench
 bench: deps ## Measure hook service and planner on this machine
-	$(RUN) -m pip install --quiet --constraint constraints.txt --group bench
+	$(RUN) -m pip $(LOCKED) --requirement requirements/bench.txt
 	$(RUN) -m tests.bench $(ARGS)
 	$(RUN) -m tests.bench.planner
 	$(RUN) -m tests.bench.agent
@@ -101,19 +120,26 @@ bench: deps ## Measure hook service and planner on this machine
 	$(RUN) -m tests.bench.exact
 	$(RUN) -m tests.bench.downloader
 
+# A notice, because only who builds knows which registry the base comes from.
+digest = @$(if $($(1)),,echo "$(1) is not set: the base image is whatever its tag names now. See docs/images.md." >&2)
+
 .PHONY: docker-build
-docker-build: ## Build the operator's image (REGISTRY=..., TAG=..., or IMAGE=...)
-	docker build --file images/operator/Dockerfile --tag $(IMAGE) .
+docker-build: ## Build the operator's image (REGISTRY=..., TAG=..., or IMAGE=...; PYTHON_DIGEST=...)
+	$(call digest,PYTHON_DIGEST)
+	docker build --file images/operator/Dockerfile --build-arg BASE_DIGEST=$(PYTHON_DIGEST) --tag $(IMAGE) .
 
 .PHONY: docker-build-downloader
-docker-build-downloader: ## Build the image of downloads (REGISTRY=..., TAG=...)
-	docker build --file images/downloader/Dockerfile --tag $(REGISTRY)/model-downloader:$(TAG) .
+docker-build-downloader: ## Build the image of downloads (REGISTRY=..., TAG=..., PYTHON_DIGEST=...)
+	$(call digest,PYTHON_DIGEST)
+	docker build --file images/downloader/Dockerfile --build-arg BASE_DIGEST=$(PYTHON_DIGEST) \
+	  --tag $(REGISTRY)/model-downloader:$(TAG) .
 
 .PHONY: docker-build-runtime
-docker-build-runtime: ## Build the images of leaders and workers (REGISTRY=..., TAG=..., BASE=..., WITH_RAY=true)
+docker-build-runtime: ## Build the images of leaders and workers (REGISTRY=..., TAG=..., BASE=..., VLLM_DIGEST=..., WITH_RAY=true)
+	$(call digest,VLLM_DIGEST)
 	for target in leader worker; do \
 	  docker build --file images/runtime/Dockerfile --target $$target $(if $(BASE),--build-arg BASE=$(BASE)) \
-	    $(if $(WITH_RAY),--build-arg WITH_RAY=$(WITH_RAY)) --tag $(REGISTRY)/inference-$$target:$(TAG) . || exit 1; \
+	    --build-arg BASE_DIGEST=$(VLLM_DIGEST) $(if $(WITH_RAY),--build-arg WITH_RAY=$(WITH_RAY)) --tag $(REGISTRY)/inference-$$target:$(TAG) . || exit 1; \
 	done
 
 .PHONY: docker-push-runtime

@@ -38,7 +38,9 @@ def build_parser() -> argparse.ArgumentParser:
         "pods the nodes of their GPUAllocation. Any number of replicas may run: one leads. Settings come from the "
         "environment, as for serve.",
     )
-    agent.add_argument("--kubeconfig", type=Path, help="default: the service account of the pod it runs in")
+    agent.add_argument(
+        "--kubeconfig", type=Path, help="default: $KUBECONFIG, the pod's service account, ~/.kube/config"
+    )
     agent.add_argument("--namespace", default="inference-system", help="of its Lease (default: inference-system)")
     agent.add_argument("--host", default="0.0.0.0", help="address of /healthz, /readyz, /metrics (default: all)")
     agent.add_argument("--port", type=int, default=8081, help="their port (default: 8081)")
@@ -60,11 +62,18 @@ def run_serve(arguments: argparse.Namespace) -> None:
     uvicorn.run(app, host=arguments.host, port=arguments.port, log_level="info", access_log=False)
 
 
-def run_agent(arguments: argparse.Namespace) -> None:
+def run_agent(arguments: argparse.Namespace) -> int:
     """Observe and bind until SIGTERM."""
+    settings = read_settings()
+    from app.agent.edge.access import StartError
     from app.agent.edge.main import Options, run_agent
 
-    run_agent(Options(arguments.kubeconfig, arguments.namespace, arguments.host, arguments.port), read_settings())
+    try:
+        run_agent(Options(arguments.kubeconfig, arguments.namespace, arguments.host, arguments.port), settings)
+    except StartError as error:
+        print(f"the agent cannot start: {error}", file=sys.stderr)
+        return 1
+    return 0
 
 
 def run_crds(arguments: argparse.Namespace) -> int:

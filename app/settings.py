@@ -18,6 +18,8 @@ from app.kube.download import SECRET_KEYS
 
 VERSION = "v0.1.0"
 PREFIX = "INFERENCE_"
+NAMESPACE_PATTERN = r"^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$"
+NamespaceName = Annotated[str, Field(pattern=NAMESPACE_PATTERN)]
 _VARIABLE = re.compile("[A-Za-z_][A-Za-z0-9_]*")
 _SECRET_VARIABLES = frozenset(name for keys in SECRET_KEYS.values() for name in keys)
 
@@ -71,8 +73,9 @@ class Settings(BaseSettings):
     )
     exporter_namespace: str = Field(
         "",
-        description="Namespace of these pods, whose word on devices is believed; empty: any, so also that of a pod "
-        "that somebody else has given the same label.",
+        pattern=rf"^$|{NAMESPACE_PATTERN}",
+        description="Namespace of these pods. Whoever makes pods there is believed about devices. Empty: they are not "
+        "asked.",
     )
     exporter_port: int = Field(5000, ge=1, le=65535, description="Port of these pods' /metrics.")
     zone_label: str = Field("topology.kubernetes.io/zone", description="Label of a node's zone.")
@@ -113,6 +116,11 @@ class Settings(BaseSettings):
         (),
         description="Folders of the nodes below which a ModelCache may use a hostPath, comma-separated, for example "
         '"/mnt/models". Empty: none.',
+    )
+    client_namespaces: Annotated[tuple[NamespaceName, ...], NoDecode] = Field(
+        (),
+        description="Namespaces whose pods may reach the services' API port, beside a service's own, comma-separated, "
+        'for example "ingress-nginx,monitoring". Empty: everybody may.',
     )
     start_budget: Duration = Field(
         "30m",
@@ -157,7 +165,9 @@ class Settings(BaseSettings):
             raise ValueError(f"{value!r}: write label=value, separated by commas")
         return {key.strip(): text.strip() for key, _, text in pairs}
 
-    @field_validator("supplemental_groups", "gpu_architectures", "host_path_prefixes", mode="before")
+    @field_validator(
+        "supplemental_groups", "gpu_architectures", "host_path_prefixes", "client_namespaces", mode="before"
+    )
     @classmethod
     def _items(cls, value: Any) -> Any:
         return [part.strip() for part in value.split(",") if part.strip()] if isinstance(value, str) else value

@@ -13,6 +13,7 @@ from sandbox.api import Object, read_objects
 from sandbox.cluster import Cluster
 from sandbox.hooks import PROJECT, read_settings
 from sandbox.kubeconfig import Access, write_kubeconfig
+from sandbox.policies import policies
 from sandbox.process import Process, free_port
 
 MANIFESTS = PROJECT / "deploy" / "base"
@@ -44,9 +45,10 @@ class Agent:
     @classmethod
     @contextmanager
     def start(cls, cluster: Cluster, settings: Mapping[str, str] | None = None, name: str = "agent") -> Iterator[Agent]:
-        """Observe and bind until the block is left. The project's CRDs must be there."""
-        cluster.apply(rights())
-        running = cls(cluster, read_settings() if settings is None else settings, name)
+        """Observe and bind until the block is left, under the project's policies. Its CRDs must be there."""
+        chosen = read_settings() if settings is None else settings
+        cluster.apply([*rights(), *policies(chosen)])
+        running = cls(cluster, chosen, name)
         try:
             yield running
         finally:

@@ -16,6 +16,8 @@ from sandbox.process import free_port
 
 # Every program has a user of its own, for the audit log. All are admins: RBAC is tested with service accounts.
 USERS = ("admin", "kube-controller-manager", "kube-scheduler", "kwok", "lws", "metacontroller")
+USERNAMES = {"metacontroller": "system:serviceaccount:metacontroller:metacontroller"}
+"""Under the name of its account in deploy/, so that the policies there hold it."""
 POD_CIDR = "10.128.0.0/9"  # pods get addresses from KWOK; nobody routes them
 
 
@@ -79,7 +81,9 @@ class Plan:
 
     def _write_tokens(self) -> None:
         with (self.directory / "tokens.csv").open("w", newline="") as file:
-            csv.writer(file).writerows([token, user, user, "system:masters"] for user, token in self.tokens.items())
+            csv.writer(file).writerows(
+                [token, USERNAMES.get(user, user), user, "system:masters"] for user, token in self.tokens.items()
+            )
 
     @property
     def server(self) -> str:

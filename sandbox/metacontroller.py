@@ -11,11 +11,14 @@ from pathlib import Path
 
 from sandbox.api import Object
 from sandbox.cluster import Cluster
+from sandbox.controlplane import USERNAMES
 from sandbox.process import Process
 
 CRDS = Path(__file__).parent / "crds" / "metacontroller.yaml"
 PROJECT = Path(__file__).parent.parent
 WORKERS = 20
+USER = USERNAMES["metacontroller"]
+"""As the audit log names it."""
 
 
 def with_hook_url(controller: Object, base: str) -> Object:

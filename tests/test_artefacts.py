@@ -178,10 +178,58 @@ def test_nothing_takes_whatever_is_latest(folder: str) -> None:
 
 
 def test_metacontroller_and_lws_are_pinned() -> None:
-    metacontroller = read(PROJECT / "deploy/metacontroller/kustomization.yaml")
-    assert metacontroller["resources"][0].endswith("?ref=v4.17.2")
+    metacontroller, lws = (read(PROJECT / f"deploy/{name}/kustomization.yaml") for name in ("metacontroller", "lws"))
     assert [it["newTag"] for it in metacontroller["images"]] == ["v4.17.2"]
-    assert "/v0.10.0/" in read(PROJECT / "deploy/lws/kustomization.yaml")["resources"][0]
+    assert [it["newTag"] for it in lws["images"]] == ["v0.10.0"]
+
+
+def remote_resources() -> list[tuple[str, str]]:
+    """File and URL of all that kustomize fetches."""
+    files = sorted((PROJECT / "deploy").rglob("kustomization.yaml"))
+    listed = [(file, it) for file in files for key in ("resources", "components") for it in read(file).get(key, ())]
+    return [(str(file.relative_to(PROJECT)), it) for file, it in listed if "://" in it]
+
+
+def test_what_kustomize_fetches_is_named_by_its_commit() -> None:
+    assert remote_resources()
+    loose = [it for it in remote_resources() if not re.search(r"\?ref=[0-9a-f]{40}$", it[1])]
+    assert loose == [], "name a commit: a tag may be moved, and a released file replaced"
+
+
+def test_actions_are_named_by_their_commit() -> None:
+    files = sorted((PROJECT / ".github").rglob("*.y*ml"))
+    used = [it for file in files for it in re.findall(r"uses:\s*(.+)", file.read_text())]
+    assert used
+    loose = [it for it in used if not re.fullmatch(r"[\w./-]+@[0-9a-f]{40} # v\d+\.\d+\.\d+", it)]
+    assert loose == [], "write owner/action@<commit> # <version>"
+
+
+DOCKERFILES = sorted((PROJECT / "images").rglob("Dockerfile"))
+
+
+@pytest.mark.parametrize("path", DOCKERFILES, ids=lambda it: it.parent.name)
+def test_images_install_only_files_whose_hash_is_known(path: Path) -> None:
+    text = re.sub(r"\\\n", " ", path.read_text())
+    installs = re.findall(r"pip install ([^&;\n]*)", text)
+    assert installs
+    hashed = re.compile(r"--require-hashes --only-binary=:all: +--requirement \S+\.txt")
+    loose = [it for it in installs if not hashed.search(it) and "--no-deps --no-build-isolation" not in it]
+    assert loose == [], "install a file of requirements/, see `make lock`"
+
+
+@pytest.mark.parametrize("path", DOCKERFILES, ids=lambda it: it.parent.name)
+def test_every_base_image_can_be_named_by_its_digest(path: Path) -> None:
+    text = path.read_text()
+    bases = {it for it in re.findall(r"^FROM (\S+)", text, re.MULTILINE) if it not in re.findall(r" AS (\S+)", text)}
+    assert bases == {"${BASE}${BASE_DIGEST:+@${BASE_DIGEST}}"}
+
+
+def test_make_installs_only_files_whose_hash_is_known() -> None:
+    text = (PROJECT / "Makefile").read_text()
+    installs = [it.strip() for it in re.findall(r"-m pip (.*)", text)]
+    loose = [it for it in installs if not it.startswith("$(LOCKED) --requirement requirements/")]
+    assert loose == ["install --quiet --no-deps --no-build-isolation --editable ."]
+    assert "LOCKED := install --quiet --require-hashes --only-binary=:all:\n" in text
 
 
 def test_the_operators_pod_meets_the_restricted_standard_of_its_namespace() -> None:
@@ -205,27 +253,81 @@ def test_every_reason_is_used() -> None:
     assert unused == [], "remove it from app/kube/conditions.py, or use it"
 
 
+PYPROJECT = tomllib.loads((PROJECT / "pyproject.toml").read_text())
+PINS = {
+    canonicalize_name(it.name): str(it.specifier).removeprefix("==")
+    for it in map(
+        Requirement, (line for line in (PROJECT / "constraints.txt").read_text().splitlines() if line[:1] != "#")
+    )
+}
+GROUPS = {name: [it for it in group if isinstance(it, str)] for name, group in PYPROJECT["dependency-groups"].items()}
+OPERATOR = PYPROJECT["project"]["dependencies"]
+DOWNLOADER = [*OPERATOR, *PYPROJECT["project"]["optional-dependencies"]["downloader"]]
+LOCKS = {
+    "operator": OPERATOR,
+    "downloader": DOWNLOADER,
+    "dev": [*DOWNLOADER, *GROUPS["dev"], *GROUPS["perf"]],
+    "build": [*GROUPS["build"], *PYPROJECT["build-system"]["requires"]],
+    "bench": GROUPS["bench"],
+    "ray": GROUPS["ray"],
+}
+"""What each file of requirements/ is for."""
+
+
 def test_every_requirement_is_pinned_to_a_version_that_fits() -> None:
-    project = tomllib.loads((PROJECT / "pyproject.toml").read_text())
-    wanted = [
-        *project["project"]["dependencies"],
-        *(it for group in project["dependency-groups"].values() for it in group if isinstance(it, str)),
-        *project["build-system"]["requires"],
-    ]
-    lines = (PROJECT / "constraints.txt").read_text().splitlines()
-    pins = [Requirement(line) for line in lines if line and not line.startswith("#")]
-    pinned = {canonicalize_name(it.name): it.specifier for it in pins}
-    for text in wanted:
+    for text in (it for wanted in LOCKS.values() for it in wanted):
         requirement = Requirement(text)
-        found = pinned.get(canonicalize_name(requirement.name))
-        assert found is not None, f"add {requirement.name}==<version> to constraints.txt"
-        version = str(found).removeprefix("==")
+        version = PINS.get(canonicalize_name(requirement.name))
+        assert version is not None, f"add {requirement.name}==<version> to constraints.txt"
         assert requirement.specifier.contains(version, prereleases=True), f"constraints.txt: {version} is not {text}"
+
+
+def locked(name: str) -> dict[str, tuple[str, str]]:
+    """Version, and what follows it, of each package of a lock."""
+    text = re.sub(r"\\\n", " ", (PROJECT / f"requirements/{name}.txt").read_text())
+    lines = [line for line in text.splitlines() if line and not line.startswith("#")]
+    parts = [re.fullmatch(r"([A-Za-z0-9._-]+)==(\S+)(.*)", line) for line in lines]
+    assert all(parts), f"requirements/{name}.txt: {lines}"
+    return {canonicalize_name(it[1]): (it[2], it[3]) for it in parts if it}
+
+
+def test_there_is_no_other_lock() -> None:
+    assert {it.stem for it in (PROJECT / "requirements").iterdir()} == LOCKS.keys()
+
+
+@pytest.mark.parametrize("name", LOCKS)
+def test_every_locked_package_has_its_version_and_hashes(name: str) -> None:
+    found = locked(name)
+    assert {package: version for package, (version, _) in found.items()}.items() <= PINS.items(), "run `make lock`"
+    bare = [package for package, (_, rest) in found.items() if not re.search(r" --hash=sha256:[0-9a-f]{64}", rest)]
+    assert bare == [], "run `make lock`"
+
+
+@pytest.mark.parametrize("name", LOCKS)
+def test_every_lock_has_what_is_asked_for(name: str) -> None:
+    missing = {canonicalize_name(Requirement(it).name) for it in LOCKS[name]} - locked(name).keys()
+    assert missing == set(), "run `make lock`"
+
+
+def test_no_pin_is_left_over() -> None:
+    assert PINS.keys() - {package for name in LOCKS for package in locked(name)} == set(), "edit constraints.txt"
 
 
 @pytest.mark.parametrize(
     "target",
-    ["deps", "test", "test-unit", "test-integration", "test-e2e", "lint", "deploy-local", "demo", "bench", "help"],
+    [
+        "deps",
+        "lock",
+        "test",
+        "test-unit",
+        "test-integration",
+        "test-e2e",
+        "lint",
+        "deploy-local",
+        "demo",
+        "bench",
+        "help",
+    ],
 )
 def test_make_has_the_target_and_says_what_it_does(target: str) -> None:
     text = (PROJECT / "Makefile").read_text()

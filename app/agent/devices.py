@@ -8,7 +8,7 @@ Source of the labels: ROCm/device-metrics-exporter, docs/configuration/metricsli
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from functools import partial
 
 from prometheus_client.parser import text_string_to_metric_families
@@ -18,6 +18,9 @@ from app.agent.groups import assign_groups, parse_earlier
 from app.agent.patch import Patch, Target, plan_statuses
 from app.gpus.allocation import AssignedDevice, GPUAllocationStatus
 from app.kube.lenient import mappings_at, text_at
+
+LONGEST_NAME = 64
+"""Characters of a GPU's number or serial number, which the exporter's pod says and a status keeps."""
 
 
 def find_unknown(world: World) -> dict[str, list[Pod]]:
@@ -34,20 +37,25 @@ def find_unknown(world: World) -> dict[str, list[Pod]]:
 def parse_samples(text: str, pods: Iterable[Pod]) -> dict[str, list[Device]]:
     """Devices of those pods for which the exporter names as many as they hold; the others may not have started.
 
-    Raises ValueError when a sample of one of the pods cannot be read.
+    Raises ValueError when a sample cannot be read.
     """
     wanted = {(pod.namespace, pod.name): pod for pod in pods}
-    marks = [f'pod="{name}"' for _, name in wanted]
-    lines = (line for line in text.splitlines() if not line.startswith("#") and any(mark in line for mark in marks))
     found: defaultdict[str, set[Device]] = defaultdict(set)
-    for family in text_string_to_metric_families("\n".join(lines) + "\n"):
+    for family in text_string_to_metric_families(text):
         for sample in family.samples:
             labels = sample.labels
             pod = wanted.get((labels.get("namespace", ""), labels.get("pod", "")))
             if pod and labels.get("gpu_id") and labels.get("pod_uuid", "") in ("", pod.uid):
-                found[pod.uid].add(Device(labels["gpu_id"], labels.get("serial_number", "")))
+                found[pod.uid].add(_parse_device(labels))
     held = {pod.uid: pod.total for pod in wanted.values()}
     return {uid: sorted(devices, key=_by_number) for uid, devices in found.items() if len(devices) == held[uid]}
+
+
+def _parse_device(labels: Mapping[str, str]) -> Device:
+    device = Device(labels["gpu_id"], labels.get("serial_number", ""))
+    if max(len(device.id), len(device.serial)) > LONGEST_NAME:
+        raise ValueError(f"a GPU's number or serial number has more than {LONGEST_NAME} characters")
+    return device
 
 
 def plan_devices(world: World) -> list[Patch]:

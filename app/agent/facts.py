@@ -7,6 +7,7 @@ GPUs: a cluster of many thousand pods costs a few megabytes. Facts are equal whe
 
 from __future__ import annotations
 
+import ipaddress
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -277,8 +278,17 @@ def _places(gpus: Iterable[Json]) -> dict[tuple[int, int], tuple[str, int]]:
 
 def parse_exporter(item: Json) -> Exporter:
     running = text_at(item, "status", "phase") == "Running"
-    address = text_at(item, "status", "podIP") if running else ""
+    address = _parse_address(text_at(item, "status", "podIP")) if running else ""
     return Exporter(*parse_identity(item), node=text_at(item, "spec", "nodeName"), address=address)
+
+
+def _parse_address(text: str) -> str:
+    """An address that a pod can have, else "". A link-local one may be the cloud's own service."""
+    try:
+        address = ipaddress.ip_address(text)
+    except ValueError:
+        return ""
+    return "" if address.is_link_local or address.is_multicast or address.is_unspecified else str(address)
 
 
 def parse_pool(item: Json) -> Pool:

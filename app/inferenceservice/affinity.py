@@ -30,7 +30,7 @@ from app.gpus.node import PARTITION_LABEL, PRODUCT_LABEL
 from app.inferenceservice.facts import Identity
 from app.inferenceservice.grant import Grant
 from app.inferenceservice.spec import InferenceServiceSpec, Sharing
-from app.kube.names import SERVICE_KEY_LABEL, SERVICE_LABEL, label_value
+from app.kube.names import NAMESPACE_NAME_LABEL, SERVICE_KEY_LABEL, SERVICE_LABEL, label_value
 from app.topology.parallelism import Strategy
 
 HOST = "kubernetes.io/hostname"
@@ -68,7 +68,7 @@ def _near_services() -> V1PodAffinity:
 
 def _every_namespace() -> V1LabelSelector:
     """An empty selector says the same, but what is empty is not sent; the API server labels every namespace so."""
-    named = V1LabelSelectorRequirement(key="kubernetes.io/metadata.name", operator="Exists")
+    named = V1LabelSelectorRequirement(key=NAMESPACE_NAME_LABEL, operator="Exists")
     return V1LabelSelector(match_expressions=[named])
 
 

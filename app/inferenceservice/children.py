@@ -61,7 +61,7 @@ _SELECTOR_LABEL = "controller-uid"
 def build_children(plan: Plan, facts: Facts) -> list[Manifest]:
     """The whole desired state. A blocked plan keeps every child as it is."""
     if isinstance(plan, Blocked):
-        return facts.observed.held
+        return facts.held
     children = [build(facts) for build in _ALWAYS] + [build(facts) for wanted, build in _OPTIONAL if wanted(facts.spec)]
     children += [*build_keys(facts), *build_request(plan, facts)]
     if isinstance(plan, Serve):
@@ -74,7 +74,7 @@ def running_workloads(facts: Facts, built: set[str]) -> list[Manifest]:
     that are `built` anyway there is no second object."""
     running = [state.applied for state in facts.observed.workloads]
     kept = _GO_ON_WITH_PODS - built if running else set()
-    return running + [child for child in facts.observed.held if child.get("kind") in kept]
+    return running + [child for child in facts.held if child.get("kind") in kept]
 
 
 _GO_ON_WITH_PODS = {"HorizontalPodAutoscaler", "ModelCache"}
@@ -189,7 +189,8 @@ def build_budget(facts: Facts) -> Manifest:
 
 
 def build_own_network_policy(facts: Facts) -> Manifest:
-    return build_network_policy(_metadata(facts.identity.name, facts), facts.identity.name)
+    name = facts.identity.name
+    return build_network_policy(_metadata(name, facts), name, facts.settings.client_namespaces)
 
 
 def build_own_ingress(facts: Facts) -> Manifest:

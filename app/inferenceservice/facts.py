@@ -5,11 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 
+from app.hold import keep_children
 from app.hook import Parent, SyncRequest
 from app.inferenceservice.checkpoint import as_served
+from app.inferenceservice.grants import rebuild_grants
 from app.inferenceservice.need import Need, plan_need
 from app.inferenceservice.observed import Observed, WorkloadKind, parse_observed
 from app.inferenceservice.spec import InferenceServiceSpec
+from app.kube.manifest import Manifest
 from app.kube.names import REPLAN_ANNOTATION
 from app.settings import Settings
 from app.topology.models import ModelFacts, find_model, parse_facts
@@ -51,6 +54,13 @@ class Facts:
     def kind(self) -> WorkloadKind:
         distributed = self.spec.distributed.enabled
         return WorkloadKind.LEADER_WORKER_SET if distributed else WorkloadKind.DEPLOYMENT
+
+    @property
+    def held(self) -> list[Manifest]:
+        """All observed children as they stand, for when nothing may change."""
+        return keep_children(
+            self.observed.children, rebuild_grants(self.identity.name, self.settings.client_namespaces)
+        )
 
 
 def gather_facts(

@@ -5,6 +5,8 @@ They are built at every look, also while the spec cannot be read: what stands in
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from kubernetes.client.models.v1_object_meta import V1ObjectMeta
 from kubernetes.client.models.v1_policy_rule import V1PolicyRule
 
@@ -18,12 +20,12 @@ KEYS_RULES = (V1PolicyRule(api_groups=[""], resources=["secrets"], verbs=["creat
 """Of the Job that makes ssh keys; Kubernetes cannot limit the right to create to one name."""
 
 
-def rebuild_grants(service: str) -> Rebuild:
-    """Builds the NetworkPolicy, and what the Job of the ssh keys may do; others are left out."""
+def rebuild_grants(service: str, clients: Sequence[str]) -> Rebuild:
+    """Builds the NetworkPolicy for these namespaces, and what the Job of the ssh keys may do; others are left out."""
 
     def rebuild(child: Manifest) -> Manifest | None:
         metadata = V1ObjectMeta(**own_metadata(child))
-        wanted = [build_network_policy(metadata, service)] if metadata.name == service else []
+        wanted = [build_network_policy(metadata, service, clients)] if metadata.name == service else []
         wanted += build_access(metadata, KEYS_RULES) if metadata.name == keys_name(service) else []
         return next((built for built in wanted if built["kind"] == child["kind"]), None)
 

@@ -8,9 +8,7 @@ from enum import StrEnum
 from typing import Any
 
 from app.crd import API_VERSION
-from app.hold import keep_children
 from app.hook import SyncRequest
-from app.inferenceservice.grants import rebuild_grants
 from app.inferenceservice.handshake import (
     GPU_REQUEST,
     AllocationState,
@@ -123,11 +121,6 @@ class Observed:
     service: str = ""
     """Name of the InferenceService."""
     children: tuple[Manifest, ...] = field(default=(), repr=False)
-
-    @property
-    def held(self) -> list[Manifest]:
-        """All observed children as they stand, for when nothing may change."""
-        return keep_children(self.children, rebuild_grants(self.service))
 
     def workload(self, kind: WorkloadKind) -> WorkloadState | None:
         return next((state for state in self.workloads if state.kind is kind), None)

@@ -26,7 +26,7 @@ def sync(request: SyncRequest, settings: Settings, now: datetime) -> SyncRespons
     try:
         spec = InferenceServiceSpec.model_validate(request.parent.spec)
     except ValidationError as error:
-        rebuild = rebuild_grants(request.parent.name)
+        rebuild = rebuild_grants(request.parent.name, settings.client_namespaces)
         return hold(request, error, now, "Ready", _held_phase(request.parent), rebuild)
     facts = gather_facts(request, spec, settings, now)
     plan = plan_service(facts)
@@ -41,7 +41,7 @@ def sync(request: SyncRequest, settings: Settings, now: datetime) -> SyncRespons
 
 def finalize(request: SyncRequest) -> SyncResponse:
     """Children go by their owner references."""
-    return release(request, rebuild_grants(request.parent.name))
+    return release(request, rebuild_grants(request.parent.name, ()))
 
 
 def customize(parent: Parent) -> CustomizeResponse:

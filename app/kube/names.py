@@ -34,6 +34,9 @@ HEARTBEAT_ANNOTATION = "inference.ai/agent-heartbeat"
 HOSTNAME_LABEL = "kubernetes.io/hostname"
 """Label on Nodes, by kubelet; usually, but not always, the Node's name."""
 
+NAMESPACE_NAME_LABEL = "kubernetes.io/metadata.name"
+"""Label that the API server puts on every Namespace: its name."""
+
 LEADER = "leader"
 WORKER = "worker"
 

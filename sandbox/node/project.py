@@ -5,7 +5,7 @@ from __future__ import annotations
 from sandbox.node.build import PROJECT, Recipe, base_recipe, vllm_recipe
 
 IMAGES = PROJECT / "images"
-PYTHON_PROJECT = tuple(PROJECT / name for name in ("pyproject.toml", "README.md", "LICENSE", "constraints.txt"))
+PYTHON_PROJECT = tuple(PROJECT / name for name in ("pyproject.toml", "README.md", "LICENSE", "requirements"))
 APP = PROJECT / "app"
 
 
@@ -18,7 +18,7 @@ def operator_recipe(base: Recipe) -> Recipe:
 def runtime_recipe(base: Recipe, role: str) -> Recipe:
     """Leader or worker: two targets of one file, so that they share their layers."""
     folder = IMAGES / "runtime"
-    sources = (folder, APP / "__init__.py", APP / "kube")
+    sources = (folder, APP / "__init__.py", APP / "kube", PROJECT / "requirements")
     return Recipe(f"inference-{role}", folder / "Dockerfile", PROJECT, sources, {"BASE": base.reference}, target=role)
 
 

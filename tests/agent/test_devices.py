@@ -3,18 +3,24 @@
 from __future__ import annotations
 
 import asyncio
+import gzip
 import logging
+import resource
+import time
 from collections.abc import Callable, Sequence
 
-import aiohttp
 import pytest
 from aiohttp import web
 
 from app.agent.decide import decide
 from app.agent.devices import find_unknown, parse_samples, plan_devices
-from app.agent.edge.exporters import Exporters
+from app.agent.edge import answer as bounds
+from app.agent.edge.answer import AnswerError, Samples, open_session
+from app.agent.edge.exporters import MOST_PER_NODE, Exporters
+from app.agent.edge.resources import find_exporters
 from app.agent.facts import Device, Pod, World, parse_exporter
 from app.agent.patch import Target
+from app.settings import Settings
 from tests.agent.build import Json, allocation, exporter, grouped, request, running, single, world
 from tests.agent.exposition import exposition, sample
 
@@ -125,54 +131,67 @@ def waiting(node: str = "n1") -> list[Pod]:
     return find_unknown(group())[node]
 
 
+def told(text: str, pods: Sequence[Pod], chunk: int = 1000) -> dict[str, list[Device]]:
+    """What an answer says that arrives in pieces."""
+    samples, body = Samples(pods), text.encode()
+    for at in range(0, len(body), chunk):
+        samples.feed(body[at : at + chunk])
+    return parse_samples(samples.finish(), pods)
+
+
 def test_samples_name_the_devices_in_the_order_of_their_numbers() -> None:
     text = exposition({10: LEADER, 2: LEADER, 3: ("other", "llama-0"), 4: ("team", "llama-0-1")}, gpus=12)
-    assert parse_samples(text, waiting()) == {"uid-llama-0": list(DEVICES["uid-llama-0"])}
+    assert told(text, waiting()) == {"uid-llama-0": list(DEVICES["uid-llama-0"])}
 
 
 def test_fewer_or_more_devices_than_a_pod_holds_are_not_believed() -> None:
-    assert parse_samples(exposition({2: LEADER}), waiting()) == {}
-    assert parse_samples(exposition({2: LEADER, 3: LEADER, 4: LEADER}), waiting()) == {}
+    assert told(exposition({2: LEADER}), waiting()) == {}
+    assert told(exposition({2: LEADER, 3: LEADER, 4: LEADER}), waiting()) == {}
 
 
 def test_an_earlier_pod_of_the_same_name_is_told_apart_by_its_uid() -> None:
     old = "\n".join(sample("gpu_health", gpu, LEADER, pod_uuid="uid-earlier") for gpu in (0, 1))
     new = "\n".join(sample("gpu_health", gpu, LEADER, pod_uuid="uid-llama-0") for gpu in (2, 3))
-    found = parse_samples(f"{old}\n{new}\n", waiting())
+    found = told(f"{old}\n{new}\n", waiting())
     assert [device.id for device in found["uid-llama-0"]] == ["2", "3"]
 
 
 def test_metrics_may_have_a_prefix_and_other_names() -> None:
     lines = [sample("amd_gpu_something", gpu, LEADER) for gpu in (0, 1)]
-    assert [device.id for device in parse_samples("\n".join(lines), waiting())["uid-llama-0"]] == ["0", "1"]
+    assert [device.id for device in told("\n".join(lines), waiting())["uid-llama-0"]] == ["0", "1"]
 
 
 def test_lines_of_others_are_not_even_read() -> None:
     text = exposition({0: LEADER, 1: LEADER}) + 'broken{pod="stranger"'
-    assert list(parse_samples(text, waiting())) == ["uid-llama-0"]
+    assert list(told(text, waiting())) == ["uid-llama-0"]
 
 
 @pytest.mark.parametrize("line", ['gpu_health{pod="llama-0"', 'gpu_health{pod="llama-0",gpu_id="0"} many'])
 def test_what_cannot_be_read_is_a_value_error(line: str) -> None:
     with pytest.raises(ValueError, match=r"."):
-        parse_samples(line, waiting())
+        told(line, waiting())
 
 
 class Served:
     """An exporter on loopback: answers as `answer` says, and counts."""
 
-    def __init__(self, answer: Callable[[], str | int]) -> None:
+    def __init__(self, answer: Callable[[], Answer]) -> None:
         self.asked = 0
         self.answer = answer
 
     async def metrics(self, _: web.Request) -> web.Response:
         self.asked += 1
         answer = self.answer()
+        if isinstance(answer, web.Response):
+            return answer
         return web.Response(status=answer) if isinstance(answer, int) else web.Response(text=answer)
 
 
+Answer = str | int | web.Response
+
+
 def rounds(
-    answer: Callable[[], str | int], worlds: Sequence[World], step: float = 0, pods: Sequence[Json] | None = None
+    answer: Callable[[], Answer], worlds: Sequence[World], step: float = 0, pods: Sequence[Json] | None = None
 ) -> tuple[Served, Exporters]:
     """The edge asks once for each world, `step` seconds apart; the server is on loopback."""
     served = Served(answer)
@@ -188,7 +207,7 @@ def rounds(
         try:
             asking = Exporters(runner.addresses[0][1], lambda: None, lambda: now[0])
             found.append(asking)
-            async with aiohttp.ClientSession() as session:
+            async with open_session() as session:
                 for seen in worlds:
                     await asking.ask(session, seen, map(parse_exporter, pods or [exporter("n1")]))
                     now[0] += step
@@ -250,3 +269,96 @@ def test_another_pod_on_the_node_is_asked_for_at_once() -> None:
 def test_an_exporter_that_does_not_run_has_no_address() -> None:
     assert parse_exporter(exporter("n1", phase="Pending")).address == ""
     assert parse_exporter(exporter("n1")).address == "127.0.0.1"
+
+
+QUADRATIC = 'x{pod="llama-0",a="' + '\\"' * (1 << 20) + '"} 1\n'
+HOLDERS = {2: LEADER, 10: LEADER}
+
+
+@pytest.mark.parametrize(
+    "attack",
+    [
+        pytest.param("\n" * (16 << 20), id="newlines"),
+        pytest.param(QUADRATIC, id="a line whose labels take the parser a square of its length"),
+        pytest.param(QUADRATIC.rstrip(), id="the same line without its end"),
+        pytest.param("x" * (17 << 20), id="one endless line"),
+        pytest.param(f"{'x' * 1000}\n" * (17 << 10), id="lines of nothing"),
+        pytest.param(
+            "".join(f'x{{pod="llama-0",n="{n}",a="{"y" * 4000}"}} 1\n' for n in range(4000)), id="samples without end"
+        ),
+        pytest.param("".join(f'x{{pod="llama-0",n="{n}"}} 1\n' for n in range(200_000)), id="small samples"),
+    ],
+)
+def test_an_answer_without_bounds_costs_little_and_is_refused(attack: str) -> None:
+    waits, before = waiting(), resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    begun = time.thread_time()
+    with pytest.raises(AnswerError):
+        told(attack, waits, 64 << 10)
+    assert time.thread_time() - begun < 2
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 64 << 10, "in KiB; the attack itself is made"
+
+
+def test_the_worst_answer_within_the_bounds_is_parsed_soon() -> None:
+    escapes = '\\"' * (bounds.MOST_LINE // 2 - 40)
+    lines = (f'x{{pod="llama-0",n="{n}",a="{escapes}"}} 1\n' for n in range(bounds.MOST_KEPT // bounds.MOST_LINE))
+    begun = time.thread_time()
+    assert told("".join(lines), waiting(), 64 << 10) == {}
+    assert time.thread_time() - begun < 2
+
+
+def test_one_line_of_each_set_of_labels_is_enough() -> None:
+    lines = [sample(f"gpu_metric_{number}", gpu, LEADER) for number in range(4000) for gpu in (2, 10)]
+    assert sum(map(len, lines)) > bounds.MOST_KEPT, "as a node of 64 partitions answers"
+    assert [device.id for device in told("\n".join(lines), waiting(), 4096)["uid-llama-0"]] == ["2", "10"]
+
+
+@pytest.mark.parametrize("label", ["gpu_id", "serial_number"])
+def test_what_goes_into_a_status_is_short(label: str) -> None:
+    text = "\n".join(sample("gpu_health", gpu, LEADER, **{label: f"{gpu}" * 65}) for gpu in (1, 2))
+    with pytest.raises(ValueError, match="64 characters"):
+        told(text, waiting())
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        lambda: web.Response(body=gzip.compress(exposition(HOLDERS).encode()), headers={"Content-Encoding": "gzip"}),
+        lambda: web.Response(status=302, headers={"Location": "/other"}),
+        lambda: web.Response(status=204),
+        lambda: web.Response(body=b"\xff\xfe" + exposition(HOLDERS).encode().replace(b"spx", b"\xff")),
+    ],
+    ids=["packed", "redirected", "without content", "not text"],
+)
+def test_other_answers_are_not_taken(answer: Callable[[], web.Response]) -> None:
+    served, asking = rounds(answer, [group()])
+    assert (served.asked, dict(asking.devices)) == (1, {})
+
+
+def test_few_exporters_of_a_node_are_asked() -> None:
+    many = [exporter("n1") | {"metadata": exporter("n1")["metadata"] | {"name": f"e{number}"}} for number in range(50)]
+    served, _ = rounds(lambda: "not one metric", [group()], pods=many)
+    assert served.asked == MOST_PER_NODE
+
+
+@pytest.mark.parametrize("address", ["169.254.169.254", "0.0.0.0", "224.0.0.1", "fe80::1", "metadata.internal", "::"])
+def test_what_no_pod_has_as_address_is_not_asked(address: str) -> None:
+    assert parse_exporter(exporter("n1", address=address)).address == ""
+
+
+@pytest.mark.parametrize(
+    ("namespace", "selector", "asked"),
+    [("kube-amd-gpu", "app=exporter", True), ("", "app=exporter", False), ("kube-amd-gpu", "", False)],
+)
+def test_exporters_are_asked_in_a_named_namespace_alone(namespace: str, selector: str, asked: bool) -> None:
+    settings = Settings(exporter_namespace=namespace, exporter_selector=selector)
+    found = find_exporters(settings)
+    assert (found is not None) == asked
+    if found:
+        assert found.path == "/api/v1/namespaces/kube-amd-gpu/pods"
+        assert found.selectors == {"labelSelector": "app=exporter"}
+
+
+@pytest.mark.parametrize("namespace", ["../secrets", "a/b", "A", "a b", "a?b"])
+def test_a_namespace_is_a_name(namespace: str) -> None:
+    with pytest.raises(ValueError, match="exporter_namespace"):
+        Settings(exporter_namespace=namespace)

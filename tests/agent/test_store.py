@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from app.agent.decide import decide
-from app.agent.edge.resources import build_path, exporters
+from app.agent.edge.resources import build_path
 from app.agent.facts import (
     World,
     parse_allocation,
@@ -202,12 +202,6 @@ def test_an_answer_to_a_write_brings_no_object_back() -> None:
     store.apply("ADDED", node("n1"))
     store.apply("DELETED", node("n1"))
     assert not store.learn(versioned(node("n1"), 11))
-
-
-def test_exporters_are_looked_for_in_their_namespace() -> None:
-    assert exporters("app=exporter", "").path == "/api/v1/pods"
-    assert exporters("app=exporter", "amd").path == "/api/v1/namespaces/amd/pods"
-    assert exporters("app=exporter", "amd").selectors == {"labelSelector": "app=exporter"}
 
 
 def test_every_target_has_a_path() -> None:

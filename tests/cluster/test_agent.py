@@ -24,6 +24,8 @@ from tests.cluster.exporter import Exporter
 from tests.cluster.place import NODES, Place, cluster_object, pod_spec, service_labels
 from tests.cluster.world import API, LWS
 
+EXPORTERS = "exporters"
+"""The one namespace whose pods are believed about devices."""
 LEASE = ("coordination.k8s.io/v1", "Lease", "inference-agent", NAMESPACE)
 _numbers = itertools.count()
 
@@ -46,7 +48,8 @@ def exporter() -> Iterator[Exporter]:
 
 @pytest.fixture(scope="module")
 def agent(cluster: Cluster, exporter: Exporter) -> Iterator[Agent]:
-    settings = read_settings() | {"INFERENCE_EXPORTER_PORT": str(exporter.port)}
+    told = {"INFERENCE_EXPORTER_PORT": str(exporter.port), "INFERENCE_EXPORTER_NAMESPACE": EXPORTERS}
+    settings = read_settings() | told
     with Agent.start(cluster, settings) as running:
         yield running
 
@@ -142,10 +145,15 @@ def test_pods_of_a_deployment_share_out_the_places_and_keep_them(place: Place) -
 
 
 def test_devices_that_the_exporter_of_a_node_names_are_in_the_allocation(place: Place, exporter: Exporter) -> None:
+    place.cluster.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": EXPORTERS}})
+    place.cluster.wait_for("v1", "ServiceAccount", "default", EXPORTERS, lambda _: True)
     spec = pod_spec(0) | {"nodeSelector": {"kubernetes.io/hostname": "mi300x-1"}}
-    place.apply("Pod", "exporter", spec, api="v1", labels={"app.kubernetes.io/name": "metrics-exporter"})
-    place.cluster.wait_for("v1", "Pod", "exporter", place.namespace, lambda it: it["status"]["phase"] == "Running")
-    place.play("exporter", {"podIP": "127.0.0.1", "podIPs": [{"ip": "127.0.0.1"}]})
+    amd = Place(place.cluster, EXPORTERS)
+    for one in (place, amd):
+        one.apply("Pod", "exporter", spec, api="v1", labels={"app.kubernetes.io/name": "metrics-exporter"})
+        one.cluster.wait_for("v1", "Pod", "exporter", one.namespace, lambda it: it["status"]["phase"] == "Running")
+    amd.play("exporter", {"podIP": "127.0.0.1", "podIPs": [{"ip": "127.0.0.1"}]})
+    place.play("exporter", {"podIP": "127.0.0.2", "podIPs": [{"ip": "127.0.0.2"}]})  # nobody listens there
     exporter.holders = dict.fromkeys((3, 5), (place.namespace, "llama-0-0"))
     place.request()
     place.grouped(0, 0)

@@ -13,6 +13,7 @@ from app.gpus.node import PARTITION_LABEL, PRODUCT_LABEL
 from sandbox.api import Object
 from sandbox.audit import AuditEvent
 from sandbox.cluster import Cluster, wait_until
+from sandbox.metacontroller import USER as METACONTROLLER
 from sandbox.nodes import PRODUCTS, build_node, labeller_labels
 from sandbox.operator import Operator
 from tests.cluster.world import API, RESYNC_SECONDS
@@ -78,7 +79,7 @@ def offer(cluster: Cluster, name: str, amounts: dict[str, str | None]) -> None:
 
 def writes(cluster: Cluster, name: str, since: datetime) -> list[AuditEvent]:
     """What Metacontroller wrote about a node: the Node, its GPUNode, and events."""
-    return [it for it in cluster.audit_writes(since) if it.user == "metacontroller" and it.name.startswith(name)]
+    return [it for it in cluster.audit_writes(since) if it.user == METACONTROLLER and it.name.startswith(name)]
 
 
 def settled(cluster: Cluster, name: str) -> None:

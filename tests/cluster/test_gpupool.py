@@ -17,6 +17,7 @@ import pytest
 
 from sandbox.api import Object
 from sandbox.cluster import Cluster, wait_until
+from sandbox.metacontroller import USER as METACONTROLLER
 from sandbox.nodes import build_node
 from sandbox.operator import DEFAULT_POOL, Operator
 from tests.cluster.world import API, World, condition, gpus, service
@@ -290,7 +291,7 @@ def test_a_pool_that_comes_goes_and_comes_again_writes_no_workload(world: World)
     writes = [
         it for it in world.cluster.audit_writes(since) if it.resource.startswith(("deployments.", "leaderworkersets."))
     ]
-    assert [it for it in writes if it.user == "metacontroller"] == []
+    assert [it for it in writes if it.user == METACONTROLLER] == []
     assert [world.deployment(name)["metadata"]["generation"] for name in ("shared", "alone")] == before
     assert world.wait_ready("alone")["status"]["allocation"]["phase"] == "Bound"
 

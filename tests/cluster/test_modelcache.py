@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import signal
 import ssl
 import subprocess
@@ -19,6 +20,7 @@ from app.kube.download import REPORT_ANNOTATION, DownloadReport, to_annotation
 from app.topology.models import find_model, parse_facts
 from sandbox.api import MERGE_PATCH, Object
 from sandbox.cluster import has_condition, wait_until
+from sandbox.metacontroller import USER as METACONTROLLER
 from tests.cluster.runner import RUNS_HERE, Runner, install, wait_installed
 from tests.cluster.world import API, World, condition, service
 from tests.downloader.conftest import REPOSITORY, files_of
@@ -131,6 +133,7 @@ def test_the_downloader_may_patch_its_own_job_and_nothing_else(downloads: Downlo
         jobs = f"/apis/batch/v1/namespaces/{namespace}/jobs"
         assert _as(downloads, token, "GET", f"{jobs}/{own}") == 200
         assert _as(downloads, token, "PATCH", f"{jobs}/{own}") == 200
+        assert _as(downloads, token, "PATCH", f"{jobs}/{own}", annotation="tried") == 403, "a policy says so"
         refused = [
             ("PATCH", f"{jobs}/other"),
             ("GET", f"{jobs}/other"),
@@ -152,14 +155,15 @@ _RBAC = "rbac.authorization.k8s.io/v1"
 _RIGHTS = {"ServiceAccount": "v1", "Role": _RBAC, "RoleBinding": _RBAC}
 
 
-def _as(downloads: Downloads, token: str, method: str, path: str) -> int:
+def _as(downloads: Downloads, token: str, method: str, path: str, annotation: str = REPORT_ANNOTATION) -> int:
     """Status of a request as the pod's account."""
     cluster = downloads.world.cluster
     trusted = ssl.create_default_context(cafile=str(cluster.directory / "certs" / "tls.crt"))
     headers = {"Authorization": f"Bearer {token}", "Content-Type": MERGE_PATCH}
-    body = b'{"metadata":{"annotations":{"tried":"yes"}}}' if method == "PATCH" else None
+    body = json.dumps({"metadata": {"annotations": {annotation: "yes"}}}) if method == "PATCH" else None
     with httpx.Client(base_url=cluster.server, verify=trusted, trust_env=False) as client:
-        return client.request(method, path, headers=headers, content=body).status_code
+        params = {"dryRun": "All"} if body else None
+        return client.request(method, path, headers=headers, content=body, params=params).status_code
 
 
 def _idle() -> Object:
@@ -350,7 +354,7 @@ def test_facts_that_come_late_write_nothing_of_a_service_that_runs(world: World)
     world.cluster.patch("batch/v1", "Job", job, world.namespace, annotated)
     wait_until(lambda: "model" in ((world.get(API, "ModelCache", "demo") or {}).get("status") or {}), "facts are there")
     world.settled()
-    written = [it for it in world.cluster.audit_writes(since) if it.user == "metacontroller"]
+    written = [it for it in world.cluster.audit_writes(since) if it.user == METACONTROLLER]
     ours = {(it.resource, it.subresource) for it in written if it.namespace == world.namespace}
     assert ours <= {("modelcaches.inference.ai", "status"), ("inferenceservices.inference.ai", "status")}
     after = world.deployment()["metadata"]

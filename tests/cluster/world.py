@@ -13,6 +13,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from sandbox.api import ApiError, Object, read_objects
 from sandbox.audit import AuditEvent
 from sandbox.cluster import Cluster, has_condition, wait_until
+from sandbox.metacontroller import USER as METACONTROLLER
 from sandbox.operator import PROJECT, Operator
 
 API = "inference.ai/v1alpha1"
@@ -130,7 +131,7 @@ class World:
         since = self.cluster.now()
         time.sleep(count * RESYNC_SECONDS + 1)
         events = self.cluster.audit_writes(since)
-        return [it for it in events if it.user == "metacontroller" and it.namespace == self.namespace]
+        return [it for it in events if it.user == METACONTROLLER and it.namespace == self.namespace]
 
     def syncs(self) -> int:
         """Sync requests that the hook service has answered since its start."""
@@ -146,7 +147,7 @@ class World:
             since = self.cluster.now()
             time.sleep(2)
             events = self.cluster.audit_writes(since)
-            return not [it for it in events if it.user == "metacontroller" and it.namespace == self.namespace]
+            return not [it for it in events if it.user == METACONTROLLER and it.namespace == self.namespace]
 
         wait_until(quiet, f"no more writes in {self.namespace}", timeout=60)
 

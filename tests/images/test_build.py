@@ -112,9 +112,9 @@ def test_a_change_of_the_code_changes_one_layer_of_an_image(tmp_path: Path, imag
     base = ensure_base(tmp_path)
     before = inspect(build(image, base, image))["rootfs"]["diff_ids"]
     edited = tmp_path / "project"
-    for name in ("app", "images"):
+    for name in ("app", "images", "requirements"):
         shutil.copytree(ROOT / name, edited / name, ignore=shutil.ignore_patterns("__pycache__"))
-    for name in (".dockerignore", "pyproject.toml", "README.md", "LICENSE", "constraints.txt"):
+    for name in (".dockerignore", "pyproject.toml", "README.md", "LICENSE"):
         shutil.copy2(ROOT / name, edited / name)
     (edited / "app/edited.py").write_text("EDITED = True\n")
     changed = build(f"{image}-edited", base, image, edited)

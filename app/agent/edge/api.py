@@ -8,13 +8,11 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from contextlib import asynccontextmanager
-from pathlib import Path
 from typing import Any
 
 import aiohttp
 import orjson
 from kubernetes.aio.client import ApiClient, Configuration
-from kubernetes.aio.config import load_incluster_config, load_kube_config
 
 from app.agent.election import WRITE_TIMEOUT
 from app.agent.facts import Json
@@ -48,16 +46,7 @@ class Api:
     def __init__(self, configuration: Configuration) -> None:
         self._client = ApiClient(configuration)
         self._client.user_agent = USER_AGENT
-
-    @classmethod
-    async def connect(cls, kubeconfig: Path | None) -> Api:
-        """As the kubeconfig says, or as the pod's service account. Nothing is sent yet."""
-        configuration = Configuration()
-        if kubeconfig:
-            await load_kube_config(config_file=str(kubeconfig), client_configuration=configuration)
-        else:
-            load_incluster_config(client_configuration=configuration)
-        return cls(configuration)
+        self.server = str(configuration.host)
 
     async def close(self) -> None:
         await self._client.close()

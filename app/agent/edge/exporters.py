@@ -13,6 +13,7 @@ from yarl import URL
 
 from app.agent.devices import find_unknown, parse_samples
 from app.agent.edge import metrics
+from app.agent.edge.answer import open_session, read_samples
 from app.agent.edge.backoff import doubled, jittered
 from app.agent.edge.log import fields
 from app.agent.facts import Device, Exporter, Pod, World
@@ -22,11 +23,10 @@ log = logging.getLogger(__name__)
 PERIOD_SECONDS = 10.0
 MOST_SECONDS = 300.0
 """Pauses double up to this for a node whose exporter does not tell."""
-ASK_SECONDS = 5.0
 AT_ONCE = 8
-"""Exporters that are asked at the same time."""
-MOST_BYTES = 16 << 20
-"""64 partitions with some hundred series each come to 8 MiB."""
+"""Exporters that are asked at the same time, their answers parsed."""
+MOST_PER_NODE = 3
+"""Exporters of one node that are asked in one round."""
 
 
 @dataclass(frozen=True)
@@ -52,7 +52,7 @@ class Exporters:
 
     async def run(self, look: Callable[[], tuple[World, Iterable[Exporter]] | None]) -> None:
         """Until cancelled. `look` answers None while the world is not known."""
-        async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=ASK_SECONDS)) as session:
+        async with open_session() as session:
             while True:
                 await asyncio.sleep(jittered(PERIOD_SECONDS))
                 if seen := look():
@@ -67,13 +67,7 @@ class Exporters:
         self._waits = {node: wait for node, wait in self._waits.items() if node in unknown}
         room = asyncio.Semaphore(AT_ONCE)
         due = [node for node, pods in unknown.items() if self._is_due(node, pods)]
-        answers = await asyncio.gather(
-            *(self._ask_node(session, room, node, addresses[node], unknown[node]) for node in due)
-        )
-        told = {uid: devices for answer in answers for uid, devices in answer.items()}
-        if told:
-            self.devices = {**self.devices, **told}
-            self._wake()
+        await asyncio.gather(*(self._ask_node(session, room, node, addresses[node], unknown[node]) for node in due))
 
     def _is_due(self, node: str, pods: Iterable[Pod]) -> bool:
         wait = self._waits.get(node)
@@ -86,16 +80,17 @@ class Exporters:
         node: str,
         addresses: Sequence[str],
         pods: Sequence[Pod],
-    ) -> Mapping[str, Sequence[Device]]:
-        """What the first exporter says that names the devices of all pods, else what the last one said."""
+    ) -> None:
+        """Take what the first exporter says that names the devices of all pods, else what the last one said. No node
+        waits for the answer of another."""
         told: Mapping[str, Sequence[Device]] = {}
         problem = ""
-        for address in addresses:
+        for address in addresses[:MOST_PER_NODE]:
             url = URL.build(scheme="http", host=address, port=self._port, path="/metrics")
             try:
                 async with room:
-                    text = await _read(session, url)
-                told = await asyncio.to_thread(parse_samples, text, pods)  # the lease is renewed meanwhile
+                    text = await read_samples(session, url, pods)
+                    told = await asyncio.to_thread(parse_samples, text, pods)  # the lease is renewed meanwhile
                 problem = "" if len(told) == len(pods) else f"{url} does not name the devices of every pod there"
             except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as error:
                 problem = f"{url}: {error or 'no answer in time'}"
@@ -103,7 +98,9 @@ class Exporters:
                 break
         metrics.EXPORTER_LOOKUPS.labels("incomplete" if problem else "told").inc()
         self._note(node, pods, problem)
-        return told
+        if told:
+            self.devices = {**self.devices, **told}
+            self._wake()
 
     def _note(self, node: str, pods: Sequence[Pod], problem: str) -> None:
         """The first failure about the same pods is in the log; a pod that has just started may be told of later."""
@@ -129,15 +126,3 @@ def _by_node(exporters: Iterable[Exporter]) -> dict[str, list[str]]:
 
 def _uids(pods: Iterable[Pod]) -> frozenset[str]:
     return frozenset(pod.uid for pod in pods)
-
-
-async def _read(session: aiohttp.ClientSession, url: URL) -> str:
-    """Raises ValueError when the answer is longer than any exporter's."""
-    async with session.get(url, allow_redirects=False) as response:
-        response.raise_for_status()
-        body = bytearray()
-        async for chunk in response.content.iter_any():
-            body += chunk
-            if len(body) > MOST_BYTES:
-                raise ValueError(f"its answer is longer than {MOST_BYTES >> 20} MiB")
-    return body.decode()

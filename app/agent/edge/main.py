@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import logging
+import os
 import signal
 import socket
 import uuid
@@ -14,6 +15,7 @@ from pathlib import Path
 
 from app.agent.edge import log as logs
 from app.agent.edge import metrics
+from app.agent.edge.access import check, connect
 from app.agent.edge.api import Api
 from app.agent.edge.lease import Lease, clock
 from app.agent.edge.log import fields
@@ -38,7 +40,8 @@ class Options:
 
 
 def run_agent(options: Options, settings: Settings) -> None:
-    """Run until SIGTERM or SIGINT. An exception is a bug: the process ends, and another replica takes over."""
+    """Run until SIGTERM or SIGINT. Raises StartError when it cannot start; any other exception is a bug: the process
+    ends, and another replica takes over."""
     logs.configure()
     gc.collect()
     gc.freeze()  # the library's modules live as long as the process; the collector need not visit them again
@@ -46,20 +49,25 @@ def run_agent(options: Options, settings: Settings) -> None:
 
 
 async def _run(options: Options, settings: Settings) -> None:
-    api = await Api.connect(options.kubeconfig)
-    identity = f"{socket.gethostname()}_{uuid.uuid4().hex[:8]}"
-    agent = Agent(api, Lease(api, options.namespace, identity), settings)
-    campaign = asyncio.create_task(agent.run())
-    for number in (signal.SIGTERM, signal.SIGINT):
-        asyncio.get_running_loop().add_signal_handler(number, campaign.cancel)
-    metrics.SINCE_SYNC.set_function(lambda: agent.seconds_since_sync)
-    log.info("standing by %s", fields(identity=identity, namespace=options.namespace))
+    api = await connect(options.kubeconfig, os.environ)
     try:
-        async with serving(options.host, options.port, agent.find_problem):
-            with suppress(asyncio.CancelledError):
-                await campaign
+        await check(api, options.namespace)
+        await _stand_by(api, options, settings)
     finally:
         await api.close()
+
+
+async def _stand_by(api: Api, options: Options, settings: Settings) -> None:
+    identity = f"{socket.gethostname()}_{uuid.uuid4().hex[:8]}"
+    agent = Agent(api, Lease(api, options.namespace, identity), settings)
+    metrics.SINCE_SYNC.set_function(lambda: agent.seconds_since_sync)
+    async with serving(options.host, options.port, agent.find_problem):
+        campaign = asyncio.create_task(agent.run())
+        for number in (signal.SIGTERM, signal.SIGINT):
+            asyncio.get_running_loop().add_signal_handler(number, campaign.cancel)
+        log.info("standing by %s", fields(identity=identity, namespace=options.namespace))
+        with suppress(asyncio.CancelledError):
+            await campaign
 
 
 class Agent:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from app.agent.facts import Key
 from app.agent.patch import Target
 from app.crd import API_VERSION
+from app.settings import Settings
 
 JSON_TYPE = "application/json"
 METADATA_LIST = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1"
@@ -36,10 +37,12 @@ GPU_ALLOCATIONS = Resource("gpuallocations", f"{OURS}/gpuallocations")
 GPU_POOLS = Resource("gpupools", f"{OURS}/gpupools", list_type=METADATA_LIST, watch_type=METADATA)
 
 
-def exporters(selector: str, namespace: str) -> Resource:
-    """Pods of AMD's device-metrics-exporter, by their labels; namespace "" is any."""
-    path = f"/api/v1/namespaces/{namespace}/pods" if namespace else PODS.path
-    return Resource("exporters", path, {"labelSelector": selector})
+def find_exporters(settings: Settings) -> Resource | None:
+    """Pods of AMD's device-metrics-exporter, in the one namespace whose pods are believed; None: none are asked."""
+    if not settings.exporter_selector or not settings.exporter_namespace:
+        return None
+    path = f"/api/v1/namespaces/{settings.exporter_namespace}/pods"
+    return Resource("exporters", path, {"labelSelector": settings.exporter_selector})
 
 
 def build_path(target: Target, key: Key) -> str:

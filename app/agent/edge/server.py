@@ -9,10 +9,15 @@ from aiohttp import web
 from prometheus_client import generate_latest
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
 
+from app.agent.edge.access import StartError
+
 
 @asynccontextmanager
 async def serving(host: str, port: int, find_problem: Callable[[], str]) -> AsyncIterator[None]:
-    """Answer until the block is left. `find_problem` says why this replica is not ready, "" when it is."""
+    """Answer until the block is left. `find_problem` says why this replica is not ready, "" when it is.
+
+    Raises StartError when the port cannot be had.
+    """
 
     async def healthz(_: web.Request) -> web.Response:
         return web.Response(text="ok\n")
@@ -29,7 +34,14 @@ async def serving(host: str, port: int, find_problem: Callable[[], str]) -> Asyn
     runner = web.AppRunner(app, access_log=None)
     await runner.setup()
     try:
-        await web.TCPSite(runner, host, port).start()
+        await _listen(runner, host, port)
         yield
     finally:
         await runner.cleanup()
+
+
+async def _listen(runner: web.AppRunner, host: str, port: int) -> None:
+    try:
+        await web.TCPSite(runner, host, port).start()
+    except OSError as error:
+        raise StartError(f"cannot listen on {host}:{port}: {error.strerror or error}") from error

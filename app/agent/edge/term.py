@@ -78,8 +78,7 @@ class Term:
         )
         self._exporters = Exporters(settings.exporter_port, wake)
         self._exporter_pods: Reflector[Exporter] | None = None
-        if settings.exporter_selector:
-            found = resources.exporters(settings.exporter_selector, settings.exporter_namespace)
+        if found := resources.find_exporters(settings):
             self._exporter_pods = Reflector(api, found, Store(parse_exporter), lambda: None)
         self._failures = 0
         self._synced_at: float | None = None
