@@ -117,8 +117,8 @@ def _size_warnings(facts: Facts) -> list[str]:
     if spec.replicas is None or not current or not may_be_default(spec, current):
         return []
     return [
-        f"replicas: {current.asked} groups were asked for by somebody else and stay, because {DEFAULT_REPLICAS} is also "
-        f"what stands here when it is left out: set replicas to {current.asked} to keep them; for one group, set "
+        f"replicas: {current.asked} groups were asked for by somebody else and stay, because {DEFAULT_REPLICAS} also stands "
+        f"there when it is left out: set replicas to {current.asked} to keep them; for one group, set "
         f"another number first and then {DEFAULT_REPLICAS}"
     ]
 

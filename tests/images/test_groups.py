@@ -7,6 +7,7 @@ import json
 import signal
 import threading
 import time
+from pathlib import Path
 
 import pytest
 
@@ -83,6 +84,20 @@ def test_workers_are_not_told_how_many_processes_serve_the_api(group_of: GroupOf
     group = group_of(built(2, mode, api_server_count=2)).start()
     group.wait_healthy()
     assert "--api-server-count=2" in group.leader.logged()
+
+
+TEMPLATE = "Give $$\\boxed{x}$$ of $(HOME), $HOME, `id`, \"two\"  words; {{ messages }} 'one' \\ $(date) \n--port=1 é $"
+"""Signs that the kubelet, a shell or mpirun could take for their own."""
+
+
+@MODES
+def test_text_reaches_vllm_on_every_node_as_it_was_written(group_of: GroupOf, mode: str) -> None:
+    group = group_of(built(2, mode, env={"WORDS": TEMPLATE}, chat_template=TEMPLATE)).start()
+    group.wait_healthy()
+    for pod in group.pods:
+        [vllm] = [Path(f"/proc/{pid}") for pid in pod.processes("vllm serve")]
+        assert f"--chat-template={TEMPLATE}" in (vllm / "cmdline").read_text().split("\0")
+        assert f"WORDS={TEMPLATE}" in (vllm / "environ").read_text().split("\0")
 
 
 def test_a_container_has_no_right_but_those_of_its_user(group_of: GroupOf) -> None:
