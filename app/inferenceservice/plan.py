@@ -117,9 +117,9 @@ def _size_warnings(facts: Facts) -> list[str]:
     if spec.replicas is None or not current or not may_be_default(spec, current):
         return []
     return [
-        f"replicas: {current.asked} groups were asked for by somebody else and stay, because {DEFAULT_REPLICAS} also stands "
-        f"there when it is left out: set replicas to {current.asked} to keep them; for one group, set "
-        f"another number first and then {DEFAULT_REPLICAS}"
+        f"replicas: {current.asked} groups were asked for by somebody else and stay, because the API server writes "
+        f"{DEFAULT_REPLICAS} where the field is left out: set replicas to {current.asked} to keep them; for one group, "
+        f"set another number first and then {DEFAULT_REPLICAS}"
     ]
 
 

@@ -8,6 +8,7 @@ import pytest
 
 from app.vllm.table import environment_names
 from tests.inferenceservice.service import DISTRIBUTED, call, container, environment, spec
+from tests.kube.expansion import expand, expanded
 
 RAY = {"vllm": {"engineArgs": {"distributed_executor_backend": "ray"}}}
 MPI = {"distributed": DISTRIBUTED["distributed"] | {"mpi": {"enabled": True, "timeout": 120, "sshKeySecret": "keys"}}}
