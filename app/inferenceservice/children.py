@@ -96,7 +96,7 @@ def _kept_workload(kept: WorkloadState, replicas: int | None, facts: Facts) -> M
     labels = _workload_labels(facts.identity, facts.spec)
     own = text_at(kept.applied, "metadata", "labels", _SELECTOR_LABEL)
     source = {SIZE_ANNOTATION: size_source(facts.spec, replicas, kept)}
-    annotations = mapping_at(kept.applied, "metadata", "annotations") | source
+    annotations = {**mapping_at(kept.applied, "metadata", "annotations"), **source}
     metadata = kept.applied["metadata"] | {
         "labels": labels | ({_SELECTOR_LABEL: own} if own else {}),
         "annotations": {name: value for name, value in annotations.items() if value},
