@@ -14,6 +14,7 @@ from enum import StrEnum
 from typing import Any
 
 from app.kube.conditions import ErrorClass, find_condition
+from app.kube.crash import CauseKind, find_cause
 from app.kube.lenient import count_at, mapping_at, mappings_at, text_at
 
 MESSAGE_LIMIT = 480
@@ -134,11 +135,19 @@ def _container_error(pod: Json) -> Failure | None:
     return None
 
 
-_GPU_MEMORY = re.compile(
-    r"(HIP|CUDA) out of memory|hipErrorOutOfMemory|OutOfMemoryError|No available memory for the cache blocks"
-    r"|KV cache .{0,80}larger than the available|less than desired GPU memory utilization",
-    re.I,
-)
+_CAUSES: Mapping[CauseKind, tuple[PodReason, ErrorClass]] = {
+    CauseKind.GPU_MEMORY: (PodReason.OUT_OF_GPU_MEMORY, ErrorClass.RESOURCE),
+    CauseKind.RESOURCE: (PodReason.CRASH_LOOP, ErrorClass.RESOURCE),
+    CauseKind.CONFIGURATION: (PodReason.CRASH_LOOP, ErrorClass.CONFIGURATION),
+    CauseKind.EXTERNAL: (PodReason.CRASH_LOOP, ErrorClass.EXTERNAL),
+    CauseKind.TRANSIENT: (PodReason.CRASH_LOOP, ErrorClass.TRANSIENT),
+}
+_CODES: Mapping[int, ErrorClass] = {
+    69: ErrorClass.EXTERNAL,  # of the images' own scripts: a device or a peer is not there
+    75: ErrorClass.TRANSIENT,  # something did not come in time
+    78: ErrorClass.CONFIGURATION,  # somebody must change something first
+    135: ErrorClass.RESOURCE,  # 128 + SIGBUS: shared memory is full
+}
 _FROM_OUTSIDE = frozenset({0, 137, 143})  # drained, or 128 + SIGKILL or SIGTERM: somebody else ended it
 
 
@@ -148,16 +157,15 @@ def _crash(pod: Json) -> Failure | None:
         code, reason = count_at(container.ended, "exitCode"), text_at(container.ended, "reason")
         if not container.ended or (code == 0 and not container.main):
             continue
-        log = text_at(container.ended, "message")
-        said = telling_line(log)
+        cause = find_cause(text_at(container.ended, "message"))
+        said = "; ".join(part for part in (normalised(cause.text).rstrip(". "), cause.advice) if part)
         if reason == "OOMKilled":
             start = f"Container {container.name} was killed at its memory limit (exit code {code})"
             return Failure(PodReason.OUT_OF_MEMORY, ErrorClass.RESOURCE, _sentence(start, said))
         start = f"Container {container.name} ended with exit code {code}"
-        if _GPU_MEMORY.search(log):
-            return Failure(PodReason.OUT_OF_GPU_MEMORY, ErrorClass.RESOURCE, _sentence(start, said))
-        error = ErrorClass.TRANSIENT if code in _FROM_OUTSIDE else ErrorClass.PERMANENT
-        return Failure(PodReason.CRASH_LOOP, error, _sentence(start, said), vague=not said)
+        by_code = ErrorClass.TRANSIENT if code in _FROM_OUTSIDE else _CODES.get(code, ErrorClass.PERMANENT)
+        kind, error = _CAUSES.get(cause.kind, (PodReason.CRASH_LOOP, by_code))
+        return Failure(kind, _CODES.get(code, error), _sentence(start, said), vague=not said)
     return None
 
 
@@ -217,14 +225,9 @@ def normalised(text: str) -> str:
     return text.strip()
 
 
-_EXCEPTION = re.compile(r"(?:^|[\s.])\w*(?:Error|Exception|Interrupt|Exit)\b ?:")
-
-
 def telling_line(log: str) -> str:
-    """The line of a termination message that tells the cause: the last exception, else the last line with text."""
-    lines = [line for line in (normalised(line) for line in log.splitlines()) if line]
-    exceptions = [line for line in lines if _EXCEPTION.search(line)]
-    return (exceptions or lines or [""])[-1]
+    """The line of a termination message that tells the cause: an exception, else the last line with text."""
+    return normalised(find_cause(log).text)
 
 
 def _sentence(start: str, detail: str) -> str:

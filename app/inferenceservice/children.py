@@ -29,14 +29,14 @@ from app.inferenceservice.keys import build_keys
 from app.inferenceservice.names import deployment_name
 from app.inferenceservice.network import build_network_policy
 from app.inferenceservice.observed import WorkloadKind, WorkloadState
-from app.inferenceservice.plan import Blocked, Decision, Plan, Serve
+from app.inferenceservice.plan import Blocked, Decision, Plan, Serve, size_source
 from app.inferenceservice.pods import leader_template, pod_labels, worker_template
 from app.inferenceservice.request import build_request
 from app.inferenceservice.source import build_cache
 from app.inferenceservice.spec import InferenceServiceSpec
 from app.ingress import build_ingress
 from app.kube.duration import whole_seconds
-from app.kube.lenient import text_at
+from app.kube.lenient import mapping_at, text_at
 from app.kube.lws import LeaderWorkerSet, LeaderWorkerSetSpec, LeaderWorkerTemplate
 from app.kube.manifest import Manifest, emit
 from app.kube.names import (
@@ -46,6 +46,7 @@ from app.kube.names import (
     MODEL_ANNOTATION,
     REPLAN_ANNOTATION,
     REQUEST_ANNOTATION,
+    SIZE_ANNOTATION,
     standard_labels,
 )
 from app.kube.runtime import HTTP_PORT
@@ -94,7 +95,12 @@ def _kept_workload(kept: WorkloadState, replicas: int | None, facts: Facts) -> M
     spec = rest | ({"replicas": replicas} if replicas is not None else {})
     labels = _workload_labels(facts.identity, facts.spec)
     own = text_at(kept.applied, "metadata", "labels", _SELECTOR_LABEL)
-    metadata = kept.applied["metadata"] | {"labels": labels | ({_SELECTOR_LABEL: own} if own else {})}
+    source = {SIZE_ANNOTATION: size_source(facts.spec, replicas, kept)}
+    annotations = {**mapping_at(kept.applied, "metadata", "annotations"), **source}
+    metadata = kept.applied["metadata"] | {
+        "labels": labels | ({_SELECTOR_LABEL: own} if own else {}),
+        "annotations": {name: value for name, value in annotations.items() if value},
+    }
     return kept.applied | {"spec": spec, "metadata": metadata}
 
 
@@ -115,7 +121,7 @@ def build_deployment(
     deployment = V1Deployment(
         api_version="apps/v1",
         kind="Deployment",
-        metadata=_workload_metadata(deployment_name(identity.name), identity, spec, decision),
+        metadata=_workload_metadata(deployment_name(identity.name), identity, spec, decision, replicas),
         spec=V1DeploymentSpec(
             replicas=replicas,
             selector=V1LabelSelector(match_labels=pod_labels(identity, LEADER)),
@@ -139,7 +145,7 @@ def build_leader_worker_set(
     """A service whose groups span nodes."""
     return emit(
         LeaderWorkerSet(
-            metadata=_workload_metadata(identity.name, identity, spec, decision),
+            metadata=_workload_metadata(identity.name, identity, spec, decision, replicas),
             spec=LeaderWorkerSetSpec(
                 replicas=replicas,
                 leader_worker_template=LeaderWorkerTemplate(
@@ -266,8 +272,11 @@ def _workload_labels(identity: Identity, spec: InferenceServiceSpec) -> dict[str
     return theirs | standard_labels("inference", identity.name, spec.model.name)
 
 
-def _workload_metadata(name: str, identity: Identity, spec: InferenceServiceSpec, decision: Decision) -> V1ObjectMeta:
+def _workload_metadata(
+    name: str, identity: Identity, spec: InferenceServiceSpec, decision: Decision, replicas: int | None
+) -> V1ObjectMeta:
     """What the workload was decided from stands on its metadata, never in its pod template."""
+    source = size_source(spec, replicas, None)
     return V1ObjectMeta(
         name=name,
         namespace=identity.namespace,
@@ -278,7 +287,8 @@ def _workload_metadata(name: str, identity: Identity, spec: InferenceServiceSpec
             DECISION_ANNOTATION: str(decision.shape),
             REQUEST_ANNOTATION: decision.request,
         }
-        | ({REPLAN_ANNOTATION: identity.replan} if identity.replan else {}),
+        | ({REPLAN_ANNOTATION: identity.replan} if identity.replan else {})
+        | ({SIZE_ANNOTATION: source} if source else {}),
     )
 
 

@@ -19,7 +19,8 @@ from app.inferenceservice.handshake import (
 from app.inferenceservice.names import cache_child_name, deployment_name, keys_name
 from app.kube.conditions import find_condition
 from app.kube.lenient import count_at, mapping_at, mappings_at, text_at, value_at
-from app.kube.manifest import Manifest, last_applied
+from app.kube.manifest import Manifest, annotation, last_applied
+from app.kube.names import SIZE_ANNOTATION, SIZE_FROM_SPEC
 
 DEPLOYMENT = "Deployment.apps/v1"
 LEADER_WORKER_SET = "LeaderWorkerSet.leaderworkerset.x-k8s.io/v1"
@@ -54,6 +55,11 @@ class WorkloadState:
     def replicas_applied(self) -> bool:
         """Whether spec.replicas was ever applied by us: then leaving it out would reset it."""
         return "replicas" in self.applied.get("spec", {})
+
+    @property
+    def follows_spec(self) -> bool:
+        """Whether the number that is asked for came from spec.replicas, and from no autoscaler or person since."""
+        return annotation(self.applied, SIZE_ANNOTATION) == SIZE_FROM_SPEC
 
 
 @dataclass(frozen=True)

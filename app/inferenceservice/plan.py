@@ -15,11 +15,11 @@ from app.inferenceservice.engine import command_line, launch_mode
 from app.inferenceservice.facts import Facts, Identity
 from app.inferenceservice.grant import Grant, find_grant
 from app.inferenceservice.observed import WorkloadKind, WorkloadState
-from app.inferenceservice.spec import InferenceServiceSpec, Sharing
+from app.inferenceservice.spec import DEFAULT_REPLICAS, InferenceServiceSpec, Sharing
 from app.inferenceservice.store import Store, find_store
 from app.kube.conditions import ErrorClass, Finding
 from app.kube.manifest import annotation
-from app.kube.names import DIGEST_ANNOTATION, REPLAN_ANNOTATION, REQUEST_ANNOTATION, digest
+from app.kube.names import DIGEST_ANNOTATION, REPLAN_ANNOTATION, REQUEST_ANNOTATION, SIZE_FROM_SPEC, digest
 from app.kube.runtime import LaunchMode
 from app.topology.parallelism import Shape
 from app.vllm.command import CommandLine
@@ -104,9 +104,23 @@ def plan_service(facts: Facts) -> Plan:
 def _warnings(facts: Facts, decision: Decision | None) -> tuple[str, ...]:
     """What does not stop anything, but is not as it was written."""
     engine = [f"{item.path}: {item.message}" for item in decision.command.findings] if decision else []
-    ignored = facts.spec.autoscaling.enabled and facts.spec.replicas is not None
     unchecked = [decision.grant.note] if decision and decision.grant.note else []
-    return (*engine, *(["replicas: ignored while autoscaling is enabled"] if ignored else []), *unchecked)
+    return (*engine, *_size_warnings(facts), *unchecked)
+
+
+def _size_warnings(facts: Facts) -> list[str]:
+    """A number that does not act; 1 may stand there because nobody wrote another."""
+    spec, current = facts.spec, facts.observed.workload(facts.kind)
+    if spec.autoscaling.enabled:
+        given = spec.replicas not in (None, DEFAULT_REPLICAS)
+        return ["replicas: ignored while autoscaling is enabled"] if given else []
+    if spec.replicas is None or not current or not may_be_default(spec, current):
+        return []
+    return [
+        f"replicas: {current.asked} groups were asked for by somebody else and stay, because the API server writes "
+        f"{DEFAULT_REPLICAS} where the field is left out: set replicas to {current.asked} to keep them; for one group, "
+        f"set another number first and then {DEFAULT_REPLICAS}"
+    ]
 
 
 _NOT_OF_PODS = {"pool", "priority"}
@@ -142,9 +156,27 @@ def plan_replicas(
     if scaling.enabled:
         applied = before and (current is None or current.replicas_applied)
         return (before.asked or scaling.min_replicas) if before and applied else None
-    if spec.replicas is not None:
-        return spec.replicas
-    return before.asked if before else 1
+    if before and may_be_default(spec, before):
+        return before.asked
+    return DEFAULT_REPLICAS if spec.replicas is None else spec.replicas
+
+
+def may_be_default(spec: InferenceServiceSpec, before: WorkloadState) -> bool:
+    """Whether the spec's number may be what the API server filled in, beside a number that an autoscaler or a person
+    gave the workload: an upgrade, or switching autoscaling off, must not stop groups that serve."""
+    if spec.replicas is None:
+        return True
+    return spec.replicas == DEFAULT_REPLICAS and not before.follows_spec and before.asked != DEFAULT_REPLICAS
+
+
+def size_source(spec: InferenceServiceSpec, replicas: int | None, kept: WorkloadState | None) -> str:
+    """Where the number that is asked for comes from, as the workload's annotation tells it; "" = not from the spec.
+    A workload that somebody else may scale does not become the spec's because both happen to say 1."""
+    asked = DEFAULT_REPLICAS if spec.replicas is None else spec.replicas
+    if spec.autoscaling.enabled or replicas != asked:
+        return ""
+    ours = kept is None or kept.follows_spec or asked != DEFAULT_REPLICAS
+    return SIZE_FROM_SPEC if ours else ""
 
 
 def build_decision(facts: Facts, wanted: str, standing: str = "") -> Decision:

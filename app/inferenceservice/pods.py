@@ -40,6 +40,7 @@ from app.inferenceservice.spec import InferenceServiceSpec
 from app.inferenceservice.store import fetchers, store_mounts, store_volumes
 from app.kube import runtime as contract
 from app.kube.duration import whole_seconds
+from app.kube.expansion import literal
 from app.kube.names import LEADER, PLACEMENT_GATE, ROLE_LABEL, SERVICE_KEY_LABEL, SERVICE_LABEL, WORKER, standard_labels
 from app.kube.security import restricted_container, restricted_pod
 from app.settings import Settings
@@ -126,7 +127,7 @@ def _container(
     """What leader and worker containers share."""
     return {
         "image_pull_policy": settings.image_pull_policy,
-        "args": list(decision.command.arguments),
+        "args": [literal(argument) for argument in decision.command.arguments],
         "env": _environment(spec, decision, settings),
         "resources": _resources(spec, decision, settings),
         "volume_mounts": _mounts(identity, spec, decision),
@@ -145,7 +146,7 @@ def _environment(spec: InferenceServiceSpec, decision: Decision, settings: Setti
     own_address = V1EnvVarSource(field_ref=V1ObjectFieldSelector(api_version="v1", field_path="status.podIP"))
     grouped = decision.launch is not contract.LaunchMode.SINGLE
     address = [V1EnvVar(name=contract.HOST_IP, value_from=own_address)] if grouped else []
-    return address + [V1EnvVar(name=name, value=value) for name, value in sorted(values.items())]
+    return address + [V1EnvVar(name=name, value=literal(value)) for name, value in sorted(values.items())]
 
 
 def _launch_variables(spec: InferenceServiceSpec, decision: Decision, budget: int) -> dict[str, str]:

@@ -30,6 +30,8 @@ SOURCE_PATTERN = (
 GROUP_SIZE_LIMIT = 256
 GROUPS_LIMIT = 10_000
 """A number beyond it is a slip; the pool looks at every group that is asked for."""
+DEFAULT_REPLICAS = 1
+"""What the API server fills in where replicas is left out, so 1 may be nobody's wish."""
 DEFAULT_POOL = "default"
 PARTITION_PATTERN = "^(spx|dpx|tpx|qpx|cpx)_nps[1248]$"
 """As AMD's device plugin and node labeller write modes."""
@@ -248,8 +250,10 @@ class InferenceServiceSpec(Model):
         None,
         ge=0,
         le=GROUPS_LIMIT,
-        description="Groups to run; each is one whole copy of the service. Left out: 1 at first, afterwards what "
-        "runs, so that switching autoscaling off keeps the size. Ignored under autoscaling.",
+        # by the API server alone: without a number in the stored object, the scale subresource answers an error
+        json_schema_extra={"default": DEFAULT_REPLICAS},
+        description="Groups to run; each is one whole copy of the service. Ignored under autoscaling; when that is "
+        "switched off, 1 keeps the number that runs.",
     )
     distributed: DistributedSpec = Field(DistributedSpec(), description="Several nodes for one group.")
     storage: StorageSpec = Field(StorageSpec(), description="Model volume and shared memory.")

@@ -12,6 +12,7 @@ from kubernetes.client.models.v1_resource_requirements import V1ResourceRequirem
 from kubernetes.client.models.v1_volume_mount import V1VolumeMount
 
 from app.kube import download as contract
+from app.kube.expansion import literal
 from app.kube.security import restricted_container
 from app.settings import Settings
 from app.source.credentials import credential_env, credential_mounts, secret_of
@@ -73,9 +74,5 @@ def _plain_env(fetch: Fetch, settings: Settings, extra: Mapping[str, str]) -> li
         **({contract.SECRET: secret} if secret else {}),
         **extra,
     }
-    return [V1EnvVar(name=name, value=_literal(value)) for name, value in values.items()]
-
-
-def _literal(text: str) -> str:
-    """Text that the kubelet leaves alone: it expands $(NAME), so a URL could otherwise read the token."""
-    return text.replace("$", "$$")
+    # as it is: a URL with $(NAME) in it could otherwise read the token
+    return [V1EnvVar(name=name, value=literal(value)) for name, value in values.items()]

@@ -2,7 +2,7 @@
 
 engine_args.json and environment.json were read from the parser and envs.py of the version they name; types:
 bool = --x and its negative form, flag = --x alone, int, float, size (4096 or "32k"), json = an object, json list,
-json or text, text.
+json or text, text, comma text = one text of several parts, adapter = name=path or an object with both.
 """
 
 from __future__ import annotations
@@ -22,6 +22,9 @@ class Argument:
     name: str
     type: str
     many: bool
+    """Takes several values after one --x."""
+    repeat: bool
+    """Takes several values, each after a --x of its own."""
     choices: tuple[str, ...]
     """All values it takes; empty = any of its type."""
     known: tuple[str, ...]
@@ -75,6 +78,7 @@ def _argument(name: str, row: Mapping[str, Any]) -> Argument:
         name=name,
         type=row["type"],
         many=row.get("many", False),
+        repeat=row.get("repeat", False),
         choices=tuple(row.get("choices", ())),
         known=tuple(row.get("known", ())),
         negative=row.get("negative", ""),

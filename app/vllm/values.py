@@ -11,6 +11,7 @@ import re
 from collections.abc import Callable
 from typing import Any
 
+from app.vllm.finding import did_you_mean
 from app.vllm.table import Argument
 
 Tokens = tuple[str, ...]
@@ -36,6 +37,8 @@ def render(argument: Argument, value: Any) -> Tokens:
         return _switch(argument, value)
     if argument.many:
         return _list(argument, value)
+    if argument.repeat:
+        return tuple(f"{flag(argument.name)}={text}" for text in _texts(argument, value))
     return (f"{flag(argument.name)}={_one(argument, value)}",)
 
 
@@ -100,13 +103,19 @@ def _switch(argument: Argument, value: Any) -> Tokens:
 
 
 def _list(argument: Argument, value: Any) -> Tokens:
-    items = value if isinstance(value, list) else [value]
-    if not items:
-        raise BadValueError("takes at least one value, not an empty list")
-    texts = [_one(argument, item) for item in items]
+    texts = _texts(argument, value)
     if any(text.startswith("-") for text in texts):
         raise BadValueError("takes values that do not start with '-'")
     return (flag(argument.name), *texts)
+
+
+def _texts(argument: Argument, value: Any) -> list[str]:
+    """Of one value or several, which may be the text of a JSON list."""
+    parsed = parse_json(value)
+    items = parsed if isinstance(parsed, list) else _adapters(value) if argument.type == "adapter" else [value]
+    if not items:
+        raise BadValueError("takes at least one value, not an empty list")
+    return [_one(argument, item) for item in items]
 
 
 def _one(argument: Argument, value: Any) -> str:
@@ -178,6 +187,40 @@ def _object_or_text(argument: Argument, value: Any) -> str:
     return str(value) if plain else _object(argument, value)
 
 
+_ADAPTER = {"name": str, "path": str, "base_model_name": str, "is_3d_lora_weight": bool}
+"""Fields of vLLM's LoRAModulePath; the first two are required."""
+
+
+def _adapters(value: Any) -> list[Any]:
+    """One adapter, or several as a mapping of names to paths."""
+    parsed = value if isinstance(value, dict) else None
+    if parsed and not parsed.keys() & _ADAPTER.keys():
+        return [{"name": name, "path": path} for name, path in sorted(parsed.items())]
+    return [value]
+
+
+def _adapter(_: Argument, value: Any) -> str:
+    """name=path, which vLLM splits at each "=" and takes for JSON where it has a comma; else JSON."""
+    parsed = parse_json(value)
+    if isinstance(value, str) and not isinstance(parsed, dict):
+        name, equals, path = value.partition("=")
+        if not name or not equals or not path:
+            raise BadValueError(f"takes name=path, or an object with name and path, not {_shown(value)}")
+        return value if not set(path) & {"=", ","} and "," not in name else compact({"name": name, "path": path})
+    if not isinstance(parsed, dict):
+        raise BadValueError(f"takes objects with name and path, or name=path, not {_shown(value)}")
+    if missing := [field for field in ("name", "path") if not parsed.get(field)]:
+        raise BadValueError(f"takes objects with name and path; {_shown(value)} has no {missing[0]}")
+    if wrong := sorted(key for key, said in parsed.items() if not isinstance(said, _ADAPTER.get(key, ()))):
+        hint = did_you_mean(wrong[0], _ADAPTER)
+        raise BadValueError(f"takes objects with {', '.join(_ADAPTER)}, not {wrong[0]} as in {_shown(value)}{hint}")
+    return compact(parsed)
+
+
+def _comma_text(argument: Argument, value: Any) -> str:
+    return ",".join(_plain(argument, item) for item in value) if isinstance(value, list) else _plain(argument, value)
+
+
 def _plain(_: Argument, value: Any) -> str:
     if isinstance(value, dict | list):
         raise BadValueError(f"takes a single value, not {_shown(value)}")
@@ -201,4 +244,6 @@ _FORMATS: dict[str, Callable[[Argument, Any], str]] = {
     "json list": _json_list,
     "json or text": _object_or_text,
     "text": _plain,
+    "comma text": _comma_text,
+    "adapter": _adapter,
 }

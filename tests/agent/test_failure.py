@@ -119,6 +119,48 @@ def test_a_crash_tells_the_exit_code_and_the_exception() -> None:
     )
 
 
+ROOT = (
+    "(EngineCore pid=272) ERROR 11-29 20:00:01 [core.py:1344] ValueError: To serve at least one request with the "
+    "models's max seq len (131072), (40.00 GiB KV cache is needed, which is larger than the available KV cache memory "
+    "(11.50 GiB). ...\n"
+    "(APIServer pid=1) RuntimeError: Engine core initialization failed. See root cause above. Failed core proc(s): {}"
+)
+
+
+def test_the_root_cause_is_told_and_not_what_followed_from_it() -> None:
+    reason, error, message = told(failure_of(waiting("CrashLoopBackOff", ended=end(1, message=ROOT))))
+    assert (reason, error) == ("OutOfGPUMemory", "Resource")
+    assert message.startswith("Container leader ended with exit code 1: ValueError: To serve at least one request")
+    assert "Engine core initialization failed" not in message
+
+
+@pytest.mark.parametrize(
+    ("ended", "error"),
+    [
+        pytest.param(end(1, message="OSError: [Errno 28] No space left on device"), "Resource", id="a full disk"),
+        pytest.param(end(2, message="vllm serve: error: unrecognized arguments: --x"), "Configuration", id="arguments"),
+        pytest.param(end(1, message="RuntimeError: No HIP GPUs are available"), "External", id="a driver"),
+        pytest.param(end(1, message="TimeoutError: Timed out"), "Transient", id="a time limit"),
+        pytest.param(end(78, message="ray: this image has no Ray"), "Configuration", id="the images' own code 78"),
+        pytest.param(end(75, message="join: 1 of 3 worker has not joined"), "Transient", id="their code 75"),
+        pytest.param(end(69, message="gpu_available: no device /dev/kfd"), "External", id="their code 69"),
+        pytest.param(end(135), "Resource", id="shared memory that is full"),
+    ],
+)
+def test_a_cause_has_its_error_class(ended: Json, error: str) -> None:
+    assert told(failure_of(waiting("CrashLoopBackOff", ended=ended)))[1] == error
+
+
+def test_what_vllm_does_not_say_is_added() -> None:
+    words = (
+        "OSError: You are trying to access a gated repo.\nMake sure to have access to it at https://huggingface.co/x."
+    )
+    message = told(failure_of(waiting("CrashLoopBackOff", ended=end(1, message=words))))[2]
+    assert message.endswith(
+        "fetch the model with a ModelCache whose source names a Secret with a token that may read it."
+    )
+
+
 def test_the_sentence_stays_while_the_container_ends_waits_and_starts_again() -> None:
     ended = end(1, message=LOG)
     attempts = [

@@ -24,6 +24,7 @@ from typing import Any
 from app.agent.failure import telling_line
 from sandbox.process import Process, tail
 from tests.images.layout import INSTALLED
+from tests.kube.expansion import expand, expanded
 
 INIT = Path(__file__).with_name("pod_init.py")
 UID = 1001
@@ -153,7 +154,7 @@ class Pod:
         return self.folder / f"log.{self.starts}"
 
     def environment(self) -> dict[str, str]:
-        said = {it["name"]: it.get("value", self.ip) for it in self.container["env"]}
+        said = expanded({it["name"]: it.get("value", self.ip) for it in self.container["env"]})
         return {
             "PATH": f"{INSTALLED}/bin:{self.path}:/usr/local/bin:/usr/bin:/bin",
             "HOSTNAME": self.name,
@@ -179,7 +180,9 @@ class Pod:
         message.write_text("")
         message.chmod(0o666)
         self.write_hosts()
-        command = [*self.container["command"], *self.container.get("args", [])]
+        environment = self.environment()
+        written = (*self.container["command"], *self.container.get("args", []))
+        command = [expand(word, environment) for word in written]
         (self.folder / "pod.json").write_text(json.dumps(self._description(command)))
 
     def _description(self, command: list[str]) -> dict[str, Any]:

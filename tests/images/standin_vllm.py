@@ -4,7 +4,8 @@
 Arguments are parsed by the operator's table of the real parser. Node 0 waits on the master port for all nodes; then
 they stay connected, as vLLM's workers are by their collectives, and a node that ends or hangs ends the group. With data
 parallelism the nodes meet on its own port, which is closed once all are there: copies of a dense model are independent.
-STANDIN_HANG_SECONDS is how long a silent node is borne. tests/images/test_real_vllm.py holds it against the real one.
+STANDIN_HANG_SECONDS is how long a silent node is borne; STANDIN_LAST_WORDS makes a start fail.
+tests/images/test_real_vllm.py holds it against the real one.
 """
 
 from __future__ import annotations
@@ -296,8 +297,17 @@ def serve(server: Server) -> None:
     http.server_close()
 
 
+def last_words(server: Server) -> None:
+    """A start that fails: what STANDIN_LAST_WORDS says, on the node STANDIN_FAILS_ON, with STANDIN_EXIT_CODE."""
+    words = os.environ.get("STANDIN_LAST_WORDS", "")
+    if words and server.option("node_rank", 0) == int(os.environ.get("STANDIN_FAILS_ON", "0")):
+        print(words, file=sys.stderr, flush=True)
+        os._exit(int(os.environ.get("STANDIN_EXIT_CODE", "1")))
+
+
 def main() -> None:
     server = Server(parse(sys.argv[1:]))
+    last_words(server)
     if server.option("headless", False) and server.option("api_server_count", 0):
         usage("api_server_count can't be set in headless mode")
     signal.signal(signal.SIGTERM, lambda *_: os._exit(0))

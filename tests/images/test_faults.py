@@ -13,7 +13,7 @@ import pytest
 
 from tests.images.conftest import GroupOf, make_keys
 from tests.images.groups import GPUS
-from tests.images.pods import Pod, wait_for
+from tests.images.pods import MESSAGE_BYTES, Pod, wait_for
 from tests.images.workloads import built
 
 pytestmark = pytest.mark.groups
@@ -205,5 +205,62 @@ def test_vllms_failure_is_not_covered_by_an_earlier_message(group_of: GroupOf) -
     group.wait_healthy()
     group.workers[0].kill()
     assert group.leader.wait(30) == 1
+    assert group.leader.written_message() == "EngineError: node 1 is gone"
+
+
+KV = (
+    "ValueError: To serve at least one request with the models's max seq len (131072), (40.00 GiB KV cache is needed, "
+    "which is larger than the available KV cache memory (11.50 GiB)."
+)
+AFTERWARDS = (
+    "(APIServer pid=1) RuntimeError: Engine core initialization failed. See root cause above. Failed core proc(s): {}"
+)
+TRACEBACK = "\n".join(
+    ['(APIServer pid=1)   File "/opt/vllm/x.py", line 12, in start', "(APIServer pid=1)     await x"] * 60
+)
+CRASH = f"(EngineCore pid=272) ERROR 11-29 20:00:01 [core.py:1344] {KV}\n{TRACEBACK}\n{AFTERWARDS}"
+
+
+@pytest.mark.parametrize("mode", ["native", "mpi"], indirect=True)
+@pytest.mark.parametrize("code", [1, 0])
+def test_the_root_cause_of_a_crash_is_the_termination_message(group_of: GroupOf, mode: str, code: int) -> None:
+    """The last 2 KiB that vLLM prints, which the kubelet would take, do not reach back to it."""
+    assert len(TRACEBACK) > MESSAGE_BYTES
+    nodes = 2 if mode == "mpi" else 1
+    words = {"STANDIN_LAST_WORDS": CRASH, "STANDIN_EXIT_CODE": str(code), "STANDIN_HANG_SECONDS": "1"}
+    group = group_of(built(nodes, mode), **words).start()
+    assert group.leader.wait(60) == code or mode == "mpi"
+    assert group.leader.written_message() == KV
+
+
+def test_a_workers_own_cause_is_its_termination_message(group_of: GroupOf) -> None:
+    words = "(Worker_TP3 pid=9) torch.OutOfMemoryError: HIP out of memory. Tried to allocate 2.00 GiB\n(x pid=1) bye"
+    failing = {"STANDIN_LAST_WORDS": words, "STANDIN_FAILS_ON": "1", "STANDIN_HANG_SECONDS": "1"}
+    group = group_of(built(2), **failing).start()
+    assert group.workers[0].wait(30) == 1
+    assert group.workers[0].written_message() == "torch.OutOfMemoryError: HIP out of memory. Tried to allocate 2.00 GiB"
+
+
+def test_a_server_that_was_told_to_stop_leaves_no_cause(group_of: GroupOf) -> None:
+    group = group_of(built(1)).start()
+    group.wait_healthy()
+    group.leader.signal(15)
+    assert group.leader.wait(30) == 0
     assert group.leader.written_message() == ""
-    assert group.leader.message() == "EngineError: node 1 is gone"
+
+
+def test_a_server_that_was_killed_ends_as_killed(group_of: GroupOf) -> None:
+    group = group_of(built(1)).start()
+    group.wait_healthy()
+    [vllm] = group.leader.processes("vllm serve")
+    os.kill(vllm, 9)
+    assert group.leader.wait(30) == 137
+
+
+def test_orphans_of_vllm_do_not_stay_as_zombies(group_of: GroupOf) -> None:
+    group = group_of(built(1)).start()
+    group.wait_healthy()
+    done = group.leader.execute(
+        "sh", "-c", "(sleep 0.2 &) ; sleep 1; ps -e -o stat= 2>/dev/null || cat /proc/[0-9]*/stat"
+    )
+    assert not [line for line in done.stdout.splitlines() if line.startswith("Z") or ") Z " in line]

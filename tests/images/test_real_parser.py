@@ -90,6 +90,19 @@ def test_single_keys_of_json_arguments_are_taken() -> None:
     assert verdicts(commands) == [""] * len(commands)
 
 
+def test_structured_arguments_are_taken() -> None:
+    adapters = [{"name": "sql", "path": "/x/sql"}, "b=/y", {"name": "c", "path": "/z", "base_model_name": "x"}]
+    given: list[dict[str, Any]] = [
+        {"enable_lora": True, "lora_modules": adapters},
+        {"lora_modules": {"sql": "/x,y=z"}},
+        {"middleware": ["a.b", "c.d"]},
+        {"limit_mm_per_prompt": {"image": {"count": 2, "width": 512, "height": 512}}},
+        {"tool_server": ["a:1", "b:2"]},
+        {"compilation_config.cudagraph_capture_sizes": [1, 2]},
+    ]
+    assert verdicts([command(engine_args=arguments) for arguments in given]) == [""] * len(given)
+
+
 def test_the_arguments_of_the_samples_are_taken() -> None:
     samples = ("basic-test/03-ready", "distributed-test/03-ready", "llama2-7b-service/07-ready")
     arguments = []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from app.kube.manifest import Manifest
@@ -11,12 +12,21 @@ MPI: dict[str, Any] = {"mpi": {"enabled": True, "timeout": 10, "sshKeySecret": "
 RAY: dict[str, Any] = {"engineArgs": {"distributed_executor_backend": "ray"}}
 
 
-def built(nodes: int = 1, mode: str = "native", gpus_per_node: int = 1, **engine_args: Any) -> Manifest:
+def built(
+    nodes: int = 1,
+    mode: str = "native",
+    gpus_per_node: int = 1,
+    env: Mapping[str, str] | None = None,
+    **engine_args: Any,
+) -> Manifest:
     """What the operator answers for a service of so many nodes; nodes 1 is not distributed."""
     parts: dict[str, Any] = {
         "resources": {"totalGpus": nodes * gpus_per_node},
         "storage": {"modelCache": "weights"},
-        "vllm": {"engineArgs": {**(RAY["engineArgs"] if mode == "ray" else {}), **engine_args}},
+        "vllm": {
+            "engineArgs": {**(RAY["engineArgs"] if mode == "ray" else {}), **engine_args},
+            "envVars": dict(env or {}),
+        },
     }
     if nodes > 1:
         parts["distributed"] = {"enabled": True, "size": nodes} | (MPI if mode == "mpi" else {})

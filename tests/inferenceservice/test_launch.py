@@ -8,6 +8,7 @@ import pytest
 
 from app.vllm.table import environment_names
 from tests.inferenceservice.service import DISTRIBUTED, call, container, environment, spec
+from tests.kube.expansion import expand, expanded
 
 RAY = {"vllm": {"engineArgs": {"distributed_executor_backend": "ray"}}}
 MPI = {"distributed": DISTRIBUTED["distributed"] | {"mpi": {"enabled": True, "timeout": 120, "sshKeySecret": "keys"}}}
@@ -158,3 +159,15 @@ def test_the_gpus_a_pod_must_see_are_those_it_asks_for() -> None:
 def _env(given: dict[str, Any], template: str) -> list[dict[str, Any]]:
     found: list[dict[str, Any]] = container(call(given), template)["env"]
     return found
+
+
+@pytest.mark.parametrize("kind", [pytest.param({}, id="Deployment"), pytest.param(DISTRIBUTED, id="LeaderWorkerSet")])
+def test_dollar_signs_reach_the_container_as_they_were_written(kind: dict[str, Any]) -> None:
+    """The kubelet expands args and values of env."""
+    template, value = "as $$\\boxed{x}$$ {{ messages }} $(HOME)", "a$$b $(HF_HOME)"
+    engine = {"engineArgs": {"chat_template": template}, "envVars": {"X": value}}
+    answer = call(spec(**kind, vllm=engine))
+    for place in ("leaderTemplate", "workerTemplate") if kind else ("leaderTemplate",):
+        variables = expanded(environment(answer, place))
+        assert variables["X"] == value
+        assert f"--chat-template={template}" in [expand(it, variables) for it in container(answer, place)["args"]]

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 from typing import Any
 
+import orjson
 import pytest
 
+from app.kube.manifest import LAST_APPLIED
+from app.kube.names import SIZE_ANNOTATION
 from tests.inferenceservice.service import (
     AUTOSCALED,
     DISTRIBUTED,
+    WORKLOADS,
     call,
     observed,
     running,
@@ -63,6 +67,47 @@ def test_a_workload_that_replaces_another_starts_with_its_number_under_an_autosc
 def test_switching_autoscaling_off_keeps_the_number() -> None:
     born = call(spec(**AUTOSCALED))
     assert asked(spec(), children=observed(born, replicas=3)) == 3
+
+
+def without_source(children: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """As an operator that did not say where the number came from has left the workload."""
+    for child in children:
+        if child["kind"] in WORKLOADS:
+            child["metadata"]["annotations"].pop(SIZE_ANNOTATION, None)
+            applied = orjson.loads(child["metadata"]["annotations"][LAST_APPLIED])
+            applied["metadata"]["annotations"].pop(SIZE_ANNOTATION, None)
+            child["metadata"]["annotations"][LAST_APPLIED] = orjson.dumps(applied).decode()
+    return children
+
+
+def test_the_api_servers_default_scales_nothing_at_an_upgrade() -> None:
+    """The API server reads what was left out as 1; an autoscaler of the user may have given the Deployment 3."""
+    before = without_source(observed(call(), replicas=3))
+    answer = call(spec(replicas=1), children=before)
+    assert workload(answer)["spec"]["replicas"] == 3
+    assert "replicas: 3 groups were asked for by somebody else and stay" in answer.condition("Ready")["message"]
+    assert asked(spec(replicas=2), children=before) == 2
+
+
+def test_a_workload_of_an_earlier_version_at_one_group_stays_with_its_own_autoscaler() -> None:
+    one = call(spec(replicas=1), children=without_source(observed(call(), replicas=1)))
+    assert asked(spec(replicas=1), children=observed(one, replicas=4)) == 4
+
+
+def test_the_default_after_a_given_number_is_a_wish() -> None:
+    three = call(spec(replicas=3), children=without_source(running(spec(replicas=3))))
+    assert asked(spec(replicas=1), children=observed(three)) == 1
+
+
+def test_switching_autoscaling_off_keeps_the_number_beside_the_default() -> None:
+    scaled = observed(call(spec(**AUTOSCALED, replicas=1), children=running()), replicas=5)
+    assert asked(spec(replicas=1), children=scaled) == 5
+    assert asked(spec(replicas=2), children=scaled) == 2
+
+
+def test_under_an_autoscaler_the_default_is_not_warned_of() -> None:
+    warned = [call(spec(**AUTOSCALED, replicas=n), children=running()).condition("Ready")["message"] for n in (1, 2)]
+    assert ["ignored while autoscaling" in message for message in warned] == [False, True]
 
 
 def test_the_number_in_the_spec_is_ignored_under_an_autoscaler() -> None:

@@ -166,6 +166,55 @@ def test_the_temperature_stays_beside_single_keys_of_the_users_sampling_defaults
         pytest.param({"allowed_origins": ["a"]}, ['--allowed-origins=["a"]'], id="a list in JSON"),
         pytest.param({"pt_load_map_location": "cpu"}, ["--pt-load-map-location=cpu"], id="a text for JSON"),
         pytest.param({"ignore_patterns": ["a", "b"]}, ["--ignore-patterns", "a", "b"], id="several values"),
+        pytest.param({"ignore_patterns": '["a", "b"]'}, ["--ignore-patterns", "a", "b"], id="several values as JSON"),
+        pytest.param({"cudagraph_capture_sizes": [1, "2"]}, ["--cudagraph-capture-sizes", "1", "2"], id="numbers"),
+        pytest.param({"middleware": ["a.b", "c.d"]}, ["--middleware=a.b", "--middleware=c.d"], id="a flag for each"),
+        pytest.param({"tool_server": ["a:1", "b:2"]}, ["--tool-server=a:1,b:2"], id="one text of several"),
+        pytest.param(
+            {"lora_modules": [{"name": "sql", "path": "/x/sql"}, {"path": "/y", "name": "b", "base_model_name": "m"}]},
+            [
+                "--lora-modules",
+                '{"name":"sql","path":"/x/sql"}',
+                '{"base_model_name":"m","name":"b","path":"/y"}',
+            ],
+            id="adapters as objects",
+        ),
+        pytest.param({"lora_modules": "sql=/x/sql"}, ["--lora-modules", "sql=/x/sql"], id="an adapter as text"),
+        pytest.param(
+            {"lora_modules": '{"name": "sql", "path": "/x"}'},
+            ["--lora-modules", '{"name":"sql","path":"/x"}'],
+            id="an adapter as the text of an object",
+        ),
+        pytest.param(
+            {"lora_modules": '[{"name": "sql", "path": "/x"}, "b=/y"]'},
+            ["--lora-modules", '{"name":"sql","path":"/x"}', "b=/y"],
+            id="adapters as the text of a list",
+        ),
+        pytest.param(
+            {"lora_modules": {"b": "/y", "a": "/x"}},
+            [
+                "--lora-modules",
+                '{"name":"a","path":"/x"}',
+                '{"name":"b","path":"/y"}',
+            ],
+            id="adapters as a mapping",
+        ),
+        pytest.param(
+            {"lora_modules": ["sql=/x,y", "b=/y=z"]},
+            ["--lora-modules", '{"name":"sql","path":"/x,y"}', '{"name":"b","path":"/y=z"}'],
+            id="adapters at paths that vLLM would split",
+        ),
+        pytest.param(
+            {"limit_mm_per_prompt": {"image": {"count": 2, "width": 512}}},
+            ['--limit-mm-per-prompt={"image":{"count":2,"width":512}}'],
+            id="an object in an object",
+        ),
+        pytest.param(
+            {"compilation_config.cudagraph_capture_sizes": [1, 2]},
+            ["--compilation-config.cudagraph_capture_sizes=[1,2]"],
+            id="a key of JSON that is a list",
+        ),
+        pytest.param({"brand_new": [{"a": 1}]}, ['--brand-new=[{"a":1}]'], id="a list for an unknown argument"),
     ],
 )
 def test_a_value_becomes_what_the_parser_takes(engine_args: dict[str, Any], expected: list[str]) -> None:
@@ -201,6 +250,15 @@ def test_a_value_becomes_what_the_parser_takes(engine_args: dict[str, Any], expe
             id="a whole argument and a key of it",
         ),
         pytest.param({"ignore_patterns": []}, "takes at least one value", id="an empty list"),
+        pytest.param({"middleware": []}, "takes at least one value", id="an empty list of repeated flags"),
+        pytest.param({"lora_modules": [{"name": "sql"}]}, "has no path", id="an adapter without a path"),
+        pytest.param({"lora_modules": ["sql"]}, "takes name=path, or an object", id="a name alone"),
+        pytest.param({"lora_modules": [3]}, "takes objects with name and path", id="no adapter"),
+        pytest.param(
+            {"lora_modules": [{"name": "a", "path": "/x", "base_model": "b"}]},
+            "did you mean base_model_name?",
+            id="an adapter with a field that vLLM does not know",
+        ),
         pytest.param({"ignore_patterns": ["--x"]}, "do not start with '-'", id="a flag among values"),
         pytest.param({"tokenizer": {"a": 1}}, "takes a single value", id="an object for a text"),
         pytest.param({"dtype.x": 1}, "has no keys", id="a key of what is no JSON"),
@@ -276,7 +334,8 @@ arguments = st.dictionaries(spellings, values, max_size=6)
 def test_any_input_is_answered_and_no_accepted_flag_stands_twice(engine_args: dict[str, Any]) -> None:
     line = build(engine_args)
     names = [token.partition("=")[0] for token in line.arguments if token.startswith("--")]
-    assert len(names) == len(set(names))
+    once = [name for name in names if name != "--middleware"]  # the one that vLLM appends
+    assert len(once) == len(set(once))
     assert line.arguments[:2] == ("--model=org/model", "--served-model-name=model")
 
 
@@ -294,6 +353,11 @@ def test_what_is_accepted_is_parsed_by_a_parser_of_the_table(engine_args: dict[s
     line = build(engine_args)
     if not errors(line):
         parser().parse_args(line.arguments)
+
+
+def test_a_service_takes_a_list_of_adapters() -> None:
+    line = build({"enable_lora": True, "lora_modules": [{"name": "sql", "path": "/x/sql"}]})
+    assert flags(line) == ["--enable-lora", "--lora-modules", '{"name":"sql","path":"/x/sql"}']
 
 
 def parser() -> argparse.ArgumentParser:
@@ -317,7 +381,7 @@ def test_the_tables_are_whole() -> None:
     assert len(table.arguments) > 300
     assert set(table.aliases.values()) <= set(table.arguments)
     assert {argument.type for argument in table.arguments.values()} == {
-        "bool", "flag", "int", "float", "size", "json", "json list", "json or text", "text",
+        "bool", "flag", "int", "float", "size", "json", "json list", "json or text", "text", "comma text", "adapter",
     }  # fmt: skip
     assert not table.removed.keys() & table.arguments.keys()
     assert "VLLM_ROCM_USE_AITER" in environment_names()

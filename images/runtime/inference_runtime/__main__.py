@@ -22,7 +22,7 @@ PROGRAMS: dict[str, Callable[[Sequence[str]], int]] = {
 
 
 def main(argv: Sequence[str]) -> int:
-    """Run the program of this name; an exec never returns."""
+    """Run the program of this name."""
     name = Path(argv[0]).name
     if name not in PROGRAMS:
         print(f"call it by one of these names: {', '.join(PROGRAMS)}", file=sys.stderr)

@@ -1,12 +1,11 @@
 """start-leader and start-worker: what must be there first, then the launch mode's own way to start vLLM.
 
-vLLM takes this process's place wherever it can, so that signals, exit codes and the end of the log are its own.
+vLLM is a child of this process, which hands on its signals, its output and its exit code, and tells why it ended.
 """
 
 from __future__ import annotations
 
 import os
-import shutil
 import signal
 import sys
 from collections.abc import Callable, Sequence
@@ -20,6 +19,7 @@ from inference_runtime.group import Group, parse_group
 from inference_runtime.health import forget_failures
 from inference_runtime.model import wait_for_model
 from inference_runtime.rendezvous import meet
+from inference_runtime.supervise import run
 
 Arguments = Sequence[str]
 Start = Callable[[Group, Arguments], int]
@@ -52,24 +52,22 @@ def _start(group: Group, arguments: Arguments, modes: dict[LaunchMode, Start]) -
 
 def _native(group: Group, arguments: Arguments) -> int:
     meet(group)
-    return replace(build_command(group, arguments))
+    return start(build_command(group, arguments))
 
 
-def replace(command: Sequence[str]) -> int:
-    """Become the command; returns only by a failure."""
-    if shutil.which(command[0]) is None:
-        raise Failure(f"{command[0]} is not in this image's PATH", EXIT_CONFIGURATION)
+def start(command: Sequence[str]) -> int:
+    """The command's exit code."""
     log(f"starting {' '.join(command)}")
-    os.execvp(command[0], list(command))
+    return run(command)
 
 
 def _ray_leader(group: Group, arguments: Arguments) -> int:
     ray.start_head(group)
-    return replace(build_command(group, arguments))
+    return start(build_command(group, arguments))
 
 
 def _ray_worker(group: Group, _: Arguments) -> int:
-    return replace(ray.worker_command(group))
+    return start(ray.worker_command(group))
 
 
 _LEADERS: dict[LaunchMode, Start] = {

@@ -15,6 +15,7 @@ from pathlib import Path
 from types import FrameType
 from typing import BinaryIO
 
+from app.kube.crash import find_cause
 from inference_runtime import rank, session
 from inference_runtime.failure import EXIT_CONFIGURATION, Failure, log, write_message
 from inference_runtime.group import Group
@@ -26,7 +27,7 @@ _FATAL = ("Permission denied", "Host key verification failed")
 _TICK_SECONDS = 0.5
 _REST_SECONDS = 5
 """How long the other nodes may take to see that the first has ended; mpirun does not bear signals while it aborts."""
-_KEPT_LINES = 40
+_KEPT_LINES = 2000
 _MESSAGE_BYTES = 2048
 _BANNER = b"-----"
 """mpirun's explanations begin with a line of these."""
@@ -128,7 +129,7 @@ class _Launcher:
         log(f"mpirun ended with status {code}")
         own = _read_number(rank.code_file(FOLDER))
         result = own if self._stopping and own is not None else own or code
-        write_message(words.last() if result else "")
+        write_message("" if self._stopping else words.cause())
         return result
 
     def _hurry(self, since: float) -> None:
@@ -140,7 +141,7 @@ class _Launcher:
 
 
 class Words:
-    """What the ranks print, handed on line by line; their last words before mpirun's own about the end."""
+    """What the ranks print, handed on line by line; why they ended, without mpirun's own words about the end."""
 
     def __init__(self, mpirun: subprocess.Popen[bytes]) -> None:
         self._lines: deque[bytes] = deque(maxlen=_KEPT_LINES)
@@ -156,9 +157,10 @@ class Words:
             if theirs:
                 self._lines.append(line)
 
-    def last(self) -> str:
+    def cause(self) -> str:
         self._thread.join(timeout=2)
-        return b"".join(self._lines).decode(errors="replace")[-_MESSAGE_BYTES:].strip()
+        said = b"".join(self._lines).decode(errors="replace")
+        return find_cause(said).text or said[-_MESSAGE_BYTES:].strip()
 
 
 def _read_number(path: Path) -> int | None:

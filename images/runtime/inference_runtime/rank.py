@@ -1,8 +1,8 @@
 """start-rank: what mpirun runs once on every pod; it runs the same vLLM command that native mode runs.
 
 MPI carries nothing of vLLM's traffic, so its variables end here: libraries that find them would believe otherwise. vLLM
-is a child here, not an exec, because mpirun does not tell one rank's exit code from another's and start-leader needs
-that of its own.
+is a child here because mpirun does not tell one rank's exit code from another's and start-leader needs that of its
+own.
 """
 
 from __future__ import annotations
