@@ -14,6 +14,7 @@ from typing import Any
 
 from app.gpus.request import ExcludedProduct, GPURequestSpec, ReplicaRange, Shape, Toleration
 from app.inferenceservice.engine_needs import engine_needs, quantization_method
+from app.inferenceservice.length import find_limit
 from app.inferenceservice.spec import InferenceServiceSpec, Sharing
 from app.kube.names import digest
 from app.settings import Settings
@@ -55,7 +56,8 @@ def plan_need(spec: InferenceServiceSpec, model: ModelFacts | None, settings: Se
     if isinstance(plan_shape(spec.demand), Impossible):
         return None
     architectures = tuple(settings.gpu_architectures) or None
-    answers = _answers(model, spec.demand, engine_needs(spec), spec.partition, architectures)
+    needs = engine_needs(spec, find_limit(spec, model))
+    answers = _answers(model, spec.demand, needs, spec.partition, architectures)
     fits = tuple(sorted((it for it in answers if isinstance(it, Fits)), key=_preference))
     excluded = tuple(it for it in answers if isinstance(it, Excluded))
     sharing = spec.sharing or Sharing(settings.sharing)
@@ -64,7 +66,7 @@ def plan_need(spec: InferenceServiceSpec, model: ModelFacts | None, settings: Se
         demand=spec.demand,
         fits=fits,
         excluded=excluded,
-        unfit="" if len(excluded) < len(answers) else _unfit(model, spec, architectures, excluded),
+        unfit="" if len(excluded) < len(answers) else _unfit(model, spec, needs, architectures, excluded),
         gated=gated,
         request=_request(spec, settings, sharing, gated, fits, excluded),
         note="" if model else _unchecked(spec),
@@ -102,6 +104,7 @@ def _preference(fit: Fits) -> tuple[int, str]:
 def _unfit(
     model: ModelFacts | None,
     spec: InferenceServiceSpec,
+    needs: Needs,
     architectures: tuple[str, ...] | None,
     excluded: tuple[Excluded, ...],
 ) -> str:
@@ -112,7 +115,7 @@ def _unfit(
     head = f"{spec.model.name} fits no known AMD GPU as asked; {largest.accelerator.key}: {largest.reason}"
     if model is None:
         return head
-    found = _suggestion(model, spec.demand, engine_needs(spec), spec.partition, architectures)
+    found = _suggestion(model, spec.demand, needs, spec.partition, architectures)
     return f"{head}; {found}" if found else head
 
 
