@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from app.inferenceservice.applied import applied_conditions
 from app.inferenceservice.conditions import (
     find_phase,
     find_problem,
@@ -42,6 +43,7 @@ def build_status(
         healthy_condition(plan, progress),
         update_condition(plan, facts),
         conflict,
+        *applied_conditions(facts),
     ]
     status: dict[str, Any] = {
         "phase": find_phase(plan, progress, problem),

@@ -19,8 +19,8 @@ def resource(name: str) -> dict[str, object]:
     "name",
     [
         "amd.com/nic", "amd.com/vnic", "amd.com/xilinx_u250", "amd.com/gpu-other", "devices.kubevirt.io/kvm",
-        "devices.kubevirt.io/vhost-net", "nvidia.com/gpu", "hugepages-2mi/x", "intel.com/qat", "rdma/hca", "smarter-devices/fuse",
-        "amd.com/cpx_nps9", "xamd.com/gpu", "requests.amd.com/gpu",
+        "devices.kubevirt.io/vhost-net", "nvidia.com/gpu", "hugepages-2mi/x", "intel.com/qat", "rdma/hca",
+        "smarter-devices/fuse",         "amd.com/cpx_nps9", "xamd.com/gpu", "requests.amd.com/gpu",
     ],
 )  # fmt: skip
 def test_a_resource_that_is_no_amd_gpu_is_refused_with_those_that_are_allowed(name: str) -> None:
