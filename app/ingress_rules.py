@@ -21,6 +21,8 @@ from typing import Any
 
 from app.ingress import IngressSpec
 from app.kube.lenient import mapping_at, mappings_at, text_at
+from app.kube.manifest import Manifest, with_value
+from app.kube.names import MODEL_ANNOTATION
 from app.settings import Settings
 
 _UNSAFE_VALUE = re.compile(r"[\x00-\x1f\x7f{};`\\]")
@@ -63,6 +65,19 @@ def allow_ingress(
     stays = () if known else (f"{_refused_host(host, namespace, hosts)}; it stays, because the Ingress had it before",)
     notes = (*stays, *_annotation_notes(refused - kept, kept, settings.ingress_annotations))
     return AllowedIngress(ingress.model_copy(update={"annotations": rest}), notes)
+
+
+def without_code(child: Manifest, settings: Settings) -> Manifest:
+    """A child as it is, but an Ingress without what must not stay on one. For answers that keep what stands."""
+    annotations = mapping_at(child, "metadata", "annotations")
+    if child.get("kind") != "Ingress":
+        return child
+    rest = {
+        name: value
+        for name, value in annotations.items()
+        if name == MODEL_ANNOTATION or not _NEVER_KEPT.search(name) or _is_allowed(name, str(value), settings)
+    }
+    return child if rest == annotations else with_value(child, ("metadata", "annotations"), rest)
 
 
 def is_host_allowed(host: str, namespace: str, patterns: tuple[str, ...]) -> bool:

@@ -130,6 +130,19 @@ def test_what_an_ingress_had_before_stays_and_is_said_unless_it_is_code_or_leads
     }
 
 
+def test_what_stands_while_a_spec_cannot_be_built_loses_its_code_too() -> None:
+    """A snippet of before must not outlive the rule by an edit that blocks the service, or that is refused."""
+    had = {f"{NGINX}affinity": "cookie", f"{NGINX}server-snippet": "x"}
+    everything = Settings(ingress_annotations=tuple(had))
+    good = service.spec(networking={"ingress": {"enabled": True, "host": "a.example", "annotations": had}})
+    before = service.observed(service.call(good, settings=everything))
+    broken: dict[str, Any]
+    for broken in ({"vllm": {"engineArgs": {"host": "x"}}}, {"model": {}}):
+        answer = service.call(good | broken, children=before)
+        assert annotations_of(answer) == {f"{NGINX}affinity": "cookie"}
+    assert annotations_of(service.call(good | broken, children=before, settings=everything)) == had
+
+
 @pytest.mark.parametrize("host", ["a.ns.example.com", "llama-2.ns.example.com"])
 def test_a_host_that_is_listed_for_the_namespace_gets_its_ingress(kind: Kind, host: str) -> None:
     assert kind.call({"host": host}, settings=OWN_HOSTS).child("Ingress")["spec"]["rules"][0]["host"] == host

@@ -46,6 +46,7 @@ from app.kube.names import (
     MODEL_ANNOTATION,
     REPLAN_ANNOTATION,
     REQUEST_ANNOTATION,
+    VERSION_ANNOTATION,
     standard_labels,
 )
 from app.kube.runtime import HTTP_PORT
@@ -277,6 +278,7 @@ def _workload_metadata(name: str, identity: Identity, spec: InferenceServiceSpec
             DECISION_ANNOTATION: str(decision.shape),
             REQUEST_ANNOTATION: decision.request,
         }
+        | ({VERSION_ANNOTATION: decision.store.version} if decision.store and decision.store.version else {})
         | ({REPLAN_ANNOTATION: identity.replan} if identity.replan else {}),
     )
 

@@ -23,6 +23,8 @@ REPLAN_ANNOTATION = "inference.ai/replan"
 DECISION_ANNOTATION = "inference.ai/decision"
 REQUEST_ANNOTATION = "inference.ai/gpu-request"
 """On a workload: digest of the GPURequest that it was built for."""
+VERSION_ANNOTATION = "inference.ai/model-version"
+"""On a workload: version of the weights in the folder that it was built for."""
 REFRESH_ANNOTATION = "inference.ai/refresh"
 
 PLACEMENT_GATE = "inference.ai/placement"
