@@ -17,6 +17,7 @@ from datetime import datetime
 from functools import partial
 
 from app.hook import SyncRequest, SyncResponse
+from app.ingress_rules import without_code
 from app.kube.lenient import text_at
 from app.kube.manifest import Manifest, kind_key
 from app.kube.privilege import Allowed, find_privileges
@@ -54,7 +55,8 @@ def sync_at_home(
 ) -> SyncResponse:
     """The hook's answer to a request without strangers."""
     path = partial(is_allowed, prefixes=settings.host_path_prefixes)
-    return _at_home(home, request, path, lambda seen: sync(seen, settings, now))
+    response = _at_home(home, request, path, lambda seen: sync(seen, settings, now))
+    return response.model_copy(update={"children": [without_code(child, settings) for child in response.children]})
 
 
 def finalize_at_home(home: Home, finalize: Callable[[SyncRequest], SyncResponse], request: SyncRequest) -> SyncResponse:

@@ -1,4 +1,7 @@
-"""Ingress, as InferenceService and InferenceEndpoint both offer it: the part of the spec, the object and its URL."""
+"""Ingress, as InferenceService and InferenceEndpoint both offer it: the part of the spec, the object and its URL.
+
+What of it is allowed stands in app.ingress_rules.
+"""
 
 from __future__ import annotations
 

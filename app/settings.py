@@ -122,6 +122,45 @@ class Settings(BaseSettings):
         description="Namespaces whose pods may reach the services' API port, beside a service's own, comma-separated, "
         'for example "ingress-nginx,monitoring". Empty: everybody may.',
     )
+    ingress_annotations: Annotated[tuple[str, ...], NoDecode] = Field(
+        (
+            "cert-manager.io/cluster-issuer",
+            "cert-manager.io/issuer",
+            "cert-manager.io/issuer-kind",
+            "cert-manager.io/issuer-group",
+            "kubernetes.io/tls-acme",
+            "nginx.ingress.kubernetes.io/proxy-body-size",
+            "nginx.ingress.kubernetes.io/proxy-buffer*",
+            "nginx.ingress.kubernetes.io/proxy-http-version",
+            "nginx.ingress.kubernetes.io/proxy-next-upstream*",
+            "nginx.ingress.kubernetes.io/proxy-request-buffering",
+            "nginx.ingress.kubernetes.io/proxy-*timeout",
+            "nginx.ingress.kubernetes.io/client-body-buffer-size",
+            "nginx.ingress.kubernetes.io/ssl-redirect",
+            "nginx.ingress.kubernetes.io/force-ssl-redirect",
+            "nginx.ingress.kubernetes.io/limit-*",
+            "haproxy.org/timeout-*",
+            "haproxy-ingress.github.io/timeout-*",
+            "haproxy-ingress.github.io/proxy-body-size",
+            "haproxy-ingress.github.io/ssl-redirect",
+            "alb.ingress.kubernetes.io/healthcheck-*",
+        ),
+        description="Annotations that users may give their Ingresses, comma-separated, * for any characters. Those "
+        "that hold configuration of the ingress controller (snippets) pass only under their whole names.",
+    )
+    ingress_hosts: Annotated[tuple[str, ...], NoDecode] = Field(
+        ("*",),
+        description='Host names that users may give their Ingresses, comma-separated, for example "*.{namespace}.'
+        'example.com": * stands for a label or a part of it, {namespace} for that of the object; * alone is any host.',
+    )
+    allowed_variables: Annotated[tuple[str, ...], NoDecode] = Field(
+        (),
+        description="Variables that turn data into code, such as LD_PRELOAD, and may be given in vllm.envVars all the "
+        "same; comma-separated, * for any characters. Empty: none.",
+    )
+    trust_remote_code: bool = Field(
+        True, description="Whether vLLM may run code that comes with a model or a volume (trust_remote_code, plugins)."
+    )
     start_budget: Duration = Field(
         "30m",
         description="How long a pod may take to load its model; ROCm compiles for minutes at a first start.",
@@ -166,8 +205,9 @@ class Settings(BaseSettings):
         return {key.strip(): text.strip() for key, _, text in pairs}
 
     @field_validator(
-        "supplemental_groups", "gpu_architectures", "host_path_prefixes", "client_namespaces", mode="before"
-    )
+        "supplemental_groups", "gpu_architectures", "host_path_prefixes", "client_namespaces", "ingress_annotations",
+        "ingress_hosts", "allowed_variables", mode="before",
+    )  # fmt: skip
     @classmethod
     def _items(cls, value: Any) -> Any:
         return [part.strip() for part in value.split(",") if part.strip()] if isinstance(value, str) else value

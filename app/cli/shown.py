@@ -10,13 +10,15 @@ from dataclasses import dataclass
 
 from app.cli.decide import Verdict
 from app.inferenceservice.engine_needs import engine_needs
+from app.inferenceservice.facts import Facts
+from app.inferenceservice.length import find_limit
 from app.inferenceservice.need import Need
 from app.kube.lenient import count_at, mapping_at, text_at, value_at
 from app.topology.accelerators import ACCELERATORS, Accelerator, partitioned
 from app.topology.fit import Fits
 from app.topology.layout import Layout
 from app.topology.legality import find_obstacle
-from app.topology.memory import Memory, estimate
+from app.topology.memory import Memory, Needs, estimate
 from app.topology.parallelism import Impossible, plan_shape
 
 
@@ -47,7 +49,7 @@ def _granted(verdict: Verdict, need: Need) -> ShownShape:
     spec = mapping_at(verdict.allocation, "spec")
     product, shape = text_at(spec, "product"), mapping_at(spec, "shape")
     fit = need.find_fit(product)
-    told = engine_needs(verdict.facts.spec)
+    told = _told(verdict.facts)
     return ShownShape(
         product=product or None,
         tensor=count_at(shape, "tensor"),
@@ -82,7 +84,7 @@ def _fitting(fit: Fits) -> ShownShape:
 
 
 def _asked(verdict: Verdict) -> ShownShape:
-    spec, told = verdict.facts.spec, engine_needs(verdict.facts.spec)
+    spec, told = verdict.facts.spec, _told(verdict.facts)
     shape = plan_shape(spec.demand)
     if isinstance(shape, Impossible):
         given = spec.demand.given
@@ -100,12 +102,16 @@ def _asked(verdict: Verdict) -> ShownShape:
     )
 
 
+def _told(facts: Facts) -> Needs:
+    return engine_needs(facts.spec, find_limit(facts.spec, facts.model))
+
+
 def _memory(verdict: Verdict, layout: Layout, accelerator: Accelerator) -> Memory | None:
     """The arithmetic of something that is refused; None where the layout has no meaning for the model."""
     model = verdict.facts.model
     if model is None or find_obstacle(model, layout, tolerant=True):
         return None
-    return estimate(model, accelerator, layout, engine_needs(verdict.facts.spec))
+    return estimate(model, accelerator, layout, _told(verdict.facts))
 
 
 def _accelerators(verdict: Verdict) -> Sequence[Accelerator]:

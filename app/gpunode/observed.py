@@ -2,22 +2,17 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, get_args
 
-from app.gpus.node import Effect, Taint
+from app.gpus.node import Effect, Taint, is_gpu_resource, resource_mode
 from app.hook import Parent
 from app.kube.conditions import find_condition, parse_time
 from app.kube.lenient import mapping_at, mappings_at, text_at
 from app.kube.quantity import parse_quantity
 
 UNSCHEDULABLE = Taint(key="node.kubernetes.io/unschedulable", effect="NoSchedule")
-
-# Under the naming strategy "mixed" AMD's device plugin offers one resource a partition mode. Other AMD devices, such as
-# network cards, are amd.com/ too.
-_GPU_RESOURCE = re.compile(r"amd\.com/(?:gpu|(?P<mode>[sdtqc]px_nps[1-8]))")
 
 
 @dataclass(frozen=True)
@@ -33,8 +28,7 @@ class Offer:
     @property
     def mode(self) -> str | None:
         """The partition mode that the resource name tells."""
-        found = _GPU_RESOURCE.fullmatch(self.resource)
-        return found["mode"] if found else None
+        return resource_mode(self.resource)
 
 
 @dataclass(frozen=True)
@@ -82,7 +76,7 @@ def _offers(status: Mapping[str, Any] | None, gpu_resource: str) -> Iterator[Off
     """kubelet keeps a name that is no longer offered, with 0."""
     capacity, allocatable = mapping_at(status, "capacity"), mapping_at(status, "allocatable")
     for name in sorted({*capacity, *allocatable}):
-        if name == gpu_resource or _GPU_RESOURCE.fullmatch(name):
+        if is_gpu_resource(name, gpu_resource):
             usable = _count(allocatable.get(name))
             found = max(_count(capacity.get(name)), usable)
             if found:

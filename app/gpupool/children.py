@@ -17,14 +17,17 @@ from app.gpus.allocation import (
     GPUAllocationSpec,
     GrantedGPU,
     NextDecision,
+    NodeRequirement,
     Phase,
 )
+from app.gpus.node import PARTITION_LABEL
 from app.gpus.request import Shape
 from app.kube.conditions import format_time
 from app.kube.lenient import count_at, mapping_at, mappings_at, text_at
 from app.kube.manifest import Manifest, emit, last_applied
 from app.kube.names import OPERATOR, SERVICE_LABEL
 from app.topology.explain import some
+from app.topology.nodes import partition_mode
 from app.topology.request import Decision, Outcome
 
 _WAITING = (Outcome.PENDING, Outcome.IMPOSSIBLE)
@@ -95,7 +98,7 @@ def _decided(
         product=decision.product or None,
         shape=_shape(request, decision),
         gpus=_gpus(request, decision, observed),
-        pool_nodes=list(observed.pool_nodes) if decision.slots else [],
+        pool_nodes=[*observed.pool_nodes, *_whole_gpus(request, observed)] if decision.slots else [],
         groups=decision.groups or None,
         summary=_summary(decision),
         message=decision.message,
@@ -105,6 +108,18 @@ def _decided(
         foreign_use_unknown=decision.foreign_unknown or None,
         breaches=list(decision.breaches),
     )
+
+
+def _whole_gpus(request: Manifest, observed: Observed) -> list[NodeRequirement]:
+    """Keeps pods that the kube-scheduler places off partitions where the request is for any product, hence for whole
+    GPUs; nothing where the pool has no partitions, so that most pod templates never hear of them."""
+    spec = mapping_at(request, "spec")
+    resource = text_at(spec, "resource")
+    if any(text_at(shape, "product") for shape in mappings_at(spec, "shapes")):
+        return []
+    told = resource.rpartition("/")[2]
+    modes = {partition_mode(node.product) for node in observed.nodes if node.resource == resource} - {"", told}
+    return [NodeRequirement(key=PARTITION_LABEL, operator="NotIn", values=sorted(modes))] if modes else []
 
 
 def _next(request: Manifest, decision: Decision, before: Manifest, now: datetime) -> NextDecision:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from enum import StrEnum
 from typing import Literal
 
@@ -15,6 +16,23 @@ PARTITION_LABEL = "inference.ai/gpu-partition"
 """Label on Nodes: partition mode of their GPUs, for example cpx_nps4; absent where several, or none is told."""
 UNKNOWN_PARTITION = "unknown"
 """Value of that label, and mode of a resource, where the signs of partitioning contradict each other."""
+
+# Under the naming strategy "mixed" AMD's device plugin offers one resource a partition mode. Other AMD devices, such as
+# network cards and FPGAs, are amd.com/ too.
+_GPU_RESOURCE = re.compile(r"amd\.com/(?:gpu|(?P<mode>[sdtqc]px_nps[1-8]))")
+GPU_RESOURCES = "amd.com/gpu, or amd.com/ and a partition mode such as cpx_nps4"
+"""The same in words."""
+
+
+def is_gpu_resource(name: str, configured: str) -> bool:
+    """Whether nodes offer GPUs or partitions of GPUs under this name; `configured` is Settings.gpu_resource."""
+    return name == configured or _GPU_RESOURCE.fullmatch(name) is not None
+
+
+def resource_mode(name: str) -> str | None:
+    """The partition mode that a resource name tells."""
+    found = _GPU_RESOURCE.fullmatch(name)
+    return found["mode"] if found else None
 
 
 Effect = Literal["NoSchedule", "PreferNoSchedule", "NoExecute"]

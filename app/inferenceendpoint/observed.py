@@ -10,6 +10,7 @@ from app.inferenceendpoint.names import service_name
 from app.kube.lenient import count_at, mappings_at, text_at
 
 SERVICE = "Service.v1"
+INGRESS = "Ingress.networking.k8s.io/v1"
 INFERENCE_SERVICE = f"InferenceService.{API_VERSION}"
 
 

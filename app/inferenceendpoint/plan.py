@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -10,12 +11,16 @@ from app.inferenceendpoint.observed import Observed
 from app.inferenceendpoint.spec import (
     DEFAULT_PORT,
     ExposeType,
+    HealthCheckSpec,
     InferenceEndpointSpec,
     PortProtocol,
     PortSpec,
     RoutingStrategy,
 )
 from app.kube.conditions import ErrorClass, Finding, Reason
+from app.kube.runtime import PROBE_PERIOD_SECONDS, PROBE_TIMEOUT_SECONDS
+
+PERIOD, TIMEOUT = f"{PROBE_PERIOD_SECONDS} s", f"{PROBE_TIMEOUT_SECONDS} s"
 
 
 class PortState(StrEnum):
@@ -44,19 +49,24 @@ class Plan:
     """Why nothing answers; None when something does."""
     unrouted: tuple[str, ...]
     """What the spec asks of routing and a plain Service does not do."""
+    refused: tuple[str, ...] = ()
+    """What the spec asks of its ingress and the administrator does not allow."""
 
     @property
     def ready_urls(self) -> list[str]:
         return [port.url for port in self.ports if port.state is PortState.READY]
 
 
-def plan_endpoint(name: str, namespace: str, spec: InferenceEndpointSpec, observed: Observed) -> Plan:
-    """The plan of one sync; it never touches what the Service looks like, so nothing observed can break it."""
+def plan_endpoint(
+    name: str, namespace: str, spec: InferenceEndpointSpec, observed: Observed, refused: tuple[str, ...] = ()
+) -> Plan:
+    """The plan of one sync; it never touches what the Service looks like, so nothing observed can break it. `spec`
+    holds what is allowed of its ingress, `refused` says what is not."""
     problem = _find_problem(spec, observed)
     ports = tuple(_plan_port(port, name, namespace, spec, observed, problem) for port in spec.expose.ports)
     if problem is None and not any(port.state is PortState.READY for port in ports):
         problem = _no_usable_port(ports)
-    return Plan(ports, problem, tuple(_find_unrouted(spec)))
+    return Plan(ports, problem, tuple(_find_unrouted(spec)), tuple(f"ingress.{note}" for note in refused))
 
 
 def _find_problem(spec: InferenceEndpointSpec, observed: Observed) -> Finding | None:
@@ -83,7 +93,8 @@ def _plan_port(
     problem: Finding | None,
 ) -> PortPlan:
     if port.protocol is PortProtocol.GRPC:
-        message = "vLLM serves no gRPC next to HTTP by default, so the port is left out of the Service"
+        leads = f" (targetPort {port.target_port})" if port.target_port else ""
+        message = f"vLLM serves no gRPC next to HTTP by default, so port {port.port}{leads} is left out of the Service"
         return PortPlan(port.name, PortState.GRPC_UNAVAILABLE, "", message)
     if not _leads_to_api(port, observed):
         message = f"targetPort {port.target_port} is not served: vLLM's API is at {DEFAULT_PORT}, leave targetPort out"
@@ -130,6 +141,19 @@ def _find_unrouted(spec: InferenceEndpointSpec) -> list[str]:
     found = []
     if routing.strategy is not RoutingStrategy.ROUND_ROBIN:
         found.append(f"strategy {routing.strategy} is not applied: connections are spread evenly")
-    if routing.health_check.enabled and routing.health_check.path != "/health":
-        found.append(f"health check path {routing.health_check.path} is not applied: readiness asks /health")
-    return found
+    return found + list(_unapplied_checks(routing.health_check))
+
+
+def _unapplied_checks(check: HealthCheckSpec) -> Iterator[str]:
+    """The kubelet's probes are those of the InferenceService's pods, which an endpoint does not change. A default is
+    not counted as a wish: stored objects have it whether or not anybody wrote it."""
+    usual = HealthCheckSpec()
+    if not check.enabled:
+        yield "health checks cannot be switched off: a group that is not ready gets no connections"
+        return
+    if check.path != usual.path:
+        yield f"health check path {check.path} is not applied: readiness asks {usual.path}"
+    if check.interval != usual.interval:
+        yield f"health check interval {check.interval} is not applied: readiness is asked every {PERIOD}"
+    if check.timeout != usual.timeout:
+        yield f"health check timeout {check.timeout} is not applied: readiness waits {TIMEOUT}"

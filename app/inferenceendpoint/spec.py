@@ -78,10 +78,10 @@ class ExposeSpec(Model):
 class HealthCheckSpec(Model):
     """How a backend is judged."""
 
-    enabled: bool = Field(True, description="Check backends.")
+    enabled: bool = Field(True, description="Check backends; readiness is checked always.")
     path: Annotated[str, Field(max_length=256, pattern=r"^/[^\s]*$")] = Field("/health", description="Path to ask.")
-    interval: Duration = Field("30s", description="Time between checks.")
-    timeout: Duration = Field("5s", description="Time a check may take.")
+    interval: Duration = Field("30s", description="Time between checks; other than by default: not applied.")
+    timeout: Duration = Field("5s", description="Time a check may take; other than by default: not applied.")
 
 
 class RoutingSpec(Model):

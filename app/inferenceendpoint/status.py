@@ -7,7 +7,7 @@ from typing import Any
 from pydantic import Field
 
 from app.crd import ConditionList, Model
-from app.inferenceendpoint.plan import Plan, PortPlan
+from app.inferenceendpoint.plan import PERIOD, TIMEOUT, Plan, PortPlan
 from app.inferenceendpoint.spec import InferenceEndpointSpec
 from app.kube.conditions import Condition, ErrorClass, Finding, Reason, Status
 
@@ -58,8 +58,11 @@ def _available(plan: Plan, spec: InferenceEndpointSpec, unmanaged: Finding | Non
 
 def _routing(plan: Plan) -> Condition:
     """Informative: clients are served either way."""
-    if plan.unrouted:
-        message = "; ".join(plan.unrouted)
-        return Condition("RoutingApplied", Status.FALSE, Reason.MISSING_CAPABILITY, message)
-    message = "connections are spread over the groups whose /health answers"
+    if plan.unrouted or plan.refused:
+        reason = Reason.CONFIGURATION_ERROR if plan.refused else Reason.MISSING_CAPABILITY
+        return Condition("RoutingApplied", Status.FALSE, reason, "; ".join((*plan.refused, *plan.unrouted)))
+    message = (
+        f"connections are spread over the groups whose /health answers, which is asked every {PERIOD} and may take "
+        f"{TIMEOUT}"
+    )
     return Condition("RoutingApplied", Status.TRUE, Reason.SUCCESSFUL, message)

@@ -10,10 +10,12 @@ from app.crd import API_VERSION
 from app.hold import hold, release
 from app.hook import CustomizeResponse, Parent, RelatedRule, SyncRequest, SyncResponse
 from app.inferenceendpoint.children import build_children
-from app.inferenceendpoint.observed import parse_observed
+from app.inferenceendpoint.names import service_name
+from app.inferenceendpoint.observed import INGRESS, parse_observed
 from app.inferenceendpoint.plan import plan_endpoint
 from app.inferenceendpoint.spec import InferenceEndpointSpec
 from app.inferenceendpoint.status import AVAILABLE, build_status
+from app.ingress_rules import allow_ingress
 from app.kube.conditions import with_times
 from app.kube.conflict import conflict_condition, managed, unmanaged_finding
 from app.settings import Settings
@@ -28,7 +30,9 @@ def sync(request: SyncRequest, settings: Settings, now: datetime) -> SyncRespons
         spec = InferenceEndpointSpec.model_validate(parent.spec)
     except ValidationError as error:
         return hold(request, error, now, AVAILABLE)
-    plan = plan_endpoint(parent.name, parent.namespace, spec, parse_observed(request, spec.service))
+    ingress = allow_ingress(spec.ingress, parent.namespace, settings, request.child(INGRESS, service_name(parent.name)))
+    spec = spec.model_copy(update={"ingress": ingress.spec})
+    plan = plan_endpoint(parent.name, parent.namespace, spec, parse_observed(request, spec.service), ingress.notes)
     wanted = build_children(parent, spec)
     children = managed(wanted, request.manages)
     conflict, look_again = conflict_condition(children, request.child, parent.conditions, now)

@@ -94,11 +94,17 @@ def _node_affinity(spec: InferenceServiceSpec, grant: Grant) -> V1NodeAffinity |
         V1NodeSelectorRequirement(key=it.key, operator=it.operator, values=list(it.values) or None)
         for it in grant.pool_nodes
     ]
-    if not grant.product and not pool:
+    if not (grant.product or pool or spec.resources.gpu.partition):
         return None
-    alternatives = _alternatives(spec, grant.product) if grant.product else [[]]
+    alternatives = _alternatives(spec, grant.product) if grant.product else [_asked_mode(spec)]
     terms = [V1NodeSelectorTerm(match_expressions=wanted + pool) for wanted in alternatives]
     return V1NodeAffinity(required_during_scheduling_ignored_during_execution=V1NodeSelector(node_selector_terms=terms))
+
+
+def _asked_mode(spec: InferenceServiceSpec) -> list[V1NodeSelectorRequirement]:
+    """The partition mode that the spec names, where no product was granted."""
+    mode = spec.resources.gpu.partition
+    return [V1NodeSelectorRequirement(key=PARTITION_LABEL, operator="In", values=[mode])] if mode else []
 
 
 def _alternatives(spec: InferenceServiceSpec, product: str) -> list[list[V1NodeSelectorRequirement]]:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from app.gpus.node import GPU_RESOURCES, is_gpu_resource
 from app.inferenceservice.engine import command_line
 from app.inferenceservice.facts import Facts
 from app.inferenceservice.grant import find_grant, grant_by_spec
@@ -53,6 +54,18 @@ def kind_missing(facts: Facts) -> Finding | None:
         "kustomize component metacontroller/lws, or set distributed.enabled to false"
     )
     return Finding(ErrorClass.EXTERNAL, Reason.MISSING_CAPABILITY, message)
+
+
+def resource_refused(facts: Facts) -> Finding | None:
+    """Pods of services hold GPUs and no other device: neither a host's virtualisation nor its network cards."""
+    usual = facts.settings.gpu_resource
+    asked = facts.spec.gpu_resource(usual)
+    if is_gpu_resource(asked, usual):
+        return None
+    own = "" if is_gpu_resource(usual, "") else f"{usual} (INFERENCE_GPU_RESOURCE), "
+    return _configuration(
+        f"resources.gpu.resource: {asked} is refused, because it names no AMD GPU; allowed are {own}{GPU_RESOURCES}"
+    )
 
 
 def shape_impossible(facts: Facts) -> Finding | None:
@@ -160,6 +173,7 @@ def gpus_missing(facts: Facts, standing: str = "") -> Finding | None:
 BLOCKERS: tuple[Check, ...] = (
     name_too_long,
     kind_missing,
+    resource_refused,
     shape_impossible,
     launch_contradiction,
     arguments_wrong,

@@ -47,6 +47,7 @@ from app.kube.names import (
     REPLAN_ANNOTATION,
     REQUEST_ANNOTATION,
     SIZE_ANNOTATION,
+    VERSION_ANNOTATION,
     standard_labels,
 )
 from app.kube.runtime import HTTP_PORT
@@ -287,6 +288,7 @@ def _workload_metadata(
             DECISION_ANNOTATION: str(decision.shape),
             REQUEST_ANNOTATION: decision.request,
         }
+        | ({VERSION_ANNOTATION: decision.store.version} if decision.store and decision.store.version else {})
         | ({REPLAN_ANNOTATION: identity.replan} if identity.replan else {})
         | ({SIZE_ANNOTATION: source} if source else {}),
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from app.inferenceservice.facts import Facts
 from app.inferenceservice.grant import Grant
+from app.inferenceservice.length import find_limit
 from app.inferenceservice.spec import InferenceServiceSpec
 from app.inferenceservice.store import find_store
 from app.kube.duration import whole_seconds
@@ -31,12 +32,15 @@ def command_line(facts: Facts, grant: Grant) -> CommandLine:
             precision=spec.model.precision,
             stored=stored.format if stored else "",
             max_tokens=spec.model.max_tokens or grant.max_model_len,
+            longest=find_limit(spec, facts.model),
             temperature=spec.model.temperature,
             shape=EngineShape(grant.shape.tensor, grant.shape.pipeline, grant.shape.data),
             expert_parallel=grant.expert_parallel,
             nodes=grant.shape.nodes,
             engine_args=spec.engine_args,
             env=spec.vllm.env_vars,
+            allowed_variables=facts.settings.allowed_variables,
+            trusts_code=facts.settings.trust_remote_code,
             port=HTTP_PORT,
             drain_seconds=whole_seconds(facts.settings.drain),
         )

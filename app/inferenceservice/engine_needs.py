@@ -15,12 +15,13 @@ FP8_WHILE_LOADING = frozenset({"fp8", "fp8_per_tensor", "fp8_per_block", "fp8_pe
 _UTILIZATION = Needs().gpu_memory_utilization
 
 
-def engine_needs(spec: InferenceServiceSpec) -> Needs:
-    """The needs of a spec; engineArgs win over the simple fields, as they do on the command line."""
+def engine_needs(spec: InferenceServiceSpec, limit: int | None = None) -> Needs:
+    """The needs of a spec; engineArgs win over the simple fields, as they do on the command line. `limit` is the
+    longest sequence that the model takes: more is not served, so it needs no memory."""
     arguments = spec.known_arguments
     return Needs(
         precision=_precision(spec, arguments),
-        max_model_len=parse_size(arguments.get("max_model_len")) or spec.model.max_tokens,
+        max_model_len=_at_most(limit, parse_size(arguments.get("max_model_len")) or spec.model.max_tokens),
         kv_cache_dtype=str(arguments.get("kv_cache_dtype", "auto")),
         gpu_memory_utilization=_share(arguments.get("gpu_memory_utilization")) or _UTILIZATION,
         max_num_batched_tokens=parse_size(arguments.get("max_num_batched_tokens")) or None,
@@ -32,6 +33,10 @@ def quantization_method(spec: InferenceServiceSpec) -> str:
     """vLLM's argument quantization, "" when nothing was said; it reads "None" as nothing too."""
     value = spec.known_arguments.get("quantization")
     return value if isinstance(value, str) and value != "None" else ""
+
+
+def _at_most(limit: int | None, asked: int | None) -> int | None:
+    return min(limit, asked) if limit and asked else asked
 
 
 def _precision(spec: InferenceServiceSpec, arguments: dict[str, Any]) -> Precision | None:

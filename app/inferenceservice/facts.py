@@ -12,6 +12,7 @@ from app.inferenceservice.grants import rebuild_grants
 from app.inferenceservice.need import Need, plan_need
 from app.inferenceservice.observed import Observed, WorkloadKind, parse_observed
 from app.inferenceservice.spec import InferenceServiceSpec
+from app.ingress_rules import allow_ingress
 from app.kube.manifest import Manifest
 from app.kube.names import REPLAN_ANNOTATION
 from app.settings import Settings
@@ -49,6 +50,8 @@ class Facts:
     """Read once at the edge; used only to see that nobody answers."""
     model: ModelFacts | None = None
     """What is known of the model."""
+    ingress_notes: tuple[str, ...] = ()
+    """What of the spec's ingress is not allowed; `spec` holds the rest."""
 
     @property
     def kind(self) -> WorkloadKind:
@@ -70,7 +73,11 @@ def gather_facts(
     observed = parse_observed(request, spec.storage.model_cache, makes_cache=spec.model.source is not None)
     model = as_served(told, spec) if told else find_model_facts(spec, observed)
     need = plan_need(spec, model, settings)
-    return Facts(_identity(request.parent), spec, observed, settings, need, now, model)
+    ingress = allow_ingress(spec.networking.ingress, request.parent.namespace, settings, observed.ingress)
+    networking = spec.networking.model_copy(update={"ingress": ingress.spec})
+    allowed = spec.model_copy(update={"networking": networking})
+    notes = tuple(f"networking.ingress.{note}" for note in ingress.notes)
+    return Facts(_identity(request.parent), allowed, observed, settings, need, now, model, notes)
 
 
 def _identity(parent: Parent) -> Identity:

@@ -12,13 +12,15 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
+from app.gpus.node import resource_mode
 from app.gpus.request import ExcludedProduct, GPURequestSpec, ReplicaRange, Shape, Toleration
 from app.inferenceservice.engine_needs import engine_needs, quantization_method
+from app.inferenceservice.length import find_limit
 from app.inferenceservice.spec import InferenceServiceSpec, Sharing
 from app.kube.names import digest
 from app.settings import Settings
 from app.topology.accelerators import ACCELERATORS, Accelerator, partitioned
-from app.topology.fit import Excluded, Fits, ProductFit, fit_products
+from app.topology.fit import Excluded, Fits, ProductFit, Unknown, fit_products
 from app.topology.memory import Needs
 from app.topology.models import ModelFacts
 from app.topology.parallelism import Demand, Impossible, Strategy, plan_shape
@@ -55,7 +57,8 @@ def plan_need(spec: InferenceServiceSpec, model: ModelFacts | None, settings: Se
     if isinstance(plan_shape(spec.demand), Impossible):
         return None
     architectures = tuple(settings.gpu_architectures) or None
-    answers = _answers(model, spec.demand, engine_needs(spec), spec.partition, architectures)
+    needs = engine_needs(spec, find_limit(spec, model))
+    answers = _answers(model, spec.demand, needs, spec.partition, architectures)
     fits = tuple(sorted((it for it in answers if isinstance(it, Fits)), key=_preference))
     excluded = tuple(it for it in answers if isinstance(it, Excluded))
     sharing = spec.sharing or Sharing(settings.sharing)
@@ -64,9 +67,9 @@ def plan_need(spec: InferenceServiceSpec, model: ModelFacts | None, settings: Se
         demand=spec.demand,
         fits=fits,
         excluded=excluded,
-        unfit="" if len(excluded) < len(answers) else _unfit(model, spec, architectures, excluded),
+        unfit="" if len(excluded) < len(answers) else _unfit(model, spec, needs, architectures, excluded),
         gated=gated,
-        request=_request(spec, settings, sharing, gated, fits, excluded),
+        request=_request(spec, settings, sharing, gated, _shapes(spec, answers, fits), excluded),
         note="" if model else _unchecked(spec),
     )
 
@@ -102,6 +105,7 @@ def _preference(fit: Fits) -> tuple[int, str]:
 def _unfit(
     model: ModelFacts | None,
     spec: InferenceServiceSpec,
+    needs: Needs,
     architectures: tuple[str, ...] | None,
     excluded: tuple[Excluded, ...],
 ) -> str:
@@ -112,7 +116,7 @@ def _unfit(
     head = f"{spec.model.name} fits no known AMD GPU as asked; {largest.accelerator.key}: {largest.reason}"
     if model is None:
         return head
-    found = _suggestion(model, spec.demand, engine_needs(spec), spec.partition, architectures)
+    found = _suggestion(model, spec.demand, needs, spec.partition, architectures)
     return f"{head}; {found}" if found else head
 
 
@@ -129,7 +133,7 @@ def _request(
     settings: Settings,
     sharing: Sharing,
     gated: bool,
-    fits: tuple[Fits, ...],
+    shapes: list[Shape],
     excluded: tuple[Excluded, ...],
 ) -> GPURequestSpec:
     """The request without its number of groups, which the caller knows."""
@@ -143,13 +147,25 @@ def _request(
         nodes=spec.nodes,
         gpus_per_node=spec.total_gpus // spec.nodes,
         replicas=ReplicaRange(min=1, max=1),
-        shapes=[_shape(fit) for fit in fits] or [_shape_by_spec(spec)],
+        shapes=shapes,
         excluded=[ExcludedProduct(product=it.accelerator.key, reason=it.reason) for it in excluded],
         node_selector=dict(sorted(settings.node_selector.items())),
         tolerations=[Toleration(**toleration.model_dump()) for toleration in settings.tolerations],
         gated=gated,
     )
     return request.model_copy(update={"digest": _digest(request)})
+
+
+def _shapes(spec: InferenceServiceSpec, answers: tuple[ProductFit, ...], fits: tuple[Fits, ...]) -> list[Shape]:
+    """What the pool may choose among. Of an unknown model that is one shape for any product; but a partition mode that
+    the resource's name does not tell names its products, or any GPU would do."""
+    if fits:
+        return [_shape(fit) for fit in fits]
+    shape = _shape_by_spec(spec)
+    if not spec.resources.gpu.partition or resource_mode(spec.resources.gpu.resource or "") == spec.partition:
+        return [shape]
+    cut = [it.accelerator.key for it in answers if isinstance(it, Unknown)]
+    return [shape.model_copy(update={"product": product}) for product in cut] or [shape]
 
 
 def _shape(fit: Fits) -> Shape:

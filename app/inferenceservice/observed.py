@@ -120,6 +120,8 @@ class Observed:
     load_balancer: str = ""
     """Address of the Service's load balancer."""
     service_exists: bool = False
+    ingress: Manifest | None = None
+    """The Ingress as it stands."""
     pools_possible: bool = False
     """Whether the controller manages GPURequests, so that a pool can be asked."""
     request: RequestState | None = None
@@ -153,6 +155,7 @@ def parse_observed(request: SyncRequest, cache_name: str | None, makes_cache: bo
         distributed_possible=request.manages(LEADER_WORKER_SET),
         load_balancer=_address(service or {}),
         service_exists=service is not None,
+        ingress=request.child(INGRESS, name),
         pools_possible=request.manages(GPU_REQUEST),
         request=parse_request(request),
         allocation=parse_allocation(request),

@@ -91,6 +91,9 @@ def plan_service(facts: Facts) -> Plan:
     decision = None if problem else build_decision(facts, wanted, standing)
     warnings = _warnings(facts, decision)
     if current and kept:
+        warnings += (
+            (f"it runs as it was started, though today it would be refused: {blocked.message}",) if blocked else ()
+        )
         obstacle = problem.message if problem else ""
         return Serve(decision, current, plan_replicas(facts.spec, current), warnings, obstacle)
     if problem and (blocked or problem.error is ErrorClass.PERMANENT):

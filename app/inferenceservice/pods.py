@@ -51,7 +51,6 @@ PRE_STOP_SECONDS = 5
 """Time for endpoints to forget a pod before it stops taking requests."""
 STOP_MARGIN_SECONDS = 15
 """Time for vLLM to exit after it has drained."""
-PROBE_PERIOD_SECONDS = 10
 
 
 def pod_labels(identity: Identity, role: str) -> dict[str, str]:
@@ -71,7 +70,7 @@ def leader_template(
         ports=_ports(decision),
         startup_probe=_health_check("startup", failures=_probes_in(settings.start_budget)),
         readiness_probe=_health_check("readiness", failures=3),
-        liveness_probe=_health(failures=6, timeout=10),
+        liveness_probe=_health(failures=6, timeout=contract.PROBE_TIMEOUT_SECONDS),
         lifecycle=V1Lifecycle(pre_stop=V1LifecycleHandler(sleep=V1SleepAction(seconds=PRE_STOP_SECONDS))),
     )
     return _template(identity, spec, decision, settings, LEADER, container)
@@ -208,7 +207,7 @@ def _worker_ports(decision: Decision) -> list[V1ContainerPort] | None:
 
 def _probes_in(budget: str) -> int:
     """The API server takes no probe that fails after none."""
-    return max(1, -(-whole_seconds(budget) // PROBE_PERIOD_SECONDS))
+    return max(1, -(-whole_seconds(budget) // contract.PROBE_PERIOD_SECONDS))
 
 
 def _stop_after_leader(seconds: int) -> V1Lifecycle:
@@ -219,7 +218,11 @@ def _stop_after_leader(seconds: int) -> V1Lifecycle:
 def _health_check(probe: str, failures: int) -> V1Probe:
     """The image's own checks, which leave the failing one's name in the termination message."""
     action = V1ExecAction(command=[contract.HEALTH_CHECK, f"--probe={probe}"])
-    timing = {"periodSeconds": PROBE_PERIOD_SECONDS, "timeoutSeconds": 10, "successThreshold": 1}
+    timing = {
+        "periodSeconds": contract.PROBE_PERIOD_SECONDS,
+        "timeoutSeconds": contract.PROBE_TIMEOUT_SECONDS,
+        "successThreshold": 1,
+    }
     # by its own name, for the constructor drops a field that is called as a word of the language
     return V1Probe.model_validate({"exec": action, "failureThreshold": failures} | timing)
 
@@ -228,7 +231,7 @@ def _health(failures: int, timeout: int) -> V1Probe:
     """What ends a container hangs on as little as possible: on vLLM's answer, not on a process that must be started."""
     return V1Probe(
         http_get=V1HTTPGetAction(path="/health", port="http", scheme="HTTP"),
-        period_seconds=PROBE_PERIOD_SECONDS,
+        period_seconds=contract.PROBE_PERIOD_SECONDS,
         timeout_seconds=timeout,
         success_threshold=1,
         failure_threshold=failures,

@@ -26,7 +26,7 @@ class ModelStatus(Model):
 
     loaded: bool | None = Field(None, description="Whether at least one group has loaded it.")
     load_time: str | None = Field(None, description="Time from start to ready.")
-    version: str | None = Field(None, description="Revision of the weights.")
+    version: str | None = Field(None, description="Revision of the weights in the pods that run.")
 
 
 class DistributedStatus(Model):

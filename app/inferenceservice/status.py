@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from app.inferenceservice.applied import applied_conditions
 from app.inferenceservice.conditions import (
     find_phase,
     find_problem,
@@ -24,6 +25,7 @@ from app.inferenceservice.observed import WorkloadKind
 from app.inferenceservice.plan import Plan
 from app.inferenceservice.progress import Progress, find_current, find_progress
 from app.inferenceservice.update import update_condition
+from app.inferenceservice.version import find_version
 from app.kube.conditions import Condition, Finding
 from app.kube.names import LEADER, ROLE_LABEL, SERVICE_LABEL
 
@@ -42,6 +44,7 @@ def build_status(
         healthy_condition(plan, progress),
         update_condition(plan, facts),
         conflict,
+        *applied_conditions(facts),
     ]
     status: dict[str, Any] = {
         "phase": find_phase(plan, progress, problem),
@@ -64,8 +67,8 @@ def _endpoints(facts: Facts) -> dict[str, str]:
 
 
 def _model_status(facts: Facts, progress: Progress) -> dict[str, Any]:
-    cache = facts.observed.cache
-    version = {"version": cache.version} if cache and cache.version else {}
+    running = find_version(facts)
+    version = {"version": running} if running else {}
     request = facts.observed.request
     seconds = request.load_seconds if request and progress.serving else None
     load_time = {"loadTime": f"{seconds}s"} if seconds is not None else {}

@@ -33,6 +33,8 @@ class Store:
 
     path: str
     """Folder of the model in the volume."""
+    version: str = ""
+    """Of the weights in that folder, "" where the cache tells none."""
     claim: str = ""
     host_path: str = ""
     fetch: Fetch | None = None
@@ -56,12 +58,14 @@ def find_store(service: str, cache: CacheState | None) -> Store | None:
     """`service` is namespace/name; None without a cache. Call it only when the cache can be used."""
     if cache is None:
         return None
+    version = cache.version
     if not cache.keeps:
-        return Store(cache.path, fetch=_fetch(cache), size=cache.size)
+        return Store(cache.path, version, fetch=_fetch(cache), size=cache.size)
     if cache.host_path:
-        return Store(cache.path, host_path=cache.host_path)
+        return Store(cache.path, version, host_path=cache.host_path)
     copy = choose_copy(service, cache)
-    return Store(copy.path or cache.path, copy.claim) if copy else Store(cache.path, cache.claim)
+    path = copy.path or cache.path if copy else cache.path
+    return Store(path, version if path == cache.path else "", copy.claim if copy else cache.claim)
 
 
 def _fetch(cache: CacheState) -> Fetch:

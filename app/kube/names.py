@@ -26,6 +26,8 @@ REQUEST_ANNOTATION = "inference.ai/gpu-request"
 SIZE_ANNOTATION = "inference.ai/size-from"
 """On a workload: `spec` once its number of groups has followed spec.replicas, so that it is nobody else's."""
 SIZE_FROM_SPEC = "spec"
+VERSION_ANNOTATION = "inference.ai/model-version"
+"""On a workload: version of the weights in the folder that it was built for."""
 REFRESH_ANNOTATION = "inference.ai/refresh"
 
 PLACEMENT_GATE = "inference.ai/placement"

@@ -60,6 +60,10 @@ START_SECONDS = "INFERENCE_START_SECONDS"
 TERMINATION_LOG = "INFERENCE_TERMINATION_LOG"
 """File that takes the termination message, /dev/termination-log when unset; the operator never sets it."""
 
+PROBE_PERIOD_SECONDS = 10
+PROBE_TIMEOUT_SECONDS = 10
+"""How often the kubelet asks a serving pod, and how long it waits."""
+
 LEADER_ADDRESS = "LWS_LEADER_ADDRESS"
 GROUP_SIZE = "LWS_GROUP_SIZE"
 WORKER_INDEX = "LWS_WORKER_INDEX"

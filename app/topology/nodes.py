@@ -7,10 +7,13 @@ resource, another product, a label), then those that may (a taint, not ready).
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 
+_PARTITION = re.compile(r"-(?P<mode>[DTQC]PX-NPS[1-8])$")
+"""What a key of the catalogue ends in when its units are partitions of a GPU."""
 GONE_SECONDS = 300.0
 """A node that has not been ready for so long is given up: Kubernetes evicts its pods then, too."""
 UNKNOWN = "unknown"
@@ -98,7 +101,8 @@ class Wish:
 
     def find_obstacle(self, node: Node) -> str:
         """Why this node can never be used, or "": the words are part of a sentence about several nodes."""
-        return offers_other_resource(self, node) or has_other_product(self, node) or lacks_label(self, node)
+        checks = (offers_other_resource, has_other_product, offers_partitions, lacks_label)
+        return next((why for check in checks if (why := check(self, node))), "")
 
     def find_hindrance(self, node: Node) -> str:
         """Why this node cannot be used at present, or ""."""
@@ -117,6 +121,20 @@ def has_other_product(wish: Wish, node: Node) -> str:
     if not wish.products or node.product in wish.products:
         return ""
     return f"product {node.product or UNKNOWN} was not planned for"
+
+
+def partition_mode(product: str) -> str:
+    """The mode of which units of a product are, in the planner's spelling; "" for whole GPUs."""
+    found = _PARTITION.search(product)
+    return found["mode"].lower().replace("-", "_") if found else ""
+
+
+def offers_partitions(wish: Wish, node: Node) -> str:
+    """Where nothing is known of the model, no product was asked for: then whole GPUs are meant, unless the resource's
+    name is that of the mode. Partitions that are wanted stand among the products."""
+    mode = "" if wish.products else partition_mode(node.product)
+    told = wish.resource.rpartition("/")[2]
+    return f"offers partitions ({mode}), and whole GPUs were asked for" if mode not in ("", told) else ""
 
 
 def lacks_label(wish: Wish, node: Node) -> str:

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from app.vllm.abbreviations import find_abbreviated
 from app.vllm.finding import Finding, did_you_mean, error, warning
 from app.vllm.owned import argument_owner
 from app.vllm.table import Table, engine_arguments
@@ -64,13 +65,17 @@ def check_names(given: Iterable[Given]) -> Iterator[Finding]:
 def check(entry: Given) -> tuple[Tokens, list[Finding]]:
     """The tokens of an entry and what is wrong with it."""
     table = engine_arguments()
-    if instead := argument_owner(entry.name):
+    if instead := argument_owner(entry.argument):
         return (), [error(entry.path, f"cannot be set here: {instead}")]
     if not entry.name.isascii() or not entry.name.replace(".", "_").isidentifier():
         return (), [error(entry.path, "is no argument name: write it as vLLM's --help does")]
     if entry.name in PLANNED and entry.key.replace("-", "_") != entry.name:
         return (), [error(entry.path, f"must be written {entry.name}, because the GPU plan reads it")]
     known = table.arguments.get(entry.argument)
+    if known is None and (whole := find_abbreviated(entry.argument)):
+        instead = argument_owner(whole)
+        message = f"cannot be set here: {instead}" if instead else "write the name whole, because the operator reads it"
+        return (), [error(entry.path, f"is taken by vLLM for {whole}: {message}")]
     if known is None:
         return render_unknown(entry.name, entry.value), [_unknown(entry, table)]
     if entry.is_dotted:

@@ -13,9 +13,10 @@ from typing import Any
 
 from app.topology.precision import Precision
 from app.vllm.arguments import PATH, SIZES, Given, check, check_names, resolve
+from app.vllm.code import argument_danger
 from app.vllm.environment import build_environment
 from app.vllm.finding import Finding, Severity, error, warning
-from app.vllm.values import Tokens, compact, flag, parse_json
+from app.vllm.values import Tokens, compact, flag, parse_json, parse_size
 
 __all__ = ["CommandLine", "EngineSpec", "Finding", "Precision", "Severity", "Shape", "build_command_line"]
 
@@ -40,6 +41,9 @@ class EngineSpec:
     stored: str = ""
     """Number format in which the checkpoint is quantised already; "" = it is not, or nothing is known of it."""
     max_tokens: int | None = None
+    longest: int | None = None
+    """Tokens of the longest sequence that the model takes: vLLM does not start with more. None = not known, or vLLM is
+    told to go beyond."""
     temperature: float | None = None
     shape: Shape = Shape()
     expert_parallel: bool = False
@@ -48,6 +52,10 @@ class EngineSpec:
     """Pods of one group."""
     engine_args: Mapping[str, Any] = field(default_factory=dict)
     env: Mapping[str, str] = field(default_factory=dict)
+    allowed_variables: tuple[str, ...] = ()
+    """Variables that turn data into code and may be given all the same; * stands for any characters."""
+    trusts_code: bool = True
+    """vLLM may run code that comes with a model."""
     port: int = 8000
     drain_seconds: int = 60
     """How long requests that run may take to end after SIGTERM."""
@@ -70,6 +78,9 @@ _PRECISION = {
     Precision.FP32: ("dtype", "float32"),
     Precision.FP8: ("quantization", "fp8"),
 }
+_LENGTH = "max_model_len"
+LONG_LENGTH = "VLLM_ALLOW_LONG_MAX_MODEL_LEN"
+"""vLLM's own variable."""
 _EXPERTS = "enable_expert_parallel"
 _BACKEND = "distributed_executor_backend"
 _COPIES = "data_parallel_backend"
@@ -78,16 +89,16 @@ _GENERATION = "override_generation_config"
 
 def build_command_line(spec: EngineSpec) -> CommandLine:
     """The command line and what is wrong with it; with an ERROR among the findings it must not be started."""
-    given = resolve(spec.engine_args)
+    given, too_long = _within_length(resolve(spec.engine_args), spec)
     mine = _fixed(spec) | _sizes(spec)
     advanced, findings = _advanced(given, spec)
     simple: dict[str, Tokens] = {name: (f"{flag(name)}={value}",) for name, value in _simple(spec, given).items()}
     arguments = mine | {name: tokens for name, tokens in simple.items() if name not in advanced} | advanced
-    environment, wrong_variables = build_environment(spec.env)
+    environment, wrong_variables = build_environment(spec.env, spec.allowed_variables, spec.trusts_code)
     return CommandLine(
         arguments=tuple(token for tokens in arguments.values() for token in tokens),
         environment=environment,
-        findings=(*_check_precision(spec, given), *check_names(given), *findings, *wrong_variables),
+        findings=(*too_long, *_check_precision(spec, given), *check_names(given), *findings, *wrong_variables),
     )
 
 
@@ -113,7 +124,8 @@ def _sizes(spec: EngineSpec) -> dict[str, Tokens]:
 def _simple(spec: EngineSpec, given: list[Given]) -> dict[str, str]:
     read = spec.precision is Precision.FP8 and spec.stored
     precision = [_PRECISION[spec.precision]] if spec.precision in _PRECISION and not read else []
-    length = [("max_model_len", str(spec.max_tokens))] if spec.max_tokens is not None else []
+    tokens = [it for it in (spec.max_tokens, spec.longest if spec.max_tokens else None) if it is not None]
+    length = [("max_model_len", str(min(tokens)))] if tokens else []
     return dict(precision + length) | _temperature(spec, given)
 
 
@@ -136,7 +148,12 @@ def _advanced(given: list[Given], spec: EngineSpec) -> tuple[dict[str, Tokens], 
     findings = [
         finding
         for entry, _, found in checked
-        for finding in (*found, *_check_backend(entry, spec), *_check_copies(entry, given, spec))
+        for finding in (
+            *found,
+            *_check_backend(entry, spec),
+            *_check_copies(entry, given, spec),
+            *_check_code(entry, spec),
+        )
     ]
     tokens = {entry.name: tokens for entry, tokens, _ in checked if tokens and entry.name not in SIZES}
     return tokens, findings
@@ -146,6 +163,30 @@ def _with_temperature(entry: Given, spec: EngineSpec) -> Given:
     """model.temperature stays in force under a user's own sampling defaults, unless they name it too."""
     own = parse_json(entry.value) if entry.name == _GENERATION else None
     return Given(entry.key, entry.name, _sampling(spec) | own) if isinstance(own, dict) else entry
+
+
+def _within_length(given: list[Given], spec: EngineSpec) -> tuple[list[Given], list[Finding]]:
+    """A length beyond the model's own is served with the model's own, and said, for vLLM would not start."""
+    longest = spec.longest
+    if longest is None:
+        return given, []
+    asked = [(entry.path, size) for entry in given if entry.name == _LENGTH and (size := parse_size(entry.value))]
+    asked = asked or ([("model.maxTokens", spec.max_tokens)] if spec.max_tokens else [])
+    findings = [warning(path, _beyond(size, longest)) for path, size in asked if size > longest]
+    return [_shortened(entry, longest) for entry in given], findings
+
+
+def _shortened(entry: Given, longest: int) -> Given:
+    is_long = entry.name == _LENGTH and (parse_size(entry.value) or 0) > longest
+    return Given(entry.key, entry.name, longest) if is_long else entry
+
+
+def _beyond(asked: int, longest: int) -> str:
+    return (
+        f"{asked:,} tokens are more than the model's own {longest:,}, so it is served with {longest:,}; to extend it, "
+        f"scale its positions with {PATH}.hf_overrides (rope_scaling), or set {LONG_LENGTH}=1 in vllm.envVars, which "
+        "makes vLLM take the length as it is, at the risk of wrong answers"
+    )
 
 
 def _check_copies(entry: Given, given: list[Given], spec: EngineSpec) -> list[Finding]:
@@ -160,6 +201,11 @@ def _check_backend(entry: Given, spec: EngineSpec) -> list[Finding]:
     if entry.name != _BACKEND or entry.value in ("mp", "ray") or (spec.nodes == 1 and entry.value == "uni"):
         return []
     return [error(entry.path, "takes mp or ray here; other ways to start a group are not the operator's")]
+
+
+def _check_code(entry: Given, spec: EngineSpec) -> list[Finding]:
+    why = "" if spec.trusts_code else argument_danger(entry.name, entry.value)
+    return [error(entry.path, f"is refused: {why}")] if why else []
 
 
 def _check_precision(spec: EngineSpec, given: list[Given]) -> list[Finding]:

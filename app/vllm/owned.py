@@ -51,7 +51,8 @@ VARIABLES = {
 
 
 def argument_owner(name: str) -> str:
-    """What to do instead of giving this argument; "" when users may give it."""
+    """What to do instead of giving this argument, in whatever case it is written; "" when users may give it."""
+    name = name.lower()
     return _TLS if name.startswith("ssl_") else ARGUMENTS.get(name, "")
 
 

@@ -35,6 +35,9 @@ _WORDS_FOR_DEFAULTS = {
     "INFERENCE_KEEP_REVISIONS": "empty",
     "INFERENCE_HOST_PATH_PREFIXES": "empty",
     "INFERENCE_CLIENT_NAMESPACES": "empty",
+    "INFERENCE_INGRESS_ANNOTATIONS": "[a list](docs/security.md#ingresses)",
+    "INFERENCE_INGRESS_HOSTS": "`*`",
+    "INFERENCE_ALLOWED_VARIABLES": "empty",
     "INFERENCE_TOLERATIONS": "`amd.com/gpu` Exists",
     "INFERENCE_SUPPLEMENTAL_GROUPS": "`44,109`",
 }
@@ -108,6 +111,7 @@ def test_defaults_in_words_are_what_the_words_say() -> None:
     assert (settings.token_secret, settings.host_path_prefixes, settings.keep_revisions) == ("", (), None)
     assert settings.client_namespaces == ()
     assert settings.supplemental_groups == (44, 109)
+    assert (settings.ingress_hosts, settings.allowed_variables) == (("*",), ())
     assert [(it.key, it.operator, it.effect) for it in settings.tolerations] == [("amd.com/gpu", "Exists", None)]
 
 

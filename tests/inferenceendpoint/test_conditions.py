@@ -84,6 +84,9 @@ def test_a_name_that_is_taken_is_said() -> None:
         pytest.param({"strategy": "weighted"}, "strategy weighted is not applied", id="weights"),
         pytest.param({"strategy": "least-connections"}, "strategy least-connections is not applied", id="connections"),
         pytest.param({"healthCheck": {"path": "/ping"}}, "health check path /ping is not applied", id="another path"),
+        pytest.param({"healthCheck": {"interval": "7s"}}, "interval 7s is not applied", id="often"),
+        pytest.param({"healthCheck": {"timeout": "1s"}}, "timeout 1s is not applied", id="quickly"),
+        pytest.param({"healthCheck": {"enabled": False}}, "health checks cannot be switched off", id="no health check"),
     ],
 )
 def test_routing_that_is_not_applied_is_said_and_stops_nothing(routing: dict[str, Any], words: str) -> None:
@@ -98,7 +101,6 @@ def test_routing_that_is_not_applied_is_said_and_stops_nothing(routing: dict[str
     [
         pytest.param({}, id="by default"),
         pytest.param({"strategy": "round-robin", "healthCheck": {"path": "/health"}}, id="spelled out"),
-        pytest.param({"healthCheck": {"enabled": False, "path": "/ping"}}, id="no health check"),
     ],
 )
 def test_routing_that_a_service_does_is_applied(routing: dict[str, Any]) -> None:

@@ -13,6 +13,7 @@ HTTP = {"name": "http-api", "port": 8000}
 GRPC = {"name": "grpc-api", "port": 8001, "protocol": "gRPC", "targetPort": 8001}
 INGRESS = {"enabled": True, "host": "a.example"}
 TLS = {"enabled": True, "secretName": "a-tls"}
+TIMEOUT = {"nginx.ingress.kubernetes.io/proxy-read-timeout": "300"}
 BALANCED = {"type": "LoadBalancer", "ports": [HTTP]}
 
 
@@ -137,10 +138,14 @@ def test_the_number_of_a_node_port_is_said() -> None:
 
 
 def test_an_ingress_has_class_tls_and_annotations() -> None:
-    ingress = INGRESS | {"className": "nginx", "tls": TLS, "annotations": {"nginx/timeout": "300s"}}
+    ingress = INGRESS | {
+        "className": "nginx",
+        "tls": TLS,
+        "annotations": {"nginx.ingress.kubernetes.io/proxy-read-timeout": "300"},
+    }
     found = call(spec(ingress=ingress)).child("Ingress")
     assert found["metadata"]["name"] == "demo-endpoint"
-    assert found["metadata"]["annotations"] == {"nginx/timeout": "300s"}
+    assert found["metadata"]["annotations"] == TIMEOUT
     assert found["spec"]["ingressClassName"] == "nginx"
     assert found["spec"]["tls"] == [{"hosts": ["a.example"], "secretName": "a-tls"}]
 

@@ -103,3 +103,29 @@ def test_weights_that_are_quantised_already_are_not_quantised_again() -> None:
         weights = cache(model=codec.to_json(replace(facts, quantization=known)))
         arguments = container(call(given, related=[weights]))["args"]
         assert [it for it in arguments if it.startswith("--quantization")] == flags
+
+
+def test_the_version_is_that_of_the_pods_that_run_whatever_the_cache_has_since() -> None:
+    given = spec(storage={"modelCache": "weights"})
+    old, new = cache(version="aaa"), cache(version="bbb", path="weights-2")
+    pods = observed(call(given, related=[old]))
+    answer = call(given, children=pods, related=[new])
+    assert answer.status["modelStatus"]["version"] == "aaa"
+    edited = given | {"vllm": {"engineArgs": {"max_num_seqs": 8}}}
+    after = observed(call(edited, children=pods, related=[new]))
+    assert call(edited, children=after, related=[new]).status["modelStatus"]["version"] == "bbb"
+
+
+def test_pods_of_an_operator_that_told_no_version_have_that_of_their_folder() -> None:
+    given = spec(storage={"modelCache": "weights"})
+    first = call(given, related=[cache(version="aaa")])
+    del workload(first)["metadata"]["annotations"]["inference.ai/model-version"]
+    pods = observed(first)
+    assert call(given, children=pods, related=[cache(version="aaa")]).status["modelStatus"]["version"] == "aaa"
+    newer = cache(version="bbb", path="weights-2")
+    assert "version" not in call(given, children=pods, related=[newer]).status["modelStatus"]
+
+
+def test_where_nothing_runs_no_version_is_told() -> None:
+    given = spec(storage={"modelCache": "weights"})
+    assert "version" not in call(given, related=[cache(ready=False, version="aaa")]).status["modelStatus"]

@@ -86,7 +86,7 @@ def test_switching_monitoring_restarts_no_pod() -> None:
 
 
 def test_an_ingress_leads_to_the_api_port() -> None:
-    ingress = INGRESS | {"className": "nginx", "tls": TLS, "annotations": {"a.example/b": "c"}}
+    ingress = INGRESS | {"className": "nginx", "tls": TLS, "annotations": {"haproxy.org/timeout-server": "c"}}
     found = call(networked(ports={"http": 80}, ingress=ingress)).child("Ingress")
     assert found["spec"]["ingressClassName"] == "nginx"
     assert found["spec"]["tls"] == [{"hosts": ["a.example"], "secretName": "a-tls"}]
@@ -95,7 +95,7 @@ def test_an_ingress_leads_to_the_api_port() -> None:
     [path] = rule["http"]["paths"]
     assert (path["path"], path["pathType"]) == ("/", "Prefix")
     assert path["backend"]["service"] == {"name": "demo", "port": {"number": 80}}
-    assert found["metadata"]["annotations"]["a.example/b"] == "c"
+    assert found["metadata"]["annotations"]["haproxy.org/timeout-server"] == "c"
 
 
 def test_no_ingress_is_made_unless_asked_for() -> None:

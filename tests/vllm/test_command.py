@@ -286,6 +286,130 @@ def test_other_spellings_of_owned_arguments_are_refused_too(key: str) -> None:
     assert errors(build({key: 1}))
 
 
+@pytest.mark.parametrize(
+    ("key", "whole"),
+    [
+        ("api_ke", "api_key"), ("hea", "headless"), ("por", "port"), ("--ho", "host"), ("no_hea", "headless"),
+        ("uvi_", ""), ("serv", "served_model_name"), ("ssl", "ssl_ca_certs"), ("no-data-parallel-hyb", ""),
+        ("disable_ssl", "enable_ssl_refresh"), ("api-ke.x", "api_key"), ("conf", "config"), ("HO", "host"),
+        ("tensor-par", "tensor_parallel_size"), ("max_model", "max_model_len"), ("trust", "trust_remote_code"),
+        ("device_mem", "gpu_memory_utilization"), ("no", "model"), ("m", "model"), ("quantiz", "quantization"),
+        ("middle", "middleware"), ("dist", "distributed_executor_backend"),
+    ],
+)  # fmt: skip
+def test_a_beginning_that_the_parser_takes_for_an_argument_of_the_operator_is_refused(key: str, whole: str) -> None:
+    line = build({key: "x"})
+    if key == "uvi_":
+        assert not errors(line)
+    else:
+        assert f"is taken by vLLM for {whole}" in errors(line)[0]
+        assert flags(line) == []
+
+
+@given(
+    st.sampled_from(sorted(ARGUMENTS)),
+    st.integers(1, 40),
+    st.sampled_from(["", "no_", "--", "-", "no-"]),
+    st.booleans(),
+)
+def test_no_beginning_of_an_owned_name_reaches_the_command_line(
+    name: str, length: int, before: str, keyed: bool
+) -> None:
+    key = before + name[:length] + (".x" if keyed else "")
+    line = build({key: "x"})
+    if not errors(line):  # a whole name of an argument that users may give
+        head = key.lstrip("-").replace("-", "_").partition(".")[0].removeprefix("no_")
+        table = engine_arguments()
+        assert head in table.arguments or head in table.aliases
+
+
+@pytest.mark.parametrize("key", ["host.x", "API_KEY", "Port", "temperature.x", "model_tag.x"])
+def test_owned_arguments_are_refused_in_any_case_and_with_keys(key: str) -> None:
+    assert "cannot be set here" in errors(build({key: 1}))[0]
+
+
+def test_the_short_name_of_the_optimisation_level_is_known() -> None:
+    assert flags(build({"-O": 3})) == ["--optimization-level=3"]
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "LD_PRELOAD", "LD_LIBRARY_PATH", "LD_AUDIT", "GLIBC_TUNABLES", "GCONV_PATH", "PYTHONPATH", "PYTHONSTARTUP",
+        "PYTHONHOME", "PYTHONWARNINGS", "PYTHONBREAKPOINT", "_PYTHON_SYSCONFIGDATA_NAME", "PATH", "BASH_ENV", "ENV",
+        "SHELLOPTS", "PS4", "IFS", "HOME", "PERL5OPT", "PERL5LIB", "RUBYOPT", "NODE_OPTIONS", "JAVA_TOOL_OPTIONS",
+        "GIT_SSH_COMMAND", "GIT_CONFIG_GLOBAL", "LESSOPEN", "PAGER", "SSH_ASKPASS", "OPENSSL_CONF", "OPENSSL_MODULES",
+        "TORCH_EXTENSIONS_DIR", "TORCHINDUCTOR_CACHE_DIR", "TRITON_CACHE_DIR", "TRITON_CACHE_MANAGER", "AITER_JIT_DIR",
+        "TRITON_HIP_LLD_PATH", "HF_MODULES_CACHE", "NUMBA_CACHE_DIR", "VLLM_CACHE_ROOT", "XDG_CACHE_HOME", "CC", "CXX",
+        "HIPCC_COMPILE_FLAGS_APPEND", "HIP_CLANG_PATH", "ROCM_PATH", "HSA_TOOLS_LIB", "ROCP_TOOL_LIB",
+        "ROCPROFILER_REGISTER_FORCE_LOAD", "OMP_TOOL_LIBRARIES", "OCL_ICD_VENDORS", "NCCL_NET_PLUGIN",
+        "NCCL_TUNER_PLUGIN", "NCCL_PROFILER_PLUGIN", "RCCL_NET_PLUGIN", "NCCL_CONF_FILE", "UCX_MODULE_DIR",
+        "FI_PROVIDER_PATH", "OMPI_MCA_plm_rsh_agent", "PMIX_MCA_mca_base_component_path", "PRTE_MCA_plm", "OPAL_PREFIX",
+        "RAY_RUNTIME_ENV_PLUGINS", "RAY_ADDRESS", "VLLM_LOGGING_CONFIG_PATH", "VLLM_NCCL_SO_PATH",
+        "VLLM_CUDART_SO_PATH", "VLLM_RUST_FRONTEND_PATH", "VLLM_ALLOW_INSECURE_SERIALIZATION", "VLLM_SERVER_DEV_MODE",
+        "TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD", "MIOPEN_CUSTOM_CACHE_DIR", "HIPBLASLT_TENSILE_LIBPATH",
+        "TORCHINDUCTOR_FX_GRAPH_REMOTE_CACHE",
+    ],
+)  # fmt: skip
+def test_a_variable_that_turns_data_into_code_is_refused_unless_the_administrator_allows_it(name: str) -> None:
+    line = build(env={name: "1"})
+    assert "INFERENCE_ALLOWED_VARIABLES" in errors(line)[0]
+    assert line.environment == ()
+    assert build(env={name: "1"}, allowed_variables=(name,)).environment == ((name, "1"),)
+    assert build(env={name: "1"}, allowed_variables=(f"{name[:3]}*",)).environment == ((name, "1"),)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "NCCL_DEBUG", "NCCL_MIN_NCHANNELS", "NCCL_IB_HCA", "NCCL_SOCKET_IFNAME", "GLOO_SOCKET_IFNAME", "HF_ENDPOINT",
+        "RCCL_MSCCL_ENABLE", "RCCL_MSCCLPP_ENABLE", "HSA_NO_SCRATCH_RECLAIM", "HSA_ENABLE_IPC_MODE_LEGACY",
+        "HIP_FORCE_DEV_KERNARG", "GPU_ARCHS", "TORCH_BLAS_PREFER_HIPBLASLT", "PYTORCH_TUNABLEOP_ENABLED", "HF_HOME",
+        "PYTORCH_TUNABLEOP_TUNING", "PYTORCH_HIP_ALLOC_CONF", "VLLM_ROCM_USE_AITER", "VLLM_USE_AITER_TRITON_ROPE",
+        "VLLM_ROCM_QUICK_REDUCE_QUANTIZATION", "VLLM_ALLOW_LONG_MAX_MODEL_LEN", "VLLM_DO_NOT_TRACK", "VLLM_PLUGINS",
+        "SAFETENSORS_FAST_GPU", "TOKENIZERS_PARALLELISM", "OMP_NUM_THREADS", "UCX_TLS", "UCX_RMA_PPLN_ENABLE",
+        "TORCHDYNAMO_DISABLE", "AMD_LOG_LEVEL", "AMD_SERIALIZE_KERNEL", "MIOPEN_FIND_MODE", "HTTPS_PROXY", "NO_PROXY",
+        "VLLM_CPU_KVCACHE_SPACE", "RAY_DEDUP_LOGS", "NODE_NAME", "TZ", "LANG", "LC_ALL",
+        "TORCH_NCCL_ASYNC_ERROR_HANDLING", "TORCHINDUCTOR_MAX_AUTOTUNE", "TRITON_PRINT_AUTOTUNING", "OTEL_SERVICE_NAME",
+    ],
+)  # fmt: skip
+def test_variables_that_tune_are_let_through(name: str) -> None:
+    assert build(env={name: "1"}).environment == ((name, "1"),)
+
+
+def test_every_variable_of_vllm_that_names_code_is_refused() -> None:
+    suspicious = {name for name in environment_names() if name.endswith(("_SO_PATH", "_RUST_FRONTEND_PATH"))}
+    assert suspicious
+    assert all(errors(build(env={name: "x"})) for name in suspicious)
+
+
+@pytest.mark.parametrize(
+    "engine_args",
+    [
+        pytest.param({"trust_remote_code": True}, id="whole"),
+        pytest.param({"--trust-remote-code": "true"}, id="with dashes"),
+        pytest.param({"hf_overrides": {"a": {"trust_remote_code": True}}}, id="inside hf_overrides"),
+        pytest.param({"hf_overrides": '{"text_config": {"trust_remote_code": true}}'}, id="inside its text"),
+        pytest.param({"speculative_config": {"model": "x", "trust_remote_code": True}}, id="of a draft model"),
+        pytest.param({"speculative_config.trust_remote_code": True}, id="as a single key"),
+        pytest.param({"sc.trust_remote_code": "true"}, id="as a key of a short name"),
+        pytest.param({"tool_parser_plugin": "/model-store/x.py"}, id="a plugin's file"),
+        pytest.param({"middleware": "x.y"}, id="middleware"),
+        pytest.param({"worker_cls": "x.Y"}, id="a class of the worker"),
+        pytest.param({"kv_transfer_config": {"kv_connector_module_path": "x"}}, id="a module of a connector"),
+    ],
+)
+def test_code_beside_the_model_is_refused_where_it_is_not_trusted(engine_args: dict[str, Any]) -> None:
+    assert not errors(build(engine_args))
+    assert "INFERENCE_TRUST_REMOTE_CODE" in errors(build(engine_args, trusts_code=False))[0]
+
+
+def test_code_that_is_switched_off_may_be_written_down() -> None:
+    given = {"trust_remote_code": False, "speculative_config": {"model": "x", "trust_remote_code": False}}
+    assert not errors(build(given, trusts_code=False))
+    assert errors(build(env={"HF_DATASETS_TRUST_REMOTE_CODE": "1"}, trusts_code=False))
+
+
 def test_an_unknown_argument_warns_names_the_nearest_and_is_passed_on() -> None:
     line = build({"max_num_seq": 4, "brand_new": True})
     assert warnings(line) == [
