@@ -7,6 +7,7 @@ kept for ever, and httptools keeps a header of any length. The application bound
 from __future__ import annotations
 
 import asyncio
+import time
 from typing import Any
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
@@ -87,7 +88,7 @@ class BoundedProtocol(HttpToolsProtocol):
             self._stop_timer()
 
     def _wait(self, seconds: float) -> None:
-        self._waiting_since = self.loop.time()
+        self._waiting_since = time.monotonic()  # the loop's own clock stands still while it accepts
         self._start_timer(seconds)
 
     def _start_timer(self, seconds: float) -> None:
