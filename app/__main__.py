@@ -27,8 +27,13 @@ def build_parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
 
     serve = commands.add_parser("serve", help="answer Metacontroller's hooks over HTTP")
-    serve.add_argument("--host", default="0.0.0.0", help="address to listen on (default: all)")
+    serve.add_argument("--host", default="", help="address to listen on (default: all, IPv4 and IPv6)")
     serve.add_argument("--port", type=int, default=8080, help="port to listen on (default: 8080)")
+    serve.add_argument(
+        "--probes-port",
+        type=int,
+        help="another port for /healthz, /readyz and /metrics, without the hooks (default: none; --port has them too)",
+    )
     serve.set_defaults(run=run_serve)
 
     agent = commands.add_parser(
@@ -53,13 +58,20 @@ def build_parser() -> argparse.ArgumentParser:
     return parser
 
 
-def run_serve(arguments: argparse.Namespace) -> None:
+def run_serve(arguments: argparse.Namespace) -> int:
     """Serve until SIGTERM. Settings come from the environment, see app/settings.py."""
-    import uvicorn
-
+    read_settings()  # what is wrong with them is said before anything else
     from app.main import app
+    from app.serving.server import ListenError, listen, run
 
-    uvicorn.run(app, host=arguments.host, port=arguments.port, log_level="info", access_log=False)
+    try:
+        hooks = listen(arguments.host, arguments.port)
+        probes = None if arguments.probes_port is None else listen(arguments.host, arguments.probes_port)
+    except ListenError as error:
+        print(error, file=sys.stderr)
+        return 2
+    run(app, hooks, probes)
+    return 0
 
 
 def run_agent(arguments: argparse.Namespace) -> int:

@@ -26,3 +26,19 @@ STRAY_ANSWERS = Counter(
     "(namespace, kind, privilege). Each is a bug: report it.",
     ["kind", "reason"],
 )
+ENDED = Counter(
+    "inference_operator_hook_ended_total",
+    "Hooks that were ended because they took too long or too much memory, by kind.",
+    ["kind"],
+)
+
+PHASES = frozenset({"Pending", "Starting", "Downloading", "Ready", "Degraded", "Failed"})
+"""The phases of all kinds; a test compares them with what the hooks answer."""
+
+
+def phase_label(phase: str) -> str:
+    """A phase that this version knows, "-" for none, "other" for what a stored status may say instead.
+
+    A label's values are kept for ever, so they come from a fixed set.
+    """
+    return phase if phase in PHASES else "other" if phase else "-"

@@ -165,6 +165,10 @@ class Settings(BaseSettings):
         "30m",
         description="How long a pod may take to load its model; ROCm compiles for minutes at a first start.",
     )
+    api_docs: bool = Field(
+        False,
+        description="Whether the hook service describes its interface: /docs, /redoc and /openapi.json.",
+    )
     drain: Duration = Field("60s", description="How long a stopping pod may finish running requests.")
 
     @field_validator("keep_revisions", mode="before")

@@ -153,6 +153,13 @@ def test_metrics_count_calls_by_hook_kind_and_code(client: TestClient) -> None:
     assert "inference_operator_hook_duration_seconds_bucket" in text
 
 
-def test_the_interface_describes_itself(client: TestClient) -> None:
+@pytest.mark.parametrize("path", ["/docs", "/redoc", "/openapi.json"])
+def test_the_interface_is_not_described_to_whoever_asks(client: TestClient, path: str) -> None:
+    assert client.get(path).status_code == 404
+
+
+def test_the_interface_describes_itself_where_a_setting_says_so() -> None:
+    client = TestClient(build_app(Settings(api_docs=True)))
+    assert client.get("/docs").status_code == 200
     paths = json.loads(client.get("/openapi.json").text)["paths"]
     assert {"/sync/{kind}", "/customize/{kind}", "/finalize/{kind}", "/healthz", "/metrics"} <= paths.keys()

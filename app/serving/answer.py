@@ -1,0 +1,183 @@
+"""The hooks as a pure function of bytes: the body of a request -> the code and the body of its answer.
+
+It runs in the process that serves HTTP, and for pools in a worker process. A hook that cannot answer the whole desired
+state must not answer 200: Metacontroller deletes every child that a 200 leaves out, and changes nothing at all on any
+other code. So a malformed call is a 4xx and a bug is a 500, both JSON.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, TypeVar
+
+import orjson
+from pydantic import BaseModel, ValidationError
+
+from app.crd import Kind
+from app.home import StrayAnswerError
+from app.hook import (
+    CustomizeRequest,
+    CustomizeResponse,
+    DecorateRequest,
+    DecorateResponse,
+    Parent,
+    SyncRequest,
+    SyncResponse,
+)
+from app.kinds import DECORATORS, HOOKS, Decorator, KindHooks
+from app.settings import Settings
+
+log = logging.getLogger("app.http")
+
+Wire = TypeVar("Wire", bound=BaseModel)
+
+
+@dataclass(frozen=True)
+class Call:
+    """One call of a hook, without its body."""
+
+    hook: str
+    """sync, customize or finalize."""
+    kind: str
+    """The last part of the URL: a key of HOOKS or DECORATORS."""
+    now: datetime
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What is sent back, and what the metrics say of it."""
+
+    code: int
+    body: bytes
+    phase: str = ""
+    """The phase that a sync answered; it may be anything that was once stored in a status."""
+    stray: str = ""
+    """Why the hook's answer was not sent, see app.home."""
+
+    @property
+    def tag(self) -> str:
+        """The answer's ETag, by its content."""
+        return f'"{hashlib.blake2b(self.body, digest_size=12).hexdigest()}"'
+
+
+class BadRequestError(Exception):
+    """The caller's mistake: becomes a JSON answer with this code."""
+
+    def __init__(self, code: int, message: str) -> None:
+        super().__init__(message)
+        self.code = code
+
+
+def check_route(hook: str, kind: str) -> None:
+    """Raises BadRequestError where there is no such hook."""
+    if kind in DECORATORS and hook != "sync":
+        raise BadRequestError(404, f"a {kind} is attached to objects of others: it has no hook but sync")
+    if kind not in HOOKS and kind not in DECORATORS:
+        raise BadRequestError(404, f"there is no kind {kind!r}; known are {', '.join(sorted({*HOOKS, *DECORATORS}))}")
+
+
+def answer(call: Call, body: bytes | bytearray, settings: Settings) -> Answer:
+    """Parse, call the hook, and write its answer. Raises nothing but MemoryError."""
+    try:
+        check_route(call.hook, call.kind)
+        response, phase = _respond(call, _parsed_json(body), settings)
+        return Answer(200, orjson.dumps(_wire(response)), phase)
+    except BadRequestError as error:
+        return refusal(error.code, str(error))
+    except StrayAnswerError as error:
+        log.error("%s of a %s was not answered; nothing was changed: %s", call.hook, call.kind, error)
+        return refusal(500, f"the answer was not sent, and nothing was changed: {error}", error.reason)
+    except MemoryError:
+        raise
+    except Exception:
+        log.exception("%s of a %s failed; nothing was changed", call.hook, call.kind)
+        message = (
+            f"{call.hook} of a {call.kind} failed because of a bug in the operator; nothing was changed, see its log"
+        )
+        return refusal(500, message)
+
+
+def refusal(code: int, message: str, stray: str = "") -> Answer:
+    """An answer that changes nothing in the cluster."""
+    return Answer(code, orjson.dumps({"error": message}), stray=stray)
+
+
+def _respond(call: Call, body: Any, settings: Settings) -> tuple[BaseModel, str]:
+    """What the hook says, and the phase in it."""
+    if call.kind in DECORATORS:
+        return _decorate(DECORATORS[call.kind], body, settings), ""
+    hooks = HOOKS[call.kind]
+    if call.hook == "customize":
+        return _customize(hooks, body), ""
+    if call.hook == "finalize":
+        return _finalize(hooks, body), ""
+    response = _sync(hooks, body, settings, call.now)
+    return response, str(response.status.get("phase") or "")
+
+
+def _sync(hooks: KindHooks, body: Any, settings: Settings, now: datetime) -> SyncResponse:
+    return hooks.sync(_asked(hooks, body), settings, now)
+
+
+def _decorate(decorator: Decorator, body: Any, settings: Settings) -> DecorateResponse:
+    request = _parsed(DecorateRequest, body)
+    _named(request.object, decorator.kind)
+    return decorator.sync(request, settings)
+
+
+def _customize(hooks: KindHooks, body: Any) -> CustomizeResponse:
+    return hooks.customize(_named(_parsed(CustomizeRequest, body).parent, hooks.kind))
+
+
+def _finalize(hooks: KindHooks, body: Any) -> SyncResponse:
+    return hooks.finalize(_asked(hooks, body))
+
+
+def _asked(hooks: KindHooks, body: Any) -> SyncRequest:
+    request = _parsed(SyncRequest, body)
+    _named(request.parent, hooks.kind)
+    return request
+
+
+def _named(parent: Parent, kind: Kind) -> Parent:
+    """Every look-up goes by the object's exact namespace and name."""
+    for field in ("name", "namespace") if kind.scope == "Namespaced" else ("name",):
+        if not isinstance(parent.metadata.get(field), str) or not parent.metadata[field]:
+            raise BadRequestError(400, f"no {kind.name}: metadata.{field} is missing")
+    return parent
+
+
+def _parsed_json(body: bytes | bytearray) -> Any:
+    try:
+        return orjson.loads(body)
+    except orjson.JSONDecodeError as error:
+        raise BadRequestError(400, f"the body is not JSON: {error}") from None
+
+
+def _parsed(model: type[Wire], value: Any) -> Wire:
+    try:
+        wire = model.model_validate(value)
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_input=False)[0]
+        where = ".".join(str(part) for part in first["loc"]) or "the body"
+        raise BadRequestError(400, f"not a {model.__name__}: {where}: {first['msg']}") from None
+    return wire
+
+
+def _wire(response: BaseModel) -> Mapping[str, Any]:
+    """The answer as Metacontroller reads it; children and status are JSON already and need no validation."""
+    return {
+        field.serialization_alias or name: value
+        for name, field in type(response).model_fields.items()
+        if (value := _plain(getattr(response, name))) is not None
+    }
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, list):
+        return [_plain(item) for item in value]
+    return value.model_dump(by_alias=True, exclude_none=True) if isinstance(value, BaseModel) else value

@@ -1,0 +1,164 @@
+"""Worker processes as the service sees them: bytes go there, bytes come back, or the work was ended.
+
+Only one sync of a pool decides for all of its services, so it may compute for seconds. It does so in a process of its
+own (see app.serving.worker): the event loop stays free, and a time limit can really end it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import pickle
+import socket
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from app.serving import messages
+from app.serving.answer import Answer, Call
+from app.serving.messages import Job, Start
+from app.settings import Settings
+
+SECONDS = 15.0
+"""A pool is decided in this time or not at all; Metacontroller waits for 20 s."""
+SLOTS = 2
+"""Calls that are computed at the same time: one slow pool leaves room for another."""
+PATIENCE_SECONDS = 3.0
+"""A call waits so long for a slot."""
+MEMORY_BASE = 192 << 20
+MEMORY_PER_BYTE = 12
+"""Bytes of memory for each byte of the body; JSON of many small objects takes ten as Python objects."""
+
+HANDLER = "app.serving.answer:answer"
+
+
+class OverrunError(Exception):
+    """The work was ended: it took too long, too much memory, or its process died. The message says which."""
+
+
+class NoWorkerError(Exception):
+    """Every worker is busy."""
+
+
+def memory_for(size: int) -> int:
+    """Bytes that a child may take for a body of that size."""
+    return MEMORY_BASE + MEMORY_PER_BYTE * size
+
+
+class Workers:
+    """Decide pools in processes of their own."""
+
+    def __init__(self, settings: Settings, handler: str = HANDLER, seconds: float = SECONDS) -> None:
+        self._start = pickle.dumps(Start(handler, settings))
+        self._seconds = seconds
+        self._slots = asyncio.Semaphore(SLOTS)
+        self._lock = threading.Lock()
+        self._process: subprocess.Popen[bytes] | None = None
+        self._control: socket.socket | None = None
+
+    @property
+    def pid(self) -> int | None:
+        return self._process.pid if self._process else None
+
+    def start(self) -> None:
+        """Have a warm process; nothing happens where there is one."""
+        with self._lock:
+            if self._process and self._process.poll() is None:
+                return
+            self._end()
+            ours, theirs = socket.socketpair()
+            with theirs:
+                self._process = subprocess.Popen(
+                    [sys.executable, "-m", "app.serving.worker"],
+                    stdin=theirs.fileno(),
+                    env=os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
+                    start_new_session=True,
+                )
+            self._control = ours
+            messages.send(ours, self._start)
+
+    def stop(self) -> None:
+        """End the process and whatever it computes."""
+        with self._lock:
+            self._end()
+
+    async def answer(self, call: Call, body: bytes | bytearray) -> Answer:
+        """What the hook answers. Raises OverrunError and NoWorkerError."""
+        try:
+            async with asyncio.timeout(PATIENCE_SECONDS):
+                await self._slots.acquire()
+        except TimeoutError:
+            raise NoWorkerError from None
+        try:
+            return await self._computed(call, body)
+        finally:
+            self._slots.release()
+
+    async def _computed(self, call: Call, body: bytes | bytearray) -> Answer:
+        loop = asyncio.get_running_loop()
+        job = pickle.dumps(Job(call, self._seconds, memory_for(len(body))))
+        begun = loop.time()
+        try:
+            # The child ends itself at the deadline; the second more is for a machine that is too busy to start it.
+            async with asyncio.timeout(self._seconds + 1):
+                with self._connected() as connection:
+                    for message in (job, body):
+                        await loop.sock_sendall(connection, messages.framed(len(message)))
+                        await loop.sock_sendall(connection, message)
+                    code, phase, stray = pickle.loads(await _receive(connection))
+                    return Answer(code, bytes(await _receive(connection)), phase, stray)
+        except (EOFError, OSError) as error:  # a TimeoutError is an OSError
+            late = loop.time() - begun >= self._seconds
+            why = f"took longer than {self._seconds:g} s" if late else "ran out of memory, or its process died"
+            raise OverrunError(why) from error
+
+    @contextmanager
+    def _connected(self) -> Iterator[socket.socket]:
+        """A connection to a child of its own."""
+        ours, theirs = socket.socketpair()
+        with ours:
+            ours.setblocking(False)
+            with theirs:
+                self._hand_over(theirs)
+            yield ours
+
+    def _hand_over(self, connection: socket.socket) -> None:
+        """To the process that forks; to a new one where it has died since."""
+        for last in (False, True):
+            self.start()
+            try:
+                assert self._control is not None
+                socket.send_fds(self._control, [b"\0"], [connection.fileno()])
+                return
+            except OSError:
+                self.stop()
+                if last:
+                    raise
+
+    def _end(self) -> None:
+        if self._control:
+            self._control.close()
+        if self._process:
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.killpg(self._process.pid, 9)
+            self._process.wait()
+        self._control = self._process = None
+
+
+async def _receive(connection: socket.socket) -> bytearray:
+    [size] = messages.LENGTH.unpack(await _exactly(connection, messages.LENGTH.size))
+    return await _exactly(connection, size)
+
+
+async def _exactly(connection: socket.socket, size: int) -> bytearray:
+    loop, found = asyncio.get_running_loop(), bytearray(size)
+    view, have = memoryview(found), 0
+    while have < size:
+        came = await loop.sock_recv_into(connection, view[have:])
+        if not came:
+            raise EOFError
+        have += came
+    return found

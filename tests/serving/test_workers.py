@@ -1,0 +1,182 @@
+"""Worker processes: what they compute, what ends them, and what they leave behind."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import orjson
+import pytest
+
+from app.serving.answer import Answer, Call, answer
+from app.serving.workers import SLOTS, OverrunError, Workers
+from app.settings import Settings
+from tests.golden.replay import FOLDER
+from tests.serving.running import wait_until
+
+NOW = datetime(2026, 1, 1, tzinfo=UTC)
+SYNC = Call("sync", "gpupool", NOW)
+POOLS = sorted((FOLDER / "gpupool").rglob("*.request.json"))
+
+
+def body(do: str = "", padding: str = "") -> bytes:
+    parent = {"metadata": {"name": "a", "uid": "u"}, "spec": {"do": do, "padding": padding}}
+    return orjson.dumps({"parent": parent})
+
+
+@pytest.fixture
+def quick() -> Iterator[Workers]:
+    workers = Workers(Settings(leader_image="leader:test"), "tests.serving.slow:handler", seconds=1.0)
+    workers.start()
+    yield workers
+    workers.stop()
+
+
+@pytest.fixture(scope="module")
+def real() -> Iterator[Workers]:
+    workers = Workers(Settings())
+    yield workers
+    workers.stop()
+
+
+def ask(workers: Workers, content: bytes) -> Answer:
+    return asyncio.run(workers.answer(SYNC, content))
+
+
+def status(found: Answer) -> Any:
+    return orjson.loads(found.body)["status"]
+
+
+@pytest.mark.parametrize("path", POOLS, ids=lambda it: f"{it.parent.name}/{it.stem}")
+def test_a_pool_is_answered_as_it_is_inline(path: Path, real: Workers) -> None:
+    request = path.read_bytes()
+    assert ask(real, request) == answer(SYNC, request, Settings())
+
+
+def test_a_call_has_the_services_settings_and_clock_and_the_whole_body(quick: Workers) -> None:
+    content = body(padding="x" * (1 << 20))
+    found = ask(quick, content)
+    said = status(found)
+    assert (found.code, found.phase) == (200, "Ready")
+    assert (said["image"], said["now"], said["size"]) == ("leader:test", NOW.isoformat(), len(content))
+
+
+def test_each_call_is_computed_by_a_process_of_its_own(quick: Workers) -> None:
+    pids = {status(ask(quick, body()))["pid"] for _ in range(3)}
+    assert len(pids) == 3
+    assert pids.isdisjoint({os.getpid(), quick.pid})
+
+
+@pytest.mark.parametrize("do", ["sleep", "spin"])
+def test_work_that_takes_too_long_is_ended(quick: Workers, do: str) -> None:
+    with pytest.raises(OverrunError, match="took longer than 1 s"):
+        ask(quick, body(do))
+    wait_until(lambda: not _children(quick.pid))
+    assert status(ask(quick, body()))["size"]
+
+
+@pytest.mark.parametrize("do", ["hog", "die"])
+def test_work_that_takes_too_much_memory_or_crashes_ends_itself_alone(do: str) -> None:
+    workers = Workers(Settings(), "tests.serving.slow:handler")
+    try:
+        with pytest.raises(OverrunError, match="ran out of memory"):
+            ask(workers, body(do))
+        assert status(ask(workers, body()))["size"]
+    finally:
+        workers.stop()
+
+
+def test_a_slow_pool_leaves_room_for_another(quick: Workers) -> None:
+    async def both() -> Answer:
+        slow = asyncio.create_task(quick.answer(SYNC, body("sleep")))
+        await asyncio.sleep(0.1)
+        found = await quick.answer(SYNC, body())
+        assert not slow.done()
+        with pytest.raises(OverrunError):
+            await slow
+        return found
+
+    assert status(asyncio.run(both()))["size"]
+
+
+def test_a_call_waits_for_a_worker_and_gives_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("app.serving.workers.PATIENCE_SECONDS", 0.1)
+    workers = Workers(Settings(), "tests.serving.slow:handler", seconds=2.0)
+
+    async def crowd() -> list[BaseException | Answer]:
+        calls = [workers.answer(SYNC, body("sleep")) for _ in range(SLOTS + 1)]
+        return await asyncio.gather(*calls, return_exceptions=True)
+
+    try:
+        ends = asyncio.run(crowd())
+    finally:
+        workers.stop()
+    assert sorted(type(it).__name__ for it in ends) == ["NoWorkerError", *["OverrunError"] * SLOTS]
+
+
+def test_a_worker_that_died_is_replaced(quick: Workers) -> None:
+    ask(quick, body())
+    before = quick.pid
+    assert before
+    os.kill(before, signal.SIGKILL)
+    wait_until(lambda: not _lives(before))
+    assert status(ask(quick, body()))["size"]
+    assert quick.pid != before
+
+
+def test_stopping_ends_the_worker_and_what_it_computes() -> None:
+    workers = Workers(Settings(), "tests.serving.slow:handler", seconds=60)
+    workers.start()
+    pid = workers.pid
+    assert pid
+
+    async def stop_halfway() -> None:
+        call = asyncio.create_task(workers.answer(SYNC, body("sleep")))
+        while not (children := _children(pid)):
+            await asyncio.sleep(0.02)
+        workers.stop()
+        wait_until(lambda: not any(_lives(it) for it in [pid, *children]))
+        with pytest.raises(OverrunError):
+            await call
+
+    asyncio.run(stop_halfway())
+
+
+def test_no_worker_outlives_a_service_that_is_killed() -> None:
+    code = (
+        "import asyncio, sys; from app.serving.workers import Workers; from app.settings import Settings\n"
+        "from tests.serving.test_workers import SYNC, body\n"
+        "workers = Workers(Settings(), 'tests.serving.slow:handler', seconds=60); workers.start()\n"
+        "print(workers.pid, flush=True)\n"
+        "asyncio.run(workers.answer(SYNC, body('spin')))"
+    )
+    service = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
+    with service:
+        assert service.stdout
+        worker = int(service.stdout.readline())
+        wait_until(lambda: _children(worker))
+        ends = [worker, *_children(worker)]
+        service.kill()
+    wait_until(lambda: not any(_lives(it) for it in ends))
+
+
+def _children(pid: int | None) -> list[int]:
+    try:
+        return [int(it) for it in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+    except FileNotFoundError:
+        return []
+
+
+def _lives(pid: int) -> bool:
+    """A process that ended and that nobody has waited for yet does not live."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except (FileNotFoundError, ProcessLookupError):
+        return False
