@@ -34,6 +34,8 @@ _WORDS_FOR_DEFAULTS = {
     "INFERENCE_EXPORTER_NAMESPACE": "empty",
     "INFERENCE_KEEP_REVISIONS": "empty",
     "INFERENCE_HOST_PATH_PREFIXES": "empty",
+    "INFERENCE_CLUSTER_CIDRS": "empty",
+    "INFERENCE_DOWNLOADER_ALLOWED_HOSTS": "empty",
     "INFERENCE_TOLERATIONS": "`amd.com/gpu` Exists",
     "INFERENCE_SUPPLEMENTAL_GROUPS": "`44,109`",
 }
@@ -105,6 +107,7 @@ def test_defaults_in_words_are_what_the_words_say() -> None:
     settings = Settings.model_construct()
     assert (settings.node_selector, settings.storage_class) == ({}, "")
     assert (settings.token_secret, settings.host_path_prefixes, settings.keep_revisions) == ("", (), None)
+    assert (settings.cluster_cidrs, settings.downloader_allowed_hosts) == ((), ())
     assert settings.supplemental_groups == (44, 109)
     assert [(it.key, it.operator, it.effect) for it in settings.tolerations] == [("amd.com/gpu", "Exists", None)]
 
