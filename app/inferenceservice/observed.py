@@ -22,6 +22,7 @@ from app.inferenceservice.names import cache_child_name, deployment_name, keys_n
 from app.kube.conditions import find_condition
 from app.kube.lenient import count_at, mapping_at, mappings_at, text_at, value_at
 from app.kube.manifest import Manifest, last_applied
+from app.source.uri import hub_name
 
 DEPLOYMENT = "Deployment.apps/v1"
 LEADER_WORKER_SET = "LeaderWorkerSet.leaderworkerset.x-k8s.io/v1"
@@ -235,7 +236,8 @@ def _copy(copy: Mapping[str, Any]) -> CacheCopy:
 
 def _model_id(cache: Mapping[str, Any]) -> str:
     """The repository where there is one; else the name that the cache gives its model."""
-    return text_at(cache, "spec", "source", "huggingface", "repository") or text_at(cache, "spec", "modelName")
+    named = text_at(cache, "spec", "source", "huggingface", "repository") or text_at(cache, "spec", "modelName")
+    return hub_name(named).partition("@")[0]
 
 
 def _address(service: Mapping[str, Any]) -> str:

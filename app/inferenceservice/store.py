@@ -22,7 +22,7 @@ from app.kube.quantity import parse_quantity
 from app.settings import Settings
 from app.source.container import MOUNT, Fetch, build_container
 from app.source.credentials import credential_volumes
-from app.source.spec import HuggingFaceSource, SourceSpec, SourceType
+from app.source.spec import SourceSpec, SourceType, named_repository
 
 _VOLUME = "model-store"
 
@@ -66,7 +66,7 @@ def find_store(service: str, cache: CacheState | None) -> Store | None:
 
 def _fetch(cache: CacheState) -> Fetch:
     source = read_source(cache.source)
-    member = (source.member if source else None) or HuggingFaceSource.model_construct(repository=cache.model_name)
+    member = (source.member if source else None) or named_repository(cache.model_name)
     return Fetch(cache.model_name, source.type if source else SourceType.HUGGINGFACE, member, cache.path)
 
 
