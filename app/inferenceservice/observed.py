@@ -104,6 +104,12 @@ class CacheState:
     is_leaving: bool
     facts: Mapping[str, Any]
     """What was read from the weights themselves."""
+    existing_claim: str = ""
+
+    def made(self, claim: str) -> bool:
+        """Whether the cache made this claim: those that it makes have its name."""
+        own = claim == f"{self.name}-cache" or claim.startswith(f"{self.name}-cache-")
+        return own and not self.existing_claim
 
 
 @dataclass(frozen=True)
@@ -227,6 +233,7 @@ def _cache(request: SyncRequest, referenced: str | None, makes_cache: bool) -> C
         copies=tuple(_copy(it) for it in mappings_at(found, "status", "copies") if text_at(it, "claimName")),
         is_leaving=bool(text_at(found, "metadata", "deletionTimestamp")),
         facts=mapping_at(found, "status", "model"),
+        existing_claim=text_at(found, "spec", "existingClaim"),
     )
 
 

@@ -23,6 +23,8 @@ REPLAN_ANNOTATION = "inference.ai/replan"
 DECISION_ANNOTATION = "inference.ai/decision"
 REQUEST_ANNOTATION = "inference.ai/gpu-request"
 """On a workload: digest of the GPURequest that it was built for."""
+PROBLEM_ANNOTATION = "inference.ai/pod-problem"
+"""On the Job of a download, by the agent: why its pods do not run."""
 REFRESH_ANNOTATION = "inference.ai/refresh"
 
 PLACEMENT_GATE = "inference.ai/placement"

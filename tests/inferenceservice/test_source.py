@@ -80,11 +80,25 @@ def test_a_source_becomes_what_the_cache_fetches(uri: str, source: dict[str, Any
 @pytest.mark.parametrize(
     "uri",
     [
-        "org/m", "hf://", "hf:/org/m", "HF://org/m", "hf://a/b/c", "huggingface://", "huggingface://a/b/c", "huggingface:///m", "s3://bucket",
+        "org/m",
+        "hf://",
+        "hf:/org/m",
+        "HF://org/m",
+        "hf://a/b/c",
+        "huggingface://",
+        "huggingface://a/b/c",
+        "huggingface:///m",
+        "s3://bucket",
         "s3://bucket/",
-        "s3:///key", "s3://b/key", "gs://", "gs://b", "https://", "https://a b", "ftp://a.example/m",
+        "s3:///key",
+        "s3://b/key",
+        "gs://",
+        "gs://b",
+        "https://",
+        "https://a b",
+        "ftp://a.example/m",
     ],
-)  # fmt: skip
+)
 def test_a_source_that_no_cache_could_fetch_is_refused(uri: str) -> None:
     with pytest.raises(ValidationError):
         InferenceServiceSpec.model_validate(spec(model={"name": "m", "source": uri}))
