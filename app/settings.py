@@ -15,12 +15,15 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from app.crd import Duration, Quantity
 from app.kube.download import SECRET_KEYS
+from app.kube.hosts import parse_host, parse_network
 
 VERSION = "v0.1.0"
 PREFIX = "INFERENCE_"
 NAMESPACE_PATTERN = r"^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$"
 NamespaceName = Annotated[str, Field(pattern=NAMESPACE_PATTERN)]
 _VARIABLE = re.compile("[A-Za-z_][A-Za-z0-9_]*")
+_USER = re.compile(r"://[^/@]*:(?!\d+(/|$)).*@|://[^/?#]*@")
+_SECRET_NAME = re.compile("(TOKEN|PASSWORD|PASSWD|SECRET|ACCESS_KEY|API_KEY)$", re.IGNORECASE)
 _SECRET_VARIABLES = frozenset(name for keys in SECRET_KEYS.values() for name in keys)
 
 
@@ -101,6 +104,16 @@ class Settings(BaseSettings):
         description="Environment variables of every download, as a JSON object: a mirror of the Hugging Face Hub, a "
         'proxy, for example {"HF_ENDPOINT": "https://hub.example", "HTTPS_PROXY": "http://proxy.example:3128"}. Tokens '
         "and keys belong in Secrets.",
+    )
+    cluster_cidrs: Annotated[tuple[str, ...], NoDecode] = Field(
+        (),
+        description="Ranges of the cluster's pods and Services, to which no download may connect, comma-separated, for "
+        'example "10.244.0.0/16,10.96.0.0/12". Empty: only loopback, link-local and metadata addresses are refused.',
+    )
+    downloader_allowed_hosts: Annotated[tuple[str, ...], NoDecode] = Field(
+        (),
+        description="Hosts that downloads may connect to wherever they are, each with or without a port, "
+        'comma-separated, for example "minio.storage.svc:9000".',
     )
     token_secret: str = Field(
         "",
@@ -194,8 +207,25 @@ class Settings(BaseSettings):
                 raise ValueError(f"{name!r} is no name of an environment variable")
             if name.startswith(PREFIX):
                 raise ValueError(f"{name}: the operator sets variables of that prefix itself")
-            if name in _SECRET_VARIABLES:
+            if name in _SECRET_VARIABLES or _SECRET_NAME.search(name):
                 raise ValueError(f"{name} holds a secret: name a Secret in the ModelCache's source instead")
+            if _has_credentials(name, value[name]):
+                raise ValueError(
+                    f"{name} holds a user or password, which everybody who may read Jobs would see: use an address "
+                    "without one, for example a proxy that lets the cluster's nodes through"
+                )
+        return value
+
+    @field_validator("cluster_cidrs")
+    @classmethod
+    def _networks(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        return tuple(str(parse_network(it)) for it in value)
+
+    @field_validator("downloader_allowed_hosts")
+    @classmethod
+    def _hosts(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for it in value:
+            parse_host(it)
         return value
 
     @field_validator("node_selector", mode="before")
@@ -209,12 +239,20 @@ class Settings(BaseSettings):
         return {key.strip(): text.strip() for key, _, text in pairs}
 
     @field_validator(
-        "supplemental_groups", "gpu_architectures", "host_path_prefixes", "client_namespaces", "ingress_annotations",
-        "ingress_hosts", "allowed_variables", mode="before",
+        "supplemental_groups", "gpu_architectures", "host_path_prefixes", "cluster_cidrs", "downloader_allowed_hosts",
+        "client_namespaces", "ingress_annotations", "ingress_hosts", "allowed_variables", mode="before",
     )  # fmt: skip
     @classmethod
     def _items(cls, value: Any) -> Any:
         return [part.strip() for part in value.split(",") if part.strip()] if isinstance(value, str) else value
+
+
+def _has_credentials(name: str, value: str) -> bool:
+    """Whether a URL has a user in it; proxies may be written without a scheme."""
+    if name.upper().endswith("_PROXY") and name.upper() != "NO_PROXY" and "@" in value:
+        return True
+    # Quotes, / and ? may stand in a password: only white space ends a URL for sure.
+    return any("@" in url and _USER.search(url) is not None for url in value.split())
 
 
 def read_settings() -> Settings:

@@ -249,7 +249,7 @@ def test_a_claim_is_never_a_stranger() -> None:
 
 
 def test_without_a_folder_in_the_settings_what_mounts_it_is_a_stranger() -> None:
-    spec, allowed = cache.spec(hostPath="/mnt/models/tiny"), Settings(host_path_prefixes=("/mnt/models",))
+    spec, allowed = cache.spec(hostPath="/mnt/models/ns/tiny"), Settings(host_path_prefixes=("/mnt/models",))
     jobs = [stored(it) for it in ask("modelcache", spec, settings=allowed).children if it["kind"] == "Job"]
     assert "Job" in ask("modelcache", spec, children=jobs, settings=allowed).kinds()
     assert "Job" not in ask("modelcache", spec, children=jobs).kinds()

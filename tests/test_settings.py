@@ -30,6 +30,14 @@ from app.settings import Settings, Toleration
         pytest.param("CACHE_SIZE", "1024Gi", "1Ti", id="a quantity in its stored form"),
         pytest.param("DRAIN", "1m30s", "1m30s", id="a duration"),
         pytest.param("SHARING", "exclusive", "exclusive", id="sharing"),
+        pytest.param("CLUSTER_CIDRS", "10.96.0.0/12, fd00::/64", ("10.96.0.0/12", "fd00::/64"), id="ranges"),
+        pytest.param("DOWNLOADER_ALLOWED_HOSTS", "a.svc:9000,10.0.0.1", ("a.svc:9000", "10.0.0.1"), id="hosts"),
+        pytest.param(
+            "DOWNLOADER_ENV",
+            '{"HTTPS_PROXY": "http://proxy:3128", "X": "http://h:80/a@b", "NO_PROXY": "a@b"}',
+            {"HTTPS_PROXY": "http://proxy:3128", "X": "http://h:80/a@b", "NO_PROXY": "a@b"},
+            id="proxies and paths without credentials",
+        ),
         pytest.param("DOWNLOADER_ENV", '{"NO_PROXY": "a,b=c"}', {"NO_PROXY": "a,b=c"}, id="variables"),
     ],
 )
@@ -49,6 +57,22 @@ def test_a_variable_is_read(monkeypatch: pytest.MonkeyPatch, name: str, text: st
         pytest.param("START_BUDGET", "half an hour", id="no duration"),
         pytest.param("SHARING", "sometimes", id="unknown sharing"),
         pytest.param("DOWNLOADER_ENV", '{"HF_TOKEN": "hf_x"}', id="a secret outside Secrets"),
+        *(
+            pytest.param("DOWNLOADER_ENV", f'{{"{name}": "{value}"}}', id=f"credentials in {name}={value}")
+            for name, value in (
+                ("HTTPS_PROXY", "http://me:pw@proxy.example:3128"),
+                ("https_proxy", "me:pw@proxy.example:3128"),
+                ("ALL_PROXY", "http://token@proxy.example"),
+                ("HTTP_PROXY", "http://me:p/w@proxy.example"),
+                ("HF_ENDPOINT", "https://me:pw@hub.example"),
+                ("HF_ENDPOINT", "https://me:p?w@hub.example/x"),
+                ("HUGGING_FACE_HUB_TOKEN", "hf_x"),
+                ("PROXY_PASSWORD", "pw"),
+            )
+        ),
+        pytest.param("CLUSTER_CIDRS", "10.96.0.1/12", id="a range with bits of a host"),
+        pytest.param("CLUSTER_CIDRS", "all", id="no range"),
+        pytest.param("DOWNLOADER_ALLOWED_HOSTS", "https://minio", id="a URL where a host belongs"),
         pytest.param("DOWNLOADER_ENV", '{"INFERENCE_PATH": "x"}', id="a variable of the operator's own"),
         pytest.param("DOWNLOADER_ENV", '{"A-B": "x"}', id="no name of a variable"),
         pytest.param("DOWNLOADER_ENV", "HF_ENDPOINT=https://hub.example", id="no JSON"),

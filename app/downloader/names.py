@@ -12,6 +12,30 @@ COMPONENT_BYTES = 255
 """NAME_MAX of every common file system."""
 PATH_BYTES = 1024
 MOST_FILES = 100_000
+MOST_NAME_BYTES = 32 << 20
+"""Of all names of a listing together."""
+
+
+class Count:
+    """Bounds a listing while it is read: an endless one must end before memory does."""
+
+    def __init__(self) -> None:
+        self._files = self._bytes = 0
+
+    def add(self, name: str) -> None:
+        """Raises a Fault when there are too many names, or too long ones."""
+        self._files += 1
+        self._bytes += len(name)
+        if self._files > MOST_FILES or self._bytes > MOST_NAME_BYTES:
+            raise too_many()
+
+
+def too_many() -> Fault:
+    message = (
+        f"The source lists more than {MOST_FILES} files, or more than {MOST_NAME_BYTES >> 20} MiB of names: name the "
+        "folder of one model."
+    )
+    return Fault(ErrorClass.CONFIGURATION, "ListingTooLong", message)
 
 
 def safe_name(name: str) -> str:
@@ -25,12 +49,12 @@ def safe_name(name: str) -> str:
 def check_names(names: Iterable[str]) -> None:
     """Every name is safe, none comes twice, and none is both a file and a folder."""
     seen: set[str] = set()
+    count = Count()
     for name in names:
         if safe_name(name) in seen:
             raise _unsafe(name, "comes twice")
         seen.add(name)
-    if len(seen) > MOST_FILES:
-        raise _unsafe(f"{len(seen)} files", f"are more than {MOST_FILES}")
+        count.add(name)
     folders = {"/".join(parts[:end]) for name in seen for parts in [name.split("/")] for end in range(1, len(parts))}
     for name in sorted(folders & seen):
         raise _unsafe(name, "is both a file and a folder")

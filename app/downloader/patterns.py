@@ -1,26 +1,41 @@
-"""Which files of a repository are wanted: patterns of the user, else no weights twice in different formats."""
+"""Which files of a repository are wanted: patterns of the user, else no weights twice in different formats.
+
+A file is left out only where a better format of the same weights stands in the same folder, or where it is in a format
+that PyTorch does not load while others are there. So a folder keeps its only weights, whatever the root has, and
+helpers beside the weights (`sparse_linear.pt`) stay.
+"""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 
-FORMATS: Sequence[Sequence[str]] = (
-    ("*.safetensors", "*.safetensors.index.json"),
-    ("*.bin", "*.bin.index.json"),
-    ("*.pt", "*.pth", "*.ckpt"),
-    ("*.gguf",),
-    ("*.onnx", "*.onnx_data", "*.onnx.data"),
-    ("*.h5", "*.h5.index.json"),
-    ("*.msgpack", "*.msgpack.index.json"),
-    ("*.ot", "*.tflite", "*.mlpackage/*", "*.mlmodel", "*.nemo"),
+LOADED: Sequence[Sequence[str]] = ((".safetensors",), (".bin",), (".pt", ".pth", ".ckpt"))
+"""Endings of formats that PyTorch loads, best first."""
+FOREIGN: Sequence[tuple[str, Sequence[str]]] = (
+    ("GGUF", ("*.gguf",)),
+    ("ONNX", ("*.onnx", "*.onnx_data", "*.onnx.data")),
+    ("OpenVINO", ("openvino_*.bin", "*/openvino_*.bin")),
+    ("TensorFlow", ("*.h5", "*.h5.index.json")),
+    ("Flax", ("*.msgpack", "*.msgpack.index.json")),
+    ("Rust, TFLite, Core ML or NeMo", ("*.ot", "*.tflite", "*.mlpackage/*", "*.mlmodel", "*.nemo")),
 )
-"""Formats of weights, best first: of those that a repository has, only the first is fetched."""
+"""Formats that vLLM on ROCm does not load, in the order in which one of them is fetched where there is nothing else."""
 ORIGINAL = ("original/*", "*/original/*")
 """The publisher's own format beside the converted one."""
-_CONSOLIDATED = ("consolidated*.safetensors", "consolidated.safetensors.index.json")
-_SHARDED = ("model*.safetensors",)
+_FOREIGN_FOLDER = re.compile(r"(^|/)(onnx|openvino|coreml|tflite|metal)[^/]*/", re.IGNORECASE)
+_TRAINING = re.compile(
+    r"(^|/)((optimizer|scheduler|scaler|rng_state|training_args)[^/]*\.(pt|pth|bin)|[^/]*optim_states\.pt)$"
+)
+"""What a trainer goes on from; none of it is served."""
+_INDEX = ".index.json"
+_SHARD = re.compile(r"[-_.]\d+[-_]of[-_]\d+$")
+_CONSOLIDATED = re.compile(r"consolidated([-_.]\d+)*")
+"""The publisher's own layout, which vLLM reads only where the converted one is missing."""
+_SAME_MODEL = frozenset({"model", "pytorch_model"})
+"""Names that the one model has in different formats."""
 
 
 @dataclass(frozen=True)
@@ -29,6 +44,20 @@ class Patterns:
 
     include: tuple[str, ...] | None = None
     exclude: tuple[str, ...] | None = None
+
+
+@dataclass(frozen=True)
+class _Weights:
+    """A file of weights by what it is: equal folder and family are the same weights."""
+
+    folder: str
+    stem: str
+    rank: int
+    """Place of its format in LOADED; the publisher's own layout comes after all."""
+
+    @property
+    def family(self) -> tuple[str, str]:
+        return self.folder, self.stem
 
 
 def matches(name: str, patterns: Iterable[str]) -> bool:
@@ -44,17 +73,51 @@ def wanted(names: Sequence[str], patterns: Patterns) -> list[str]:
 
 
 def without_duplicates(names: Sequence[str]) -> list[str]:
-    """Only the best format of weights that is there, and nothing below original/ when weights are elsewhere too."""
+    """Each folder's weights in their best format, and nothing below original/ when weights are elsewhere too."""
     outside = [name for name in names if not matches(name, ORIGINAL)]
-    present = [group for group in FORMATS if any(matches(name, _weights(group)) for name in outside)]
+    native = [name for name in outside if not _FOREIGN_FOLDER.search(name) and not _TRAINING.search(name)]
+    weights = {name: found for name in native if (found := _weights(name))}
+    if all(name.endswith(_INDEX) for name in weights):
+        return _best_foreign(names, outside)
+    best: dict[tuple[str, str], int] = {}
+    for name, found in weights.items():
+        if not name.endswith(_INDEX):
+            best[found.family] = min(found.rank, best.get(found.family, found.rank))
+    dropped = {name for name, found in weights.items() if found.rank != best.get(found.family)}
+    return [name for name in native if name not in dropped and not _is_foreign(name)]
+
+
+def find_foreign_only(names: Sequence[str]) -> str:
+    """The format of the weights where none is there that vLLM on ROCm loads; "" where one is, or no weights are."""
+    if any(_weights(name) for name in names if not _is_foreign(name) and not _TRAINING.search(name)):
+        return ""
+    return next((title for title, patterns in FOREIGN if any(matches(name, patterns) for name in names)), "")
+
+
+def _best_foreign(names: Sequence[str], outside: Sequence[str]) -> list[str]:
+    present = [patterns for _, patterns in FOREIGN if any(matches(name, _files(patterns)) for name in outside)]
     if not present:
         return list(names)
-    worse = [pattern for group in FORMATS if group is not present[0] for pattern in group]
-    left = [name for name in outside if not matches(name, worse)]
-    both = any(matches(name, _SHARDED) for name in left) and any(matches(name, _CONSOLIDATED) for name in left)
-    return [name for name in left if not (both and matches(name, _CONSOLIDATED))]
+    worse = [pattern for _, patterns in FOREIGN if patterns is not present[0] for pattern in patterns]
+    return [name for name in outside if not matches(name, worse)]
 
 
-def _weights(group: Sequence[str]) -> list[str]:
+def _files(patterns: Sequence[str]) -> list[str]:
     """The patterns of a format without those of indices, which are no weights."""
-    return [pattern for pattern in group if not pattern.endswith(".index.json")]
+    return [pattern for pattern in patterns if not pattern.endswith(_INDEX)]
+
+
+def _is_foreign(name: str) -> bool:
+    return any(matches(name, patterns) for _, patterns in FOREIGN)
+
+
+def _weights(name: str) -> _Weights | None:
+    """What a file of weights, or the index of one, is; None for all others."""
+    folder, _, last = name.removesuffix(_INDEX).rpartition("/")
+    for rank, endings in enumerate(LOADED):
+        for ending in endings:
+            if last.endswith(ending) and not _is_foreign(name):
+                stem = _SHARD.sub("", last.removesuffix(ending))
+                own = _CONSOLIDATED.fullmatch(stem) is not None
+                return _Weights(folder, "model" if own or stem in _SAME_MODEL else stem, rank + own * len(LOADED))
+    return None

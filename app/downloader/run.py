@@ -16,10 +16,12 @@ from app.downloader.adopt import find_adopted, own_entry
 from app.downloader.archive import unpack
 from app.downloader.checksums import file_checksum, knows
 from app.downloader.classify import CONFIGURATION, PERMANENT, system_fault
+from app.downloader.egress import enforced
 from app.downloader.fault import Fault
 from app.downloader.fetch import Fetch, Patience, Seeds, build_seeds, find_seed
 from app.downloader.listing import Listing, Source, digest
 from app.downloader.manifest import Entry, Manifest
+from app.downloader.patterns import find_foreign_only
 from app.downloader.progress import Progress
 from app.downloader.sources.choose import build_source
 from app.downloader.storage import Finished, Volume, human, sync_file
@@ -48,10 +50,10 @@ class Run:
     def __call__(self) -> DownloadReport:
         """The report of a finished model; else a Fault, with everything that came kept for the next run."""
         try:
-            with self.volume.lock(needed=not self.task.only_verifies):
+            with enforced(self.task.egress), self.volume.lock(needed=not self.task.only_verifies):
                 finished = self._ensure()
                 self._tidy(finished)
-                return build_report(finished)
+                return replace(build_report(finished), warning=self._warning(finished))
         except OSError as error:
             raise system_fault(error, f"folder {self.task.path}") from error
 
@@ -59,6 +61,11 @@ class Run:
         """A report of this moment, with the failure that is waited out while nothing comes."""
         report = self.progress.snapshot()
         return report if report.bytes_per_second else replace(report, error=self.patience.trouble)
+
+    def _warning(self, finished: Finished) -> str:
+        title = find_foreign_only([entry.name for entry in finished.manifest.files])
+        unread = f"The weights are only there as {title}, which vLLM on ROCm does not load." if title else ""
+        return " ".join(it for it in (unread, self.volume.warning) if it)
 
     def _ensure(self) -> Finished:
         found = self.volume.current()

@@ -26,7 +26,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from app.downloader import manifest as manifests
-from app.downloader.classify import DENIED, system_fault
+from app.downloader.classify import DENIED
 from app.downloader.fault import Fault
 from app.downloader.listing import Listing, RemoteFile, digest
 from app.downloader.manifest import Entry, Manifest
@@ -39,6 +39,7 @@ MARGIN = 16 << 20
 STALE_SECONDS = 14 * 86_400.0
 """Unfinished downloads of other folders are removed when nothing wrote to them for so long."""
 _NO_LOCKS = frozenset({errno.ENOLCK, errno.ENOTSUP, errno.EINVAL, errno.ENOSYS})
+_MOUNT = "Mount it with locks: NFS 4, NFS 3 with lockd and rpc.statd on server and nodes, or Lustre with flock."
 log = logging.getLogger(__name__)
 
 
@@ -56,6 +57,8 @@ class Volume:
     def __init__(self, root: Path, path: str, limit: int | None = None) -> None:
         self.root, self.path, self._limit = root, path, limit
         self._staging = root / ".staging" / path
+        self.warning = ""
+        """What its owner should know of this volume; "" = nothing."""
 
     @property
     def parts(self) -> Path:
@@ -217,7 +220,7 @@ class Volume:
         descriptor = self._open_lock(needed)
         try:
             if descriptor is not None:
-                _flock(descriptor, time.monotonic() + wait, self.path)
+                self.warning = _flock(descriptor, time.monotonic() + wait, self.path)
             yield
         finally:
             if descriptor is not None:
@@ -314,25 +317,33 @@ def sync_folders(root: Path) -> None:
         sync_folder(Path(folder))
 
 
-def _flock(descriptor: int, until: float, path: str) -> None:
+def _flock(descriptor: int, until: float, path: str) -> str:
+    """What to tell of a volume that has no locks; "" when it is locked."""
     said = False
     while True:
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            return
+            return ""
         except BlockingIOError as error:
             if time.monotonic() >= until:
                 message = f"Another downloader is writing {path} on this volume; it is tried again when that is done."
                 raise Fault(ErrorClass.TRANSIENT, "Locked", message) from error
         except OSError as error:
             if error.errno not in _NO_LOCKS:
-                raise system_fault(error, "the volume's lock") from error
-            log.warning("this volume has no locks: see to it that only one download writes to it")
-            return
+                raise _lock_refused(error) from error
+            warning = f"The volume has no file locks ({error.strerror}): only one ModelCache may write to it. {_MOUNT}"
+            log.warning("%s", warning)
+            return warning
         if not said:
             log.info("another downloader is writing %s: waiting for it", path)
             said = True
         time.sleep(0.2)
+
+
+def _lock_refused(error: OSError) -> Fault:
+    why = error.strerror or type(error).__name__
+    message = f"The volume refuses file locks ({why}), and models are written under one. {_MOUNT}"
+    return Fault(ErrorClass.EXTERNAL, "LockRefused", message)
 
 
 def link_or_move(source: Path, target: Path) -> None:

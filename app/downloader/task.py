@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from app.downloader.egress import ALWAYS_REFUSED, Egress, parse_egress
 from app.downloader.fault import Fault
 from app.downloader.names import problem_of
 from app.kube import download as contract
@@ -44,6 +45,8 @@ class Task:
     secret: str = ""
     """The Secret that the source refers to; "" = none."""
     retry_seconds: float = 600.0
+    egress: Egress = ALWAYS_REFUSED
+    """Where sources may lead."""
 
     @property
     def only_verifies(self) -> bool:
@@ -71,6 +74,7 @@ def parse_task(environment: Mapping[str, str]) -> Task:
         job=environment.get(contract.JOB, ""),
         secret=environment.get(contract.SECRET, ""),
         retry_seconds=_number(RETRY_SECONDS, environment.get(RETRY_SECONDS, "600")),
+        egress=parse_egress(environment),
     )
 
 

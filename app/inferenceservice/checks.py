@@ -17,6 +17,7 @@ from app.inferenceservice.observed import WorkloadKind
 from app.inferenceservice.spec import InferenceServiceSpec
 from app.inferenceservice.store import choose_copy
 from app.kube.conditions import ErrorClass, Finding, Reason
+from app.source.folders import find_folder, home_folders
 from app.topology.parallelism import Impossible, plan_shape
 from app.vllm.command import Severity
 
@@ -133,6 +134,21 @@ def cache_not_shareable(facts: Facts) -> Finding | None:
     return Finding(ErrorClass.CONFIGURATION, Reason.CONFIGURATION_ERROR, message)
 
 
+def cache_folder_forbidden(facts: Facts) -> Finding | None:
+    """The cache says where its model is, and who may write its status could say anything."""
+    cache, settings = facts.observed.cache, facts.settings
+    namespace = facts.identity.namespace
+    if cache is None or not cache.host_path or not cache.keeps:
+        return None
+    if find_folder(cache.host_path, settings.host_path_prefixes, namespace):
+        return None
+    homes = " and ".join(home_folders(settings.host_path_prefixes, namespace)) or "none"
+    return _configuration(
+        f"ModelCache {cache.name} is in folder {cache.host_path} of the nodes, and namespace {namespace} may use "
+        f"{homes}: move the model, or let the ModelCache use a claim"
+    )
+
+
 def _may_scale(spec: InferenceServiceSpec) -> bool:
     scaling = spec.autoscaling
     return (scaling.max_replicas or 1) > 1 if scaling.enabled else (spec.replicas or 1) > 1
@@ -178,6 +194,7 @@ BLOCKERS: tuple[Check, ...] = (
     launch_contradiction,
     arguments_wrong,
     cache_not_shareable,
+    cache_folder_forbidden,
     model_unfit,
 )
 PREREQUISITES: tuple[Check, ...] = (cache_missing, cache_leaving, cache_not_ready, keys_missing)

@@ -23,7 +23,7 @@ def launch_mode(spec: InferenceServiceSpec) -> LaunchMode:
 
 def command_line(facts: Facts, grant: Grant) -> CommandLine:
     """vLLM's command line: the model is a folder of the volume, else the id that vLLM fetches itself."""
-    spec, store = facts.spec, find_store(facts.identity.key, facts.observed.cache)
+    spec, store = facts.spec, find_store(facts.identity.key, facts.observed.cache, facts.settings)
     stored = facts.model.quantization if facts.model else None
     return build_command_line(
         EngineSpec(

@@ -21,6 +21,7 @@ from app.kube.conditions import find_condition
 from app.kube.lenient import count_at, mapping_at, mappings_at, text_at, value_at
 from app.kube.manifest import Manifest, annotation, last_applied
 from app.kube.names import SIZE_ANNOTATION, SIZE_FROM_SPEC
+from app.source.uri import hub_name
 
 DEPLOYMENT = "Deployment.apps/v1"
 LEADER_WORKER_SET = "LeaderWorkerSet.leaderworkerset.x-k8s.io/v1"
@@ -107,6 +108,12 @@ class CacheState:
     is_leaving: bool
     facts: Mapping[str, Any]
     """What was read from the weights themselves."""
+    existing_claim: str = ""
+
+    def made(self, claim: str) -> bool:
+        """Whether the cache made this claim: those that it makes have its name."""
+        own = claim == f"{self.name}-cache" or claim.startswith(f"{self.name}-cache-")
+        return own and not self.existing_claim
 
 
 @dataclass(frozen=True)
@@ -228,6 +235,7 @@ def _cache(request: SyncRequest, referenced: str | None, makes_cache: bool) -> C
         copies=tuple(_copy(it) for it in mappings_at(found, "status", "copies") if text_at(it, "claimName")),
         is_leaving=bool(text_at(found, "metadata", "deletionTimestamp")),
         facts=mapping_at(found, "status", "model"),
+        existing_claim=text_at(found, "spec", "existingClaim"),
     )
 
 
@@ -237,7 +245,8 @@ def _copy(copy: Mapping[str, Any]) -> CacheCopy:
 
 def _model_id(cache: Mapping[str, Any]) -> str:
     """The repository where there is one; else the name that the cache gives its model."""
-    return text_at(cache, "spec", "source", "huggingface", "repository") or text_at(cache, "spec", "modelName")
+    named = text_at(cache, "spec", "source", "huggingface", "repository") or text_at(cache, "spec", "modelName")
+    return hub_name(named).partition("@")[0]
 
 
 def _address(service: Mapping[str, Any]) -> str:

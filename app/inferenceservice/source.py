@@ -1,6 +1,6 @@
 """spec.model.source -> the ModelCache that fetches it.
 
-huggingface://org/model[@revision]    s3://bucket/key    gs://bucket[/prefix]    http(s)://host/path
+hf://org/model[@revision] or huggingface://...    s3://bucket/key    gs://bucket[/prefix]    http(s)://host/path
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from app.kube.lenient import text_at
 from app.kube.manifest import Manifest
 from app.kube.names import MODEL_ANNOTATION, SERVICE_LABEL, standard_labels
 from app.kube.quantity import format_bytes
+from app.source.uri import HUB_SCHEMES
 from app.topology.accelerators import GIB
 from app.topology.models import find_model
 from app.topology.weights import stored_bytes
@@ -56,11 +57,11 @@ def _size(facts: Facts) -> str:
 
 
 def parse_source(uri: str) -> dict[str, object]:
-    """A source URI as ModelCache's spec.source; the CRD's pattern admits these schemes only."""
+    """A source URI as ModelCache's spec.source; the CRD's rule admits these schemes only."""
     scheme, _, rest = uri.partition("://")
     if scheme in ("http", "https"):
         return {"type": "http", "http": {"url": uri}}
-    if scheme == "huggingface":
+    if f"{scheme}://" in HUB_SCHEMES:
         repository, _, revision = rest.rstrip("/").partition("@")
         return {
             "type": "huggingface",

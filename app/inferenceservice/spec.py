@@ -11,22 +11,16 @@ import re
 from enum import StrEnum
 from typing import Annotated, Any, ClassVar
 
-from pydantic import ConfigDict, Field
+from pydantic import AfterValidator, ConfigDict, Field
 
 from app.crd import Duration, Model, ObjectName, Quantity, Rule
 from app.ingress import IngressSpec
+from app.source.uri import SOURCE_MESSAGE, SOURCE_PATTERN, check_source
 from app.topology.parallelism import Demand, Given, Strategy
 from app.vllm.command import Precision
 from app.vllm.values import parse_whole
 
 Port = Annotated[int, Field(ge=1, le=65535)]
-# What ModelCache's own fields take: a source that is admitted here must make a cache that is admitted too.
-_REPOSITORY = "[A-Za-z0-9][A-Za-z0-9._-]{0,95}(/[A-Za-z0-9][A-Za-z0-9._-]{0,95})?"
-_BUCKET = "[A-Za-z0-9][A-Za-z0-9._-]{2,221}"
-SOURCE_PATTERN = (
-    rf"^(huggingface://{_REPOSITORY}(@[^\s]{{1,200}})?/?|s3://{_BUCKET}/.{{1,1000}}|gs://{_BUCKET}(/.{{0,1000}})?"
-    r"|https?://[^\s]+)$"
-)
 GROUP_SIZE_LIMIT = 256
 GROUPS_LIMIT = 10_000
 """A number beyond it is a slip; the pool looks at every group that is asked for."""
@@ -48,15 +42,25 @@ class ServiceType(StrEnum):
     LOAD_BALANCER = "LoadBalancer"
 
 
+_SOURCE = Rule(
+    # A pattern would be told as it is, and nobody reads a regular expression.
+    f"!has(self.source) || self.source.matches(r'{SOURCE_PATTERN}')",
+    SOURCE_MESSAGE,
+    field_path=".source",
+)
+
+
 class ModelSpec(Model):
     """Which model is served."""
+
+    rules = (_SOURCE,)
 
     name: Annotated[str, Field(min_length=1, max_length=200, pattern=r"^[A-Za-z0-9][A-Za-z0-9._/:@-]*$")] = Field(
         description="Name under which the model is served. Without a cache or source it is also the Hugging Face id."
     )
-    source: Annotated[str, Field(max_length=2048, pattern=SOURCE_PATTERN)] | None = Field(
+    source: Annotated[str, Field(max_length=2048), AfterValidator(check_source)] | None = Field(
         None,
-        description="Where the weights come from: huggingface://org/model[@revision], s3://bucket/prefix, "
+        description="Where the weights come from: hf://org/model[@revision], s3://bucket/prefix, "
         "gs://bucket[/prefix] or http(s)://... A ModelCache <name>-model is made for it.",
     )
     precision: Precision | None = Field(

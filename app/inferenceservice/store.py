@@ -22,7 +22,8 @@ from app.kube.quantity import parse_quantity
 from app.settings import Settings
 from app.source.container import MOUNT, Fetch, build_container
 from app.source.credentials import credential_volumes
-from app.source.spec import HuggingFaceSource, SourceSpec, SourceType
+from app.source.folders import find_folder
+from app.source.spec import SourceSpec, SourceType, named_repository
 
 _VOLUME = "model-store"
 
@@ -37,6 +38,10 @@ class Store:
     """Of the weights in that folder, "" where the cache tells none."""
     claim: str = ""
     host_path: str = ""
+    below: str = ""
+    """Folder of the cache below host_path."""
+    is_others: bool = False
+    """The volume was not made by the cache: it is never mounted writable."""
     fetch: Fetch | None = None
     size: str = ""
     """Limit of the pod's own volume, "" for none."""
@@ -54,23 +59,25 @@ def choose_copy(service: str, cache: CacheState) -> CacheCopy | None:
     return cache.copies[number % len(cache.copies)]
 
 
-def find_store(service: str, cache: CacheState | None) -> Store | None:
-    """`service` is namespace/name; None without a cache. Call it only when the cache can be used."""
+def find_store(service: str, cache: CacheState | None, settings: Settings) -> Store | None:
+    """`service` is namespace/name; None without a cache, or with a folder that the namespace may not use. Call it only
+    when the cache can be used."""
     if cache is None:
         return None
     version = cache.version
     if not cache.keeps:
         return Store(cache.path, version, fetch=_fetch(cache), size=cache.size)
     if cache.host_path:
-        return Store(cache.path, version, host_path=cache.host_path)
+        folder = find_folder(cache.host_path, settings.host_path_prefixes, service.partition("/")[0])
+        return Store(cache.path, version, host_path=folder.root, below=folder.below, is_others=True) if folder else None
     copy = choose_copy(service, cache)
-    path = copy.path or cache.path if copy else cache.path
-    return Store(path, version if path == cache.path else "", copy.claim if copy else cache.claim)
+    path, claim = (copy.path or cache.path, copy.claim) if copy else (cache.path, cache.claim)
+    return Store(path, version if path == cache.path else "", claim, is_others=not cache.made(claim))
 
 
 def _fetch(cache: CacheState) -> Fetch:
     source = read_source(cache.source)
-    member = (source.member if source else None) or HuggingFaceSource.model_construct(repository=cache.model_name)
+    member = (source.member if source else None) or named_repository(cache.model_name)
     return Fetch(cache.model_name, source.type if source else SourceType.HUGGINGFACE, member, cache.path)
 
 
@@ -91,7 +98,7 @@ def store_volumes(store: Store | None, read_only: bool) -> list[V1Volume]:
         return [V1Volume(name=_VOLUME, empty_dir=own), *credential_volumes(store.fetch.source)]
     if store.host_path:
         return [V1Volume(name=_VOLUME, host_path=V1HostPathVolumeSource(path=store.host_path, type="Directory"))]
-    claim = V1PersistentVolumeClaimVolumeSource(claim_name=store.claim, read_only=True if read_only else None)
+    claim = V1PersistentVolumeClaimVolumeSource(claim_name=store.claim, read_only=_read_only(store, read_only))
     return [V1Volume(name=_VOLUME, persistent_volume_claim=claim)]
 
 
@@ -99,7 +106,19 @@ def store_mounts(store: Store | None, read_only: bool) -> list[V1VolumeMount]:
     """The model in the container that serves it."""
     if store is None:
         return []
-    return [V1VolumeMount(name=_VOLUME, mount_path=contract.MODEL_STORE, read_only=True if read_only else None)]
+    return [
+        V1VolumeMount(
+            name=_VOLUME,
+            mount_path=contract.MODEL_STORE,
+            sub_path=store.below or None,
+            read_only=_read_only(store, read_only),
+        )
+    ]
+
+
+def _read_only(store: Store, asked: bool) -> bool | None:
+    """storage.readOnly false is for the pod's own volume and for claims that the cache made."""
+    return True if asked or store.is_others else None
 
 
 def fetchers(store: Store | None, settings: Settings) -> list[V1Container]:

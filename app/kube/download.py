@@ -55,6 +55,12 @@ JOB = "INFERENCE_JOB"
 """namespace/name of the Job to report to; absent: report to the log only."""
 
 
+CLUSTER_CIDRS = "INFERENCE_CLUSTER_CIDRS"
+"""Ranges of the cluster's pods and Services, comma-separated: no source may lead there; absent: not known."""
+ALLOWED_HOSTS = "INFERENCE_DOWNLOADER_ALLOWED_HOSTS"
+"""Hosts that sources may lead to wherever they are, comma-separated."""
+
+
 @dataclass(frozen=True)
 class DownloadError:
     """Why the last try failed: of a request while they are repeated, at the end of the whole run."""
@@ -91,6 +97,8 @@ class DownloadReport:
     model: ModelFacts | None = None
     model_unknown: str = ""
     """Why `model` is missing although the download is complete."""
+    warning: str = ""
+    """What to know of the volume although the download is complete."""
     error: DownloadError | None = None
 
     @property

@@ -28,6 +28,8 @@ SIZE_ANNOTATION = "inference.ai/size-from"
 SIZE_FROM_SPEC = "spec"
 VERSION_ANNOTATION = "inference.ai/model-version"
 """On a workload: version of the weights in the folder that it was built for."""
+PROBLEM_ANNOTATION = "inference.ai/pod-problem"
+"""On the Job of a download, by the agent: why its pods do not run."""
 REFRESH_ANNOTATION = "inference.ai/refresh"
 
 PLACEMENT_GATE = "inference.ai/placement"

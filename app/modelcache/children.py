@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import PurePosixPath
+from typing import Any
 
 from kubernetes.client.models.v1_empty_dir_volume_source import V1EmptyDirVolumeSource
 from kubernetes.client.models.v1_host_path_volume_source import V1HostPathVolumeSource
@@ -23,6 +24,7 @@ from kubernetes.client.models.v1_pod_failure_policy_on_pod_conditions_pattern im
 from kubernetes.client.models.v1_pod_failure_policy_rule import V1PodFailurePolicyRule
 from kubernetes.client.models.v1_pod_spec import V1PodSpec
 from kubernetes.client.models.v1_pod_template_spec import V1PodTemplateSpec
+from kubernetes.client.models.v1_toleration import V1Toleration
 from kubernetes.client.models.v1_volume import V1Volume
 from kubernetes.client.models.v1_volume_mount import V1VolumeMount
 from kubernetes.client.models.v1_volume_resource_requirements import V1VolumeResourceRequirements
@@ -37,10 +39,13 @@ from app.modelcache.grants import job_rule
 from app.modelcache.names import access_name
 from app.modelcache.observed import FILLED
 from app.modelcache.plan import JobStep, Plan
+from app.modelcache.spec import AccessMode
 from app.modelcache.volume import VolumeKind
 from app.settings import Settings
 from app.source.container import COPY_MOUNT, MOUNT, build_container
 from app.source.credentials import credential_volumes
+from app.source.folders import Folder, find_folder
+from app.source.spec import DownloadPolicy
 
 TRIES = 7
 _COMPONENT = "model-downloader"
@@ -140,13 +145,17 @@ def _build_pod(facts: Facts, copy: Copy, settings: Settings) -> V1PodSpec:
         contract.CACHE: f"{facts.namespace}/{facts.cache}",
     }
     copying = {contract.COPY_FROM: COPY_MOUNT} if copy.index else {}
+    only_reads = _only_reads(facts, copy)
     mounts = [
-        V1VolumeMount(name=FILLED, mount_path=MOUNT),
+        V1VolumeMount(
+            name=FILLED, mount_path=MOUNT, sub_path=_folder(facts).below or None, read_only=True if only_reads else None
+        ),
         V1VolumeMount(name="tmp", mount_path="/tmp"),
         *(V1VolumeMount(name="from", mount_path=COPY_MOUNT, read_only=True) for _ in source),
     ]
     return V1PodSpec(
         restart_policy="Never",
+        **_place(facts, copy, settings),
         service_account_name=access_name(facts.cache),
         automount_service_account_token=True,
         enable_service_links=False,
@@ -163,13 +172,35 @@ def _build_pod(facts: Facts, copy: Copy, settings: Settings) -> V1PodSpec:
 
 def _volume(facts: Facts, copy: Copy) -> V1Volume:
     if copy.claim_name:
-        return _claim_volume(FILLED, copy.claim_name)
-    path = str(PurePosixPath(facts.volume.host_path))
-    return V1Volume(name=FILLED, host_path=V1HostPathVolumeSource(path=path, type="Directory"))
+        return _claim_volume(FILLED, copy.claim_name, read_only=copy.is_read_only)
+    return V1Volume(name=FILLED, host_path=V1HostPathVolumeSource(path=_folder(facts).root, type="Directory"))
 
 
-def _claim_volume(name: str, claim: str) -> V1Volume:
-    source = V1PersistentVolumeClaimVolumeSource(claim_name=claim)
+def _folder(facts: Facts) -> Folder:
+    """No Job is built for a folder that is not allowed."""
+    path, prefixes = facts.volume.host_path, facts.settings.host_path_prefixes
+    return find_folder(path, prefixes, facts.namespace) or Folder(str(PurePosixPath(path)) if path else "", "")
+
+
+def _only_reads(facts: Facts, copy: Copy) -> bool:
+    """Never verifies the first copy where it is, and others are filled from it."""
+    return facts.spec.download_policy is DownloadPolicy.NEVER and not copy.index
+
+
+def _place(facts: Facts, copy: Copy, settings: Settings) -> dict[str, Any]:
+    """A volume that one node at a time can mount is often made where its first pod lands, and a folder is there only
+    where it was made: both must be where the services' pods will run. All other volumes are reached from anywhere."""
+    asked = copy.claim is None and facts.spec.access_mode is AccessMode.READ_WRITE_ONCE
+    if copy.claim_name and not copy.is_of_one_node and not asked:
+        return {}
+    return {
+        "node_selector": dict(sorted(settings.node_selector.items())) or None,
+        "tolerations": [V1Toleration(**it.model_dump()) for it in settings.tolerations] or None,
+    }
+
+
+def _claim_volume(name: str, claim: str, *, read_only: bool = False) -> V1Volume:
+    source = V1PersistentVolumeClaimVolumeSource(claim_name=claim, read_only=True if read_only else None)
     return V1Volume(name=name, persistent_volume_claim=source)
 
 

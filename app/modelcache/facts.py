@@ -50,6 +50,18 @@ class Copy:
         return not self.claim_name or (self.claim is not None and self.claim.phase == "Bound")
 
     @property
+    def is_read_only(self) -> bool:
+        """The claim can be mounted for reading only."""
+        modes = set(self.claim.access_modes) if self.claim else set()
+        return modes == {"ReadOnlyMany"}
+
+    @property
+    def is_of_one_node(self) -> bool:
+        """Pods of one node at a time can mount it."""
+        modes = set(self.claim.access_modes) if self.claim else set()
+        return bool(modes) and not modes & {AccessMode.READ_WRITE_MANY.value, "ReadOnlyMany"}
+
+    @property
     def is_lost(self) -> bool:
         return self.claim is not None and self.claim.phase == "Lost"
 

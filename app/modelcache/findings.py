@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import timedelta
 
 from app.kube.conditions import RETRY_SECONDS, ErrorClass, Finding, Reason, format_time, parse_time
@@ -11,7 +11,9 @@ from app.kube.names import REFRESH_ANNOTATION
 from app.kube.quantity import parse_quantity
 from app.modelcache.facts import Copy, Facts
 from app.modelcache.spec import AccessMode
-from app.modelcache.volume import VolumeKind, is_allowed
+from app.modelcache.volume import VolumeKind
+from app.source.folders import find_folder, home_folders
+from app.source.spec import DownloadPolicy
 
 Policy = Callable[[Facts], Finding | None]
 
@@ -21,10 +23,14 @@ AGAIN = f"annotate {REFRESH_ANNOTATION}=<anything new>"
 def find_forbidden_path(facts: Facts) -> Finding | None:
     """Whoever may write a folder of the nodes may write over what others have there."""
     path, allowed = facts.volume.host_path, facts.settings.host_path_prefixes
-    if not path or is_allowed(path, allowed):
+    if not path or find_folder(path, allowed, facts.namespace):
         return None
-    where = f"below {', '.join(allowed)}" if allowed else "nowhere: INFERENCE_HOST_PATH_PREFIXES is empty"
-    message = f"hostPath {path} is not allowed; the administrator allows folders {where}. Use a claim, or ask for it."
+    homes = " or ".join(home_folders(allowed, facts.namespace))
+    where = f"{homes} and folders below" if homes else "nothing: INFERENCE_HOST_PATH_PREFIXES is empty"
+    message = (
+        f"hostPath {path} is not allowed; the administrator allows namespace {facts.namespace} {where}. Use that, or a "
+        "claim."
+    )
     return Finding(ErrorClass.CONFIGURATION, Reason.CONFIGURATION_ERROR, message)
 
 
@@ -124,9 +130,22 @@ def find_other_class(facts: Facts) -> Finding | None:
     return _unapplied(facts, "StorageClass", there, asked) if there and asked and there != asked else None
 
 
+def find_unwritable_claim(facts: Facts) -> Finding | None:
+    first = facts.first
+    if first is None or not first.is_read_only or facts.spec.download_policy is DownloadPolicy.NEVER:
+        return None
+    message = (
+        f"PersistentVolumeClaim {first.claim_name} is ReadOnlyMany, so nothing can be downloaded to it: set "
+        "downloadPolicy to Never, which verifies the model that it holds."
+    )
+    return Finding(ErrorClass.CONFIGURATION, Reason.CONFIGURATION_ERROR, message)
+
+
 def find_other_access_mode(facts: Facts) -> Finding | None:
     first, asked = facts.first, facts.spec.access_mode.value
     there = first.claim.access_modes if first and first.claim else ()
+    if facts.volume.kind is VolumeKind.EXISTING_CLAIM and "ReadOnlyMany" in there:
+        return None  # the spec has no word for it: what the claim can do is read from the claim
     if facts.volume.kind is VolumeKind.EXISTING_CLAIM and there and asked not in there:
         message = (
             f"PersistentVolumeClaim {facts.volume.claims[0]} has access mode {', '.join(there)}, the spec says "
@@ -136,9 +155,48 @@ def find_other_access_mode(facts: Facts) -> Finding | None:
     return _unapplied(facts, "access mode", ", ".join(there), asked) if there and asked not in there else None
 
 
+def find_unused_without_cache(facts: Facts) -> Finding | None:
+    """Fields about a volume where there is none. `size` is the limit of the pods' own volumes."""
+    spec = facts.spec
+    if facts.volume.kind is not VolumeKind.NONE:
+        return None
+    values = {
+        "downloadPolicy": spec.download_policy is not DownloadPolicy.IF_NOT_PRESENT,
+        "refreshInterval": spec.refresh_interval is not None,
+        "accessMode": spec.access_mode is not AccessMode.READ_WRITE_MANY,
+        "storageClass": spec.storage_class is not None,
+        "existingClaim": spec.existing_claim is not None,
+        "hostPath": spec.host_path is not None,
+        "caching.replicas": spec.caching.replicas > 1,
+    }
+    return _unused(values, "spec.caching.enabled is false, so every pod fetches the model once for itself")
+
+
+def find_unused_beside_volume(facts: Facts) -> Finding | None:
+    """Fields about a volume that is made, where one is used that is there."""
+    spec = facts.spec
+    there = {VolumeKind.EXISTING_CLAIM: "existingClaim", VolumeKind.HOST_PATH: "hostPath"}.get(facts.volume.kind)
+    if there is None:
+        return None
+    once = spec.access_mode is not AccessMode.READ_WRITE_MANY and facts.volume.kind is VolumeKind.HOST_PATH
+    values = {"size": spec.size is not None, "caching.replicas": spec.caching.replicas > 1, "accessMode": once}
+    return _unused(values, f"spec.{there} is used as it is, and nothing is made")
+
+
+def _unused(values: Mapping[str, bool], why: str) -> Finding | None:
+    names = [f"spec.{name}" for name, is_set in values.items() if is_set]
+    if not names:
+        return None
+    verb = "is" if len(names) == 1 else "are"
+    message = f"{' and '.join(names)} {verb} unused: {why}. Leave out what is unused to drop this notice."
+    return Finding(ErrorClass.CONFIGURATION, Reason.PENDING, message)
+
+
 def find_unused_replicas(facts: Facts) -> Finding | None:
     """Copies are for volumes that one node alone can mount."""
     replicas, made = facts.spec.caching.replicas, max(1, len(facts.copies))
+    if facts.volume.kind is not VolumeKind.CLAIMS:
+        return None
     if replicas <= made or facts.spec.access_mode is not AccessMode.READ_WRITE_MANY:
         return None
     where = f"volume {facts.first.claim_name or facts.volume.host_path}" if facts.first else "no volume"
@@ -164,10 +222,17 @@ def _unapplied(facts: Facts, what: str, there: str, asked: str) -> Finding:
     return Finding(ErrorClass.CONFIGURATION, Reason.CONFIGURATION_ERROR, message)
 
 
-OBSTACLES: tuple[Policy, ...] = (find_forbidden_path, find_own_claim, find_missing_claim)
+OBSTACLES: tuple[Policy, ...] = (find_forbidden_path, find_own_claim, find_missing_claim, find_unwritable_claim)
 """No Job is made while one of these holds."""
 FAILURES: tuple[Policy, ...] = (*OBSTACLES, find_lost_claim, find_failed_download)
-UNAPPLIED: tuple[Policy, ...] = (find_shrunk_size, find_other_class, find_other_access_mode, find_unused_replicas)
+UNAPPLIED: tuple[Policy, ...] = (
+    find_shrunk_size,
+    find_other_class,
+    find_other_access_mode,
+    find_unused_replicas,
+    find_unused_without_cache,
+    find_unused_beside_volume,
+)
 
 
 def find_all(policies: tuple[Policy, ...], facts: Facts) -> tuple[Finding, ...]:

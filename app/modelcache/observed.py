@@ -12,6 +12,7 @@ from app.kube.conditions import find_condition, parse_time
 from app.kube.download import REPORT_ANNOTATION, DownloadReport, parse_annotation
 from app.kube.lenient import count_at, mapping_at, mappings_at, text_at, texts_at, value_at
 from app.kube.manifest import Manifest, annotation, last_applied
+from app.kube.names import PROBLEM_ANNOTATION
 from app.kube.quantity import canonical_quantity
 
 CLAIM_KIND = "PersistentVolumeClaim.v1"
@@ -43,9 +44,19 @@ class Job:
     complete: bool
     failure: str
     active: bool
+    waiting: bool
+    """It has a pod, and none of its pods runs: it is not scheduled, or its volume or image is not there yet."""
+    suspended: bool
+    problem: str
+    """Why its pods do not run, as the agent saw it; "" = not known."""
     finished: str
     report: DownloadReport
     """What its downloader said last; everything at its default when it said nothing."""
+
+    @property
+    def is_at_work(self) -> bool:
+        """One of its pods runs."""
+        return self.active and not self.waiting and not self.suspended
 
     @property
     def is_over(self) -> bool:
@@ -139,6 +150,9 @@ def _job(job: Manifest) -> Job:
         complete=bool(complete),
         failure="" if complete or not failed else _failure(failed),
         active=bool(value_at(job, "status", "active")),
+        waiting=bool(value_at(job, "status", "active")) and value_at(job, "status", "ready") == 0,
+        suspended=bool(find_condition(conditions, "Suspended")),
+        problem=annotation(job, PROBLEM_ANNOTATION),
         finished=text_at(job, "status", "completionTime") or text_at(end, "lastTransitionTime"),
         report=parse_annotation(annotation(job, REPORT_ANNOTATION)) or DownloadReport(),
     )
@@ -147,7 +161,15 @@ def _job(job: Manifest) -> Job:
 def _fills(job: Manifest) -> str:
     volumes = mappings_at(job, "spec", "template", "spec", "volumes")
     found: Mapping[str, Any] = next((it for it in volumes if it.get("name") == FILLED), {})
-    return text_at(found, "persistentVolumeClaim", "claimName") or text_at(found, "hostPath", "path")
+    if claim := text_at(found, "persistentVolumeClaim", "claimName"):
+        return claim
+    mounts = [
+        it
+        for box in mappings_at(job, "spec", "template", "spec", "containers")
+        for it in mappings_at(box, "volumeMounts")
+    ]
+    below = next((text_at(it, "subPath") for it in mounts if it.get("name") == FILLED), "")
+    return "/".join(part for part in (text_at(found, "hostPath", "path"), below) if part)
 
 
 def _failure(failed: Mapping[str, Any]) -> str:

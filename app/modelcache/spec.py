@@ -9,7 +9,7 @@ from pydantic import Field
 
 from app.crd import Column, Duration, Kind, Model, ObjectName, Quantity, Rule
 from app.modelcache.schema import ModelCacheStatus
-from app.source.spec import DownloadPolicy, HuggingFaceSource, SourceMember, SourceSpec, SourceType
+from app.source.spec import DownloadPolicy, SourceMember, SourceSpec, SourceType, named_repository
 
 
 class AccessMode(StrEnum):
@@ -100,7 +100,7 @@ class ModelCacheSpec(Model):
     def source_member(self) -> SourceMember:
         """The chosen member of source; without one, modelName is a Hugging Face repository."""
         member = self.source.member if self.source else None
-        return member or HuggingFaceSource.model_construct(repository=self.model_name)
+        return member or named_repository(self.model_name)
 
 
 KIND = Kind(

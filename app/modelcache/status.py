@@ -78,7 +78,7 @@ def _phase(facts: Facts, plan: Plan, trouble: Finding | None) -> Phase:
 
 def _at_work(facts: Facts) -> Copy | None:
     """The first copy that is being filled."""
-    return next((copy for copy in facts.copies if copy.is_bound and copy.job and copy.job.active), None)
+    return next((copy for copy in facts.copies if copy.is_bound and copy.job and copy.job.is_at_work), None)
 
 
 def _progress(facts: Facts, plan: Plan) -> int:
@@ -175,7 +175,9 @@ def _downloaded(facts: Facts, plan: Plan, trouble: Finding | None) -> Condition:
 def _done(facts: Facts) -> str:
     if facts.volume.kind is VolumeKind.NONE:
         return "Nothing is kept: spec.caching.enabled is false."
-    return "Model successfully downloaded and cached."
+    done = "Model successfully downloaded and cached."
+    report = facts.first.last_report if facts.first else None
+    return f"{done} {report.warning}" if report and report.warning else done
 
 
 def _readable(facts: Facts, plan: Plan, trouble: Finding | None) -> str:
@@ -249,10 +251,18 @@ def _waiting(facts: Facts) -> str:
 
 
 def _doing(copy: Copy, job: Job) -> str:
+    if job.suspended:
+        return "is suspended: whoever suspended it, such as a queue for Jobs, starts it"
+    if job.waiting or (job.problem and not job.is_at_work):
+        return f"waits for its pod to start: {job.problem or _ask(copy)}".rstrip(".")
     if not job.active:
         return "waits for its next try" if job.report.error else "has not started yet"
     verb = "copies" if copy.index else "downloads"
     return f"{verb} the model: {job.report.percent} % is done{_rate(job.report)}"
+
+
+def _ask(copy: Copy) -> str:
+    return f"`kubectl describe pods --selector job-name={copy.job_name}` says why"
 
 
 def _last_try(report: DownloadReport) -> str:
@@ -275,7 +285,10 @@ def _unbound(facts: Facts, copy: Copy) -> str:
     modes = ", ".join(copy.claim.access_modes) or facts.spec.access_mode.value
     of_class = f"class {copy.claim.storage_class}" if copy.claim.storage_class else "the default class"
     size = copy.claim.size or facts.size
-    return f"PersistentVolumeClaim {copy.claim_name} ({of_class}, {modes}, {size}) is not bound."
+    unbound = f"PersistentVolumeClaim {copy.claim_name} ({of_class}, {modes}, {size}) is not bound"
+    if copy.job and not copy.job.is_over and (copy.job.problem or copy.job.active):
+        return f"{unbound}, and Job {copy.job_name} {_doing(copy, copy.job)}."
+    return f"{unbound}."
 
 
 def _storage(facts: Facts) -> list[Condition]:

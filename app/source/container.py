@@ -22,6 +22,8 @@ MOUNT = "/cache"
 COPY_MOUNT = "/from"
 COMMAND = "download"
 
+MEMORY = "4Gi"
+"""Eight transfers with their library take some 300 MiB, and Xet buffers 1 GB at most; what is beyond is a fault."""
 _SECRETS = {"token_secret", "credentials_secret"}
 
 
@@ -52,7 +54,7 @@ def build_container(
         image_pull_policy=settings.image_pull_policy,
         command=[COMMAND],
         env=[*_plain_env(fetch, settings, extra), *credential_env(fetch.source, settings.token_secret)],
-        resources=V1ResourceRequirements(requests={"cpu": "500m", "memory": "1Gi"}),
+        resources=V1ResourceRequirements(requests={"cpu": "500m", "memory": "1Gi"}, limits={"memory": MEMORY}),
         # The downloader writes its last words there; the log's end is for what ends it without warning.
         termination_message_policy="FallbackToLogsOnError",
         security_context=restricted_container(),
@@ -72,7 +74,14 @@ def _plain_env(fetch: Fetch, settings: Settings, extra: Mapping[str, str]) -> li
         contract.POLICY: fetch.policy.value,
         **({} if settings.keep_revisions is None else {contract.KEEP: str(settings.keep_revisions)}),
         **({contract.SECRET: secret} if secret else {}),
+        **({contract.CLUSTER_CIDRS: ",".join(settings.cluster_cidrs)} if settings.cluster_cidrs else {}),
+        **_allowed(settings),
         **extra,
     }
     # as it is: a URL with $(NAME) in it could otherwise read the token
     return [V1EnvVar(name=name, value=literal(value)) for name, value in values.items()]
+
+
+def _allowed(settings: Settings) -> dict[str, str]:
+    hosts = ",".join(settings.downloader_allowed_hosts)
+    return {contract.ALLOWED_HOSTS: hosts} if hosts else {}

@@ -5,9 +5,10 @@ from __future__ import annotations
 from enum import StrEnum
 from typing import Annotated, Self
 
-from pydantic import Field, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
 from app.crd import Model, ObjectName, Rule
+from app.source.uri import hub_name
 
 
 class SourceType(StrEnum):
@@ -26,13 +27,17 @@ class DownloadPolicy(StrEnum):
 Pattern = Annotated[str, Field(min_length=1, max_length=256)]
 Url = Annotated[str, Field(max_length=2048, pattern=r"^https?://[^\s]+$")]
 Bucket = Annotated[str, Field(min_length=3, max_length=222, pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
-REPOSITORY = r"^[A-Za-z0-9][A-Za-z0-9._-]*(/[A-Za-z0-9][A-Za-z0-9._-]*)?$"
+REPOSITORY = r"^(hf://|huggingface://)?[A-Za-z0-9][A-Za-z0-9._-]*(/[A-Za-z0-9][A-Za-z0-9._-]*)?$"
 
 
 class HuggingFaceSource(Model):
     """A repository of the Hugging Face Hub."""
 
-    repository: str = Field(max_length=200, pattern=REPOSITORY, description="Repository: organisation/name.")
+    repository: Annotated[str, AfterValidator(hub_name)] = Field(
+        max_length=200,
+        pattern=REPOSITORY,
+        description="Repository: organisation/name, also with hf:// before it.",
+    )
     revision: str = Field(
         "main", max_length=200, pattern=r"^[^\s]+$", description="Branch, tag or commit; a commit never moves."
     )
@@ -43,6 +48,15 @@ class HuggingFaceSource(Model):
         None, max_length=64, description='Only files that match one of these, for example "*.safetensors".'
     )
     exclude: list[Pattern] | None = Field(None, max_length=64, description="No file that matches one of these.")
+
+
+def named_repository(model: str) -> HuggingFaceSource:
+    """The repository that a model's name is, where no source is given: `org/name`, or `hf://org/name@revision`."""
+    name = hub_name(model)
+    if name == model:
+        return HuggingFaceSource.model_construct(repository=model)
+    repository, _, revision = name.partition("@")
+    return HuggingFaceSource.model_construct(repository=repository, revision=revision or "main")
 
 
 class S3Source(Model):

@@ -38,6 +38,8 @@ _WORDS_FOR_DEFAULTS = {
     "INFERENCE_INGRESS_ANNOTATIONS": "[a list](docs/security.md#ingresses)",
     "INFERENCE_INGRESS_HOSTS": "`*`",
     "INFERENCE_ALLOWED_VARIABLES": "empty",
+    "INFERENCE_CLUSTER_CIDRS": "empty",
+    "INFERENCE_DOWNLOADER_ALLOWED_HOSTS": "empty",
     "INFERENCE_TOLERATIONS": "`amd.com/gpu` Exists",
     "INFERENCE_SUPPLEMENTAL_GROUPS": "`44,109`",
 }
@@ -110,6 +112,7 @@ def test_defaults_in_words_are_what_the_words_say() -> None:
     assert (settings.node_selector, settings.storage_class) == ({}, "")
     assert (settings.token_secret, settings.host_path_prefixes, settings.keep_revisions) == ("", (), None)
     assert settings.client_namespaces == ()
+    assert (settings.cluster_cidrs, settings.downloader_allowed_hosts) == ((), ())
     assert settings.supplemental_groups == (44, 109)
     assert (settings.ingress_hosts, settings.allowed_variables) == (("*",), ())
     assert [(it.key, it.operator, it.effect) for it in settings.tolerations] == [("amd.com/gpu", "Exists", None)]

@@ -9,14 +9,18 @@ from typing import Any
 import pytest
 
 from app.downloader import fetch
+from app.downloader.egress import Egress
 from app.downloader.run import Run
 from app.downloader.task import Task
-from app.kube.download import DownloadReport
+from app.kube.download import ALLOWED_HOSTS, DownloadReport
+from app.kube.hosts import Host
 from tests.downloader.hub import Hub, Repository
 from tests.downloader.models import model
 from tests.downloader.server import Files, Server
 
 REPOSITORY = "org/tiny"
+LOOPBACK = Egress(allowed=(Host("127.0.0.1"),))
+"""Where the tests' servers are."""
 
 
 @pytest.fixture(autouse=True)
@@ -26,6 +30,7 @@ def alone(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setattr(fetch, "FIRST_PAUSE", 0.05)
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+    monkeypatch.setenv(ALLOWED_HOSTS, "127.0.0.1")
     monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
     monkeypatch.setenv("NO_GCE_CHECK", "true")
     monkeypatch.setenv("HOME", str(tmp_path))
@@ -70,6 +75,7 @@ def task(volume: Path, kind: str, source: dict[str, Any], **changes: Any) -> Tas
         "volume": volume,
         "path": "tiny-1234",
         "retry_seconds": 20.0,
+        "egress": LOOPBACK,
     }
     return Task(**{**values, **changes})
 

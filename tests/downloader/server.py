@@ -60,7 +60,7 @@ class Asked:
 
 
 class Backend(Protocol):
-    def __call__(self, asked: Asked) -> Answer: ...
+    def __call__(self, asked: Asked, /) -> Answer: ...
 
 
 class Server:

@@ -213,3 +213,33 @@ def test_damaged_weights_are_not_shown_even_when_their_hash_is_right(hub: Hosted
     fault = refused(volume)
     assert (fault.error.reason, fault.error.error_class) == ("BadWeights", "Permanent")
     assert "truncated" in fault.error.message
+
+
+def test_weights_in_a_format_that_rocm_does_not_run_are_refused_before_anything_is_fetched(
+    hub: Hosted, volume: Path
+) -> None:
+    hub[0].repositories[REPOSITORY] = Repository({"config.json": b"{}", "model-Q4.gguf": b"GGUF" * 2000})
+    fault = refused(volume)
+    assert fault.error.reason == "FormatUnsupported"
+    assert "only as GGUF" in fault.error.message
+    assert not hub[1].sent_of("/resolve/")
+    asked = {**SOURCE, "include": ["*.gguf", "config.json"]}
+    assert download(volume, "huggingface", asked).files_done == 2, "who names the files gets them"
+
+
+def test_the_only_weights_of_a_folder_are_fetched_beside_better_formats_of_others(hub: Hosted, volume: Path) -> None:
+    files = {**model(1000), "2_Dense/config.json": b"{}", "2_Dense/pytorch_model.bin": b"dense"}
+    hub[0].repositories[REPOSITORY] = Repository({**files, "pytorch_model.bin": b"twice"})
+    download(volume, "huggingface", SOURCE)
+    assert files_of(volume / "tiny-1234") == files
+
+
+@pytest.mark.parametrize("token", ["", "hf_valid"])
+def test_a_gated_repository_names_its_terms_and_the_secret(
+    hub: Hosted, volume: Path, monkeypatch: pytest.MonkeyPatch, token: str
+) -> None:
+    hosted(hub, gated=True)
+    monkeypatch.setenv("HF_TOKEN", token)
+    message = refused(volume).error.message
+    assert f"{hub[1].url}/{REPOSITORY}" in message
+    assert ("source.huggingface.tokenSecret" in message) is (not token)

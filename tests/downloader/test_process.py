@@ -62,6 +62,7 @@ class Job:
             "INFERENCE_VOLUME": str(self.volume),
             "INFERENCE_PATH": FOLDER,
             "INFERENCE_RETRY_SECONDS": "1",
+            "INFERENCE_DOWNLOADER_ALLOWED_HOSTS": "127.0.0.1",
             "INFERENCE_TERMINATION_LOG": str(self.last_words),
             **self.environment,
         }

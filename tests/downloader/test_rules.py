@@ -19,7 +19,7 @@ from app.downloader.fault import Fault, redact
 from app.downloader.headers import HeaderError, parse_header, read_header
 from app.downloader.listing import RemoteFile, build_listing
 from app.downloader.names import check_names, safe_name
-from app.downloader.patterns import Patterns, wanted
+from app.downloader.patterns import Patterns, find_foreign_only, wanted
 from app.downloader.task import parse_task
 from tests.downloader.hub import git_sha1
 from tests.downloader.models import safetensors
@@ -61,10 +61,49 @@ def test_only_the_best_format_is_wanted() -> None:
         (["consolidated.safetensors", "params.json"], ["consolidated.safetensors", "params.json"]),
         (["original/model.safetensors"], ["original/model.safetensors"]),
         (["config.json"], ["config.json"]),
+        (["model.safetensors", "2_Dense/pytorch_model.bin"], ["model.safetensors", "2_Dense/pytorch_model.bin"]),
+        (
+            ["pytorch_model.bin", "sparse_linear.pt", "colbert_linear.pt", "onnx/model.onnx_data", "onnx/config.json"],
+            ["pytorch_model.bin", "sparse_linear.pt", "colbert_linear.pt"],
+        ),
+        (["model.safetensors", "vocoder.pt"], ["model.safetensors", "vocoder.pt"]),
+        (["model-00001-of-00002.safetensors", "consolidated.safetensors"], ["model-00001-of-00002.safetensors"]),
+        (["model.safetensors", "consolidated.00.pth", "original/consolidated.00.pth"], ["model.safetensors"]),
+        (["pytorch_model-00001-of-00002.bin", "consolidated.00.pth"], ["pytorch_model-00001-of-00002.bin"]),
+        (
+            ["a/model.safetensors", "a/pytorch_model.bin", "b/pytorch_model.bin"],
+            ["a/model.safetensors", "b/pytorch_model.bin"],
+        ),
+        (["adapter_model.safetensors", "adapter_model.bin"], ["adapter_model.safetensors"]),
+        (
+            ["unet/diffusion_pytorch_model.safetensors", "unet/diffusion_pytorch_model.bin"],
+            ["unet/diffusion_pytorch_model.safetensors"],
+        ),
+        (["v1.5.safetensors", "v1.6.ckpt"], ["v1.5.safetensors", "v1.6.ckpt"]),
+        (["model.safetensors", "optimizer.pt", "rng_state_0.pth", "training_args.bin"], ["model.safetensors"]),
+        (
+            ["model.safetensors", "openvino/openvino_model.bin", "openvino_model.bin", "metal/model.bin"],
+            ["model.safetensors"],
+        ),
+        (["model.safetensors", "pytorch_model.bin", "pytorch_model.bin.index.json"], ["model.safetensors"]),
     ],
 )
 def test_formats_are_chosen_by_what_is_there(names: list[str], expected: list[str]) -> None:
     assert wanted(names, Patterns()) == expected
+
+
+@pytest.mark.parametrize(
+    ("names", "title"),
+    [
+        (["config.json", "model-Q4.gguf"], "GGUF"),
+        (["onnx/model.onnx", "config.json"], "ONNX"),
+        (["openvino_model.bin", "openvino_model.xml"], "OpenVINO"),
+        (["model.gguf", "model.safetensors"], ""),
+        (["tokenizer.json"], ""),
+    ],
+)
+def test_weights_that_are_only_in_formats_of_others_are_known(names: list[str], title: str) -> None:
+    assert find_foreign_only(names) == title
 
 
 def test_exclude_goes_before_the_choice_of_formats() -> None:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import json
 import multiprocessing
 import os
 import time
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
@@ -210,3 +212,33 @@ def test_one_writer_at_a_time_and_a_killed_one_lets_go(volume: Path, monkeypatch
         other.kill()
         other.join()
     assert fetch(volume).files_done == 3
+
+
+@pytest.mark.usefixtures("files")
+@pytest.mark.parametrize("code", [errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOSYS])
+def test_a_volume_without_locks_is_filled_and_that_is_said(
+    volume: Path, monkeypatch: pytest.MonkeyPatch, code: int
+) -> None:
+    """NFS 3 without lockd, Lustre without the option flock."""
+    monkeypatch.setattr(fcntl, "flock", refusing(code))
+    report = fetch(volume)
+    assert report.path
+    assert "has no file locks" in report.warning
+    assert "NFS 3 with lockd" in report.warning
+
+
+@pytest.mark.usefixtures("files")
+@pytest.mark.parametrize("code", [errno.EACCES, errno.EIO, errno.ESTALE])
+def test_a_volume_that_refuses_locks_is_told_as_that(volume: Path, monkeypatch: pytest.MonkeyPatch, code: int) -> None:
+    monkeypatch.setattr(fcntl, "flock", refusing(code))
+    with pytest.raises(Fault) as caught:
+        fetch(volume)
+    assert (caught.value.error.reason, caught.value.exit_code) == ("LockRefused", 1)
+    assert os.strerror(code) in caught.value.error.message
+
+
+def refusing(code: int) -> Callable[[int, int], None]:
+    def flock(_: int, __: int) -> None:
+        raise OSError(code, os.strerror(code))
+
+    return flock

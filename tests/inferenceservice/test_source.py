@@ -13,11 +13,10 @@ from pydantic import TypeAdapter, ValidationError
 from app.inferenceservice.spec import InferenceServiceSpec, ModelSpec
 from app.modelcache.spec import ModelCacheSpec
 from app.settings import Settings
+from app.source.uri import PREFIXES, SOURCE_PATTERN
 from tests.calls import stored
 from tests.golden.schemas import problems
 from tests.inferenceservice.service import call, spec
-
-PATTERN = ModelSpec.model_json_schema()["properties"]["source"]["anyOf"][0]["pattern"]
 
 
 def cache_spec(uri: str, name: str = "org/tiny", **options: Any) -> dict[str, Any]:
@@ -34,6 +33,16 @@ def cache_spec(uri: str, name: str = "org/tiny", **options: Any) -> dict[str, An
             "huggingface://meta-llama/Llama-2-7b-hf",
             {"type": "huggingface", "huggingface": {"repository": "meta-llama/Llama-2-7b-hf", "revision": "main"}},
             id="the Hub",
+        ),
+        pytest.param(
+            "hf://Qwen/Qwen3-8B",
+            {"type": "huggingface", "huggingface": {"repository": "Qwen/Qwen3-8B", "revision": "main"}},
+            id="the Hub by its short name",
+        ),
+        pytest.param(
+            "hf://Qwen/Qwen3-8B@v1/",
+            {"type": "huggingface", "huggingface": {"repository": "Qwen/Qwen3-8B", "revision": "v1"}},
+            id="and a revision",
         ),
         pytest.param(
             "huggingface://org/m@v1.0",
@@ -71,16 +80,42 @@ def test_a_source_becomes_what_the_cache_fetches(uri: str, source: dict[str, Any
 @pytest.mark.parametrize(
     "uri",
     [
-        "org/m", "hf://org/m", "huggingface://", "huggingface://a/b/c", "huggingface:///m", "s3://bucket", "s3://bucket/",
-        "s3:///key", "s3://b/key", "gs://", "gs://b", "https://", "https://a b", "ftp://a.example/m",
+        "org/m",
+        "hf://",
+        "hf:/org/m",
+        "HF://org/m",
+        "hf://a/b/c",
+        "huggingface://",
+        "huggingface://a/b/c",
+        "huggingface:///m",
+        "s3://bucket",
+        "s3://bucket/",
+        "s3:///key",
+        "s3://b/key",
+        "gs://",
+        "gs://b",
+        "https://",
+        "https://a b",
+        "ftp://a.example/m",
     ],
-)  # fmt: skip
+)
 def test_a_source_that_no_cache_could_fetch_is_refused(uri: str) -> None:
     with pytest.raises(ValidationError):
         InferenceServiceSpec.model_validate(spec(model={"name": "m", "source": uri}))
 
 
-sources = st.from_regex(PATTERN, fullmatch=True).filter(lambda uri: len(uri) <= 2048)
+def test_a_refused_source_names_the_prefixes_and_no_regular_expression() -> None:
+    with pytest.raises(ValidationError) as caught:
+        InferenceServiceSpec.model_validate(spec(model={"name": "m", "source": "org/m"}))
+    [error] = caught.value.errors()
+    for prefix in PREFIXES:
+        assert prefix in error["msg"]
+    assert "[A-Za-z" not in error["msg"]
+    [rule] = [it for it in ModelSpec.rules if it.field_path == ".source"]
+    assert rule.message in error["msg"]
+
+
+sources = st.from_regex(SOURCE_PATTERN, fullmatch=True).filter(lambda uri: len(uri) <= 2048)
 
 
 @given(sources)

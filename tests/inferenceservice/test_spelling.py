@@ -9,7 +9,8 @@ import pytest
 
 from app.inferenceservice.observed import WorkloadKind, WorkloadState
 from app.inferenceservice.plan import plan_replicas, spec_digest
-from app.inferenceservice.spec import SOURCE_PATTERN, InferenceServiceSpec
+from app.inferenceservice.spec import InferenceServiceSpec
+from app.source.uri import SOURCE_PATTERN
 
 
 def spec(**parts: Any) -> InferenceServiceSpec:
@@ -71,6 +72,7 @@ def test_a_number_in_the_spec_wins_over_what_ran() -> None:
 @pytest.mark.parametrize(
     ("source", "admitted"),
     [
+        pytest.param("hf://org/model@v1", True, id="the short name of the Hub"),
         pytest.param("huggingface://org/model", True, id="a repository"),
         pytest.param("huggingface://org/model@v1.0", True, id="a revision"),
         pytest.param("huggingface://a/b/c", False, id="three names"),

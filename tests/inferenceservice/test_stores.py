@@ -35,6 +35,16 @@ def volume(answer: Answer, name: str = "model-store") -> dict[str, Any]:
     return {key: value for key, value in found.items() if key != "name"}
 
 
+def writing(found: Manifest, settings: Settings | None = None) -> Answer:
+    """A service that asks for a writable model."""
+    return call(spec(storage=CACHED["storage"] | {"readOnly": False}), related=[found], settings=settings)
+
+
+def mount(answer: Answer, name: str = "model-store") -> dict[str, Any]:
+    [found] = [it for it in container(answer)["volumeMounts"] if it["name"] == name]
+    return {key: value for key, value in found.items() if key != "name"}
+
+
 def copies(*ready: bool) -> list[dict[str, Any]]:
     return [
         {"claimName": f"weights-cache-{it}", "ready": done, "path": f"tiny-1@{it}"} for it, done in enumerate(ready)
@@ -42,11 +52,37 @@ def copies(*ready: bool) -> list[dict[str, Any]]:
 
 
 def test_a_folder_of_the_nodes_is_mounted_read_only() -> None:
-    found = cache({"hostPath": "/mnt/m"}, hostPath="/mnt/m", copies=[{"claimName": "", "ready": True}])
+    found = cache({"hostPath": "/mnt/ns/m"}, hostPath="/mnt/ns/m", copies=[{"claimName": "", "ready": True}])
+    answer = writing(found, settings=Settings(host_path_prefixes=("/mnt",)))
+    assert volume(answer) == {"hostPath": {"path": "/mnt/ns", "type": "Directory"}}
+    assert mount(answer) == {"mountPath": "/model-store", "subPath": "m", "readOnly": True}
+
+
+@pytest.mark.parametrize("path", ["/", "/etc", "/mnt", "/mnt/other/m", "/mnt/nsx", "/mnt/ns/../other"])
+def test_a_folder_that_the_namespace_may_not_use_is_not_mounted_whatever_the_cache_says(path: str) -> None:
+    """Who may write a ModelCache's status could name any folder."""
+    found = cache({"hostPath": "/mnt/ns/m"}, hostPath=path, copies=[{"claimName": "", "ready": True}])
     answer = served(found, settings=Settings(host_path_prefixes=("/mnt",)))
-    assert volume(answer) == {"hostPath": {"path": "/mnt/m", "type": "Directory"}}
-    [mount] = [it for it in container(answer)["volumeMounts"] if it["name"] == "model-store"]
-    assert mount["readOnly"] is True
+    assert answer.conditions()["Ready"] == ("False", "ConfigurationError")
+    assert "Deployment" not in answer.kinds()
+
+
+@pytest.mark.parametrize(
+    ("given", "claim", "expected"),
+    [
+        ({"existingClaim": "theirs"}, "theirs", True),
+        ({}, "theirs", True),
+        ({"existingClaim": "weights-cache"}, "weights-cache", True),
+        ({}, "weights-cache", None),
+    ],
+    ids=["a claim of others", "its name in the status only", "a claim of that name", "the cache's own"],
+)
+def test_only_a_claim_that_the_cache_made_can_be_mounted_writable(
+    given: dict[str, Any], claim: str, expected: bool | None
+) -> None:
+    answer = writing(cache(given, claimName=claim))
+    assert volume(answer)["persistentVolumeClaim"].get("readOnly") is expected
+    assert mount(answer).get("readOnly") is expected
 
 
 def test_a_service_reads_one_copy_where_that_one_keeps_the_model() -> None:

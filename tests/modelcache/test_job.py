@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from app.kube.manifest import Manifest
 from app.settings import Settings
 from tests.calls import Answer, manifest
 from tests.modelcache.cache import call, claim, complete, failed, filled, job, running, spec
@@ -237,3 +238,34 @@ def test_the_longest_name_of_a_cache_gives_a_valid_name_of_a_job() -> None:
     cache = "c" * 45
     children = call(name=cache).children
     assert len(call(name=cache, children=children).status["jobName"]) == 63
+
+
+@pytest.mark.parametrize(
+    ("given", "source"),
+    [
+        ({"modelName": "hf://Qwen/Qwen3-8B"}, {"repository": "Qwen/Qwen3-8B", "revision": "main"}),
+        ({"modelName": "huggingface://Qwen/Qwen3-8B@v1"}, {"repository": "Qwen/Qwen3-8B", "revision": "v1"}),
+        (
+            {"modelName": "q", "source": {"type": "huggingface", "huggingface": {"repository": "hf://Qwen/Qwen3-8B"}}},
+            {"repository": "Qwen/Qwen3-8B", "revision": "main"},
+        ),
+    ],
+)
+def test_the_hub_may_be_named_by_its_scheme(given: dict[str, Any], source: dict[str, str]) -> None:
+    asked = spec(**given)
+    variables = {it["name"]: it.get("value") for it in containers(job(asked))[0]["env"]}
+    assert json.loads(variables["INFERENCE_SOURCE"]) == source
+
+
+def test_another_spelling_of_the_same_repository_downloads_nothing_again() -> None:
+    plain = spec(source={"type": "huggingface", "huggingface": {"repository": "org/tiny"}})
+    named = spec(source={"type": "huggingface", "huggingface": {"repository": "hf://org/tiny"}})
+    assert name_of(job(plain)) == name_of(job(named))
+
+
+def containers(found: Manifest) -> list[dict[str, Any]]:
+    return found["spec"]["template"]["spec"]["containers"]  # type: ignore[no-any-return]
+
+
+def name_of(found: Manifest) -> str:
+    return str(found["metadata"]["name"])

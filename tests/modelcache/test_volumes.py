@@ -13,7 +13,7 @@ from tests.calls import EARLIER, Answer, manifest, stored
 from tests.modelcache.cache import call, claim, complete, job, running, spec
 
 EXISTING = spec(existingClaim="weights", size=None)
-FOLDER = {"modelName": "org/tiny", "hostPath": "/mnt/models/tiny"}
+FOLDER = {"modelName": "org/tiny", "hostPath": "/mnt/models/ns/tiny"}
 ALLOWED = Settings(host_path_prefixes=("/mnt/models",))
 ONCE = spec(accessMode="ReadWriteOnce", caching={"replicas": 3})
 
@@ -32,6 +32,11 @@ def kinds(answer: Answer) -> list[str]:
 
 def volumes(answer: Answer) -> list[dict[str, Any]]:
     found: list[dict[str, Any]] = answer.child("Job")["spec"]["template"]["spec"]["volumes"]
+    return found
+
+
+def mounts(answer: Answer) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = answer.child("Job")["spec"]["template"]["spec"]["containers"][0]["volumeMounts"]
     return found
 
 
@@ -104,8 +109,9 @@ def applied(answer: Answer) -> str:
 def test_an_allowed_folder_is_used() -> None:
     answer = call(FOLDER, settings=ALLOWED)
     assert kinds(answer) == ["Job"]
-    assert volumes(answer)[0] == {"name": "cache", "hostPath": {"path": "/mnt/models/tiny", "type": "Directory"}}
-    assert answer.status["hostPath"] == "/mnt/models/tiny"
+    assert volumes(answer)[0] == {"name": "cache", "hostPath": {"path": "/mnt/models/ns", "type": "Directory"}}
+    assert mounts(answer)[0] == {"name": "cache", "mountPath": "/cache", "subPath": "tiny"}
+    assert answer.status["hostPath"] == "/mnt/models/ns/tiny"
     assert "claimName" not in answer.status
 
 
@@ -113,17 +119,17 @@ def test_a_filled_folder_is_ready_and_stays_so_without_its_job() -> None:
     first = call(FOLDER, settings=ALLOWED)
     done = call(FOLDER, settings=ALLOWED, children=[complete(stored(first.child("Job")))], status=first.status)
     assert done.conditions()["Ready"] == ("True", "Successful")
-    assert "folder /mnt/models/tiny of the nodes" in done.condition("Ready")["message"]
+    assert "folder /mnt/models/ns/tiny of the nodes" in done.condition("Ready")["message"]
     later = call(FOLDER, settings=ALLOWED, status=done.status)
     assert (kinds(later), later.conditions()["Ready"]) == ([], ("True", "Successful"))
 
 
-@pytest.mark.parametrize("settings", [Settings(), Settings(host_path_prefixes=("/mnt/other", "/mnt/models/tin"))])
-def test_any_other_folder_is_refused(settings: Settings) -> None:
-    answer = call(FOLDER, settings=settings)
+@pytest.mark.parametrize("prefixes", [(), ("/mnt/other", "/mnt/models/ns", "/mnt/mod")])
+def test_any_other_folder_is_refused(prefixes: tuple[str, ...]) -> None:
+    answer = call(FOLDER, settings=Settings(host_path_prefixes=prefixes))
     assert kinds(answer) == []
     assert answer.conditions()["Ready"] == ("False", "ConfigurationError")
-    assert "hostPath /mnt/models/tiny is not allowed" in answer.condition("Ready")["message"]
+    assert "hostPath /mnt/models/ns/tiny is not allowed" in answer.condition("Ready")["message"]
 
 
 @pytest.mark.parametrize("there", [True, False], ids=["with its Job", "without its Job"])
@@ -176,11 +182,11 @@ def test_another_folder_is_not_taken_for_filled(there: bool) -> None:
     first = call(FOLDER, settings=ALLOWED)
     done = complete(stored(first.child("Job")))
     ready = call(FOLDER, settings=ALLOWED, children=[done], status=first.status)
-    moved = FOLDER | {"hostPath": "/mnt/models/elsewhere"}
+    moved = FOLDER | {"hostPath": "/mnt/models/ns/elsewhere"}
     answer = call(moved, settings=ALLOWED, children=[done] if there else [], status=ready.status)
     assert answer.conditions()["Ready"] == ("False", "Pending")
     again = call(moved, settings=ALLOWED, status=answer.status)
-    assert volumes(again)[0]["hostPath"]["path"] == "/mnt/models/elsewhere"
+    assert mounts(again)[0]["subPath"] == "elsewhere"
 
 
 def test_a_job_that_still_writes_to_the_former_volume_is_ended() -> None:

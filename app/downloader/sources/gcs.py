@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import base64
 import os
+import re
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import google.auth
@@ -16,6 +18,7 @@ from google.cloud import storage
 from google.cloud.storage.exceptions import DataCorruption, InvalidResponse
 from urllib3.exceptions import HTTPError
 
+from app.downloader.causes import find_known
 from app.downloader.classify import (
     CONFIGURATION,
     changed_fault,
@@ -25,11 +28,17 @@ from app.downloader.classify import (
     timeout_fault,
     unreachable_fault,
 )
+from app.downloader.egress import MOST_REDIRECTS, Refused, require_url, trusted
 from app.downloader.fault import Fault
 from app.downloader.listing import Checksum, Listing, RemoteFile, build_listing, digest
+from app.downloader.names import Count
 from app.downloader.part import Part
 from app.downloader.sources import given
 
+_KEY_FILE = "GOOGLE_APPLICATION_CREDENTIALS"
+_SCOPES = ["https://www.googleapis.com/auth/devstorage.read_only"]
+MOST_KEY = 1 << 20
+"""Bytes; a Secret has no more."""
 TIMEOUT = (15.0, 60.0)
 """Seconds to connect, and between two pieces."""
 _ERRORS = (GoogleAPICallError, GoogleAuthError, InvalidResponse, DataCorruption, HTTPError, OSError)
@@ -52,11 +61,15 @@ class GCSSource:
         if self._made is None:
             self._made = storage.Client(project="none", credentials=_credentials())
             self._made._http.hooks["response"].append(_drain_refusal)
+            self._made._http.max_redirects = MOST_REDIRECTS
         return self._made
 
     def validate(self) -> None:
         try:
+            _require_key_urls()
             assert self._client
+        except Refused as error:
+            raise self._fault(error, self.identity) from error
         except (GoogleAuthError, ValueError, OSError) as error:
             message = f"{self.identity}: the service account's key file cannot be used: check credentialsSecret."
             raise Fault(CONFIGURATION, "Unauthorized", message) from error
@@ -66,7 +79,10 @@ class GCSSource:
             blobs = self._client.list_blobs(
                 self._bucket, prefix=self._prefix.rstrip("/") or None, timeout=TIMEOUT, retry=None
             )
-            found = {blob.name: blob for blob in blobs}
+            found, count = {}, Count()
+            for blob in blobs:
+                count.add(blob.name)
+                found[blob.name] = blob
         except _ERRORS as error:
             raise self._fault(error, self.identity) from error
         files = [_file(found[key], name) for key, name in given.below(dict.fromkeys(found, 0), self._prefix).items()]
@@ -93,6 +109,8 @@ class GCSSource:
             self._made.close()
 
     def _fault(self, error: Exception, what: str) -> Fault:
+        if known := find_known(error, what):
+            return known
         match error:
             case NotFound() if what == self.identity:
                 return Fault(CONFIGURATION, "BucketNotFound", f"{what}: there is no such bucket: check its name.")
@@ -142,12 +160,26 @@ def _may_pass(error: GoogleAuthError) -> bool:
 def _credentials() -> Any:
     if os.environ.get("STORAGE_EMULATOR_HOST"):
         return AnonymousCredentials()  # type: ignore[no-untyped-call]
+    if os.environ.get(_KEY_FILE):
+        # Whoever wrote the file chose the addresses in it.
+        return google.auth.default(scopes=_SCOPES)[0]
     try:
-        return google.auth.default(scopes=["https://www.googleapis.com/auth/devstorage.read_only"])[0]
+        with trusted():
+            found = google.auth.default(scopes=_SCOPES)[0]
     except DefaultCredentialsError:
-        if os.environ.get("GOOGLE_APPLICATION_CREDENTIALS"):
-            raise
         return AnonymousCredentials()  # type: ignore[no-untyped-call]
+    renewed: Any = found
+    renewed.refresh = trusted()(found.refresh)
+    return renewed
+
+
+def _require_key_urls() -> None:
+    """Behind a proxy only the URLs in the key file tell where its tokens are asked for."""
+    path = Path(os.environ.get(_KEY_FILE, ""))
+    if not path.is_file() or path.stat().st_size > MOST_KEY:
+        return
+    for url in re.findall(r'"(https?:[^"]+)"', path.read_text(errors="replace").replace("\\/", "/")):
+        require_url(url)
 
 
 def _file(blob: Any, name: str) -> RemoteFile:

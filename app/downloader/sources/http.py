@@ -9,6 +9,7 @@ from urllib.parse import unquote, urlsplit
 import httpx2
 
 from app.downloader.classify import CONFIGURATION, PERMANENT, changed_fault, parse_count, status_fault
+from app.downloader.egress import MOST_REDIRECTS, require_url
 from app.downloader.fault import Fault
 from app.downloader.listing import Checksum, Listing, RemoteFile, build_listing, digest
 from app.downloader.names import safe_name
@@ -31,7 +32,13 @@ class HTTPSource:
         self._urls = (url,) if url else urls or ()
         self._sha256 = given.maybe_text(source, "sha256")
         self._extract = source.get("extract") is True
-        self._client = httpx2.Client(headers=_HEADERS, follow_redirects=True, timeout=httpx2.Timeout(30.0))
+        self._client = httpx2.Client(
+            headers=_HEADERS,
+            follow_redirects=True,
+            max_redirects=MOST_REDIRECTS,
+            timeout=httpx2.Timeout(30.0),
+            event_hooks={"request": [lambda request: require_url(str(request.url))]},
+        )
 
     @property
     def identity(self) -> str:

@@ -7,15 +7,21 @@ snapshot: since 2.x the latter throws away the parts of a killed download.
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
 os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
 
+# Xet's own are 2 GB, 0.5 GB more for each file, and 8 GB at most, whatever the container may have.
+os.environ.setdefault("HF_XET_RECONSTRUCTION_DOWNLOAD_BUFFER_SIZE", "512mb")
+os.environ.setdefault("HF_XET_RECONSTRUCTION_DOWNLOAD_BUFFER_PERFILE_SIZE", "128mb")
+os.environ.setdefault("HF_XET_RECONSTRUCTION_DOWNLOAD_BUFFER_LIMIT", "1gb")
+os.environ.setdefault("HF_XET_DISABLE_MEMORY_DERIVED_DOWNLOAD_BUFFERS", "1")
+
 import httpx2
-from huggingface_hub import HfApi, close_session, constants, hf_hub_download, hf_hub_url
+from huggingface_hub import HfApi, close_session, constants, hf_hub_download, hf_hub_url, set_client_factory
 from huggingface_hub.errors import (
     DisabledRepoError,
     GatedRepoError,
@@ -30,10 +36,12 @@ from huggingface_hub.hf_api import RepoSibling
 from huggingface_hub.utils import build_hf_headers  # type: ignore[attr-defined]
 
 from app.downloader.classify import CONFIGURATION, row_of, status_fault
+from app.downloader.egress import MOST_REDIRECTS, require_url
 from app.downloader.fault import Fault
 from app.downloader.listing import Checksum, Listing, RemoteFile, build_listing
+from app.downloader.names import Count, too_many
 from app.downloader.part import CHUNK, Part
-from app.downloader.patterns import Patterns, wanted
+from app.downloader.patterns import Patterns, find_foreign_only, wanted
 from app.downloader.sources import given
 from app.downloader.sources.transport import transport_fault
 
@@ -41,6 +49,42 @@ constants.DOWNLOAD_CHUNK_SIZE = CHUNK
 """The library's 10 MB would be lost at each cut, and held by each of our threads."""
 TIMEOUT = 30.0
 """Seconds for an answer about the repository."""
+
+
+MOST_ANSWER = 64 << 20
+"""Bytes of an answer that is no file: the Hub tells some 300 of each file."""
+
+
+class _Bounded(httpx2.SyncByteStream):
+    """An answer that ends."""
+
+    def __init__(self, body: Any) -> None:
+        self._body = body
+
+    def __iter__(self) -> Iterator[bytes]:
+        count = 0
+        for chunk in self._body:
+            count += len(chunk)
+            if count > MOST_ANSWER:
+                raise too_many()
+            yield chunk
+
+    def close(self) -> None:
+        self._body.close()
+
+
+def _bound_answer(response: httpx2.Response) -> None:
+    if response.is_error or response.url.path.startswith("/api/"):
+        response.stream = _Bounded(response.stream)
+
+
+def _client() -> httpx2.Client:
+    """As the library makes it, and with our bounds; how long each call may take it says with the call."""
+    hooks = {"request": [lambda request: require_url(str(request.url))], "response": [_bound_answer]}
+    return httpx2.Client(event_hooks=hooks, follow_redirects=True, max_redirects=MOST_REDIRECTS, timeout=None)
+
+
+set_client_factory(_client)
 
 
 class HuggingFaceSource:
@@ -71,10 +115,15 @@ class HuggingFaceSource:
         except (HfHubHTTPError, HFValidationError, httpx2.HTTPError, OSError) as error:
             raise self._fault(error) from error
         self._commit = info.sha or self._revision
+        count = Count()
+        for it in info.siblings or []:
+            count.add(it.rfilename)
         siblings = {it.rfilename: it for it in info.siblings or []}
         names = wanted(list(siblings), self._patterns)
         if not names:
             raise given.nothing(self.identity)
+        if self._patterns.include is None and (title := find_foreign_only(names)):
+            raise self._foreign(title)
         return build_listing(self._commit, (self._file(siblings[name]) for name in names))
 
     def download(self, file: RemoteFile, part: Part) -> None:
@@ -120,8 +169,7 @@ class HuggingFaceSource:
         what = f"{self._repository}, file {name}" if name else f"Repository {self._repository}"
         match error:
             case GatedRepoError():
-                advice = "accept its terms on the Hub with the account of the token, then try again"
-                return Fault(CONFIGURATION, "GatedRepository", f"{what} is gated: {advice}.")
+                return self._gated(what)
             case DisabledRepoError():
                 return Fault(CONFIGURATION, "RepositoryDisabled", f"{what} was disabled by the Hub: choose another.")
             case RevisionNotFoundError():
@@ -135,6 +183,24 @@ class HuggingFaceSource:
             case HfHubHTTPError():
                 return self._status_fault(error, what)
         return transport_fault(error, what)
+
+    def _foreign(self, title: str) -> Fault:
+        message = (
+            f"Repository {self._repository} has its weights only as {title}, which vLLM on ROCm does not load: choose "
+            "a repository with safetensors, or name the files in source.huggingface.include to fetch them all the same."
+        )
+        return Fault(CONFIGURATION, "FormatUnsupported", message)
+
+    def _gated(self, what: str) -> Fault:
+        terms = f"accept its terms at {self._endpoint}/{self._repository}"
+        if self._token:
+            advice = f"{terms} with the account of the token, then ask for a refresh"
+        else:
+            advice = (
+                f"{terms}, store a token of that account under the key `token` of a Secret of this namespace, and name "
+                "the Secret in source.huggingface.tokenSecret"
+            )
+        return Fault(CONFIGURATION, "GatedRepository", f"{what} is gated: {advice}.")
 
     def _not_found(self, what: str) -> Fault:
         """The Hub answers the same for what is not there and what one may not see."""

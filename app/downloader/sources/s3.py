@@ -22,10 +22,10 @@ from botocore.exceptions import (
     MetadataRetrievalError,
     ReadTimeoutError,
     ResponseStreamingError,
-    SSLError,
 )
 from urllib3.exceptions import HTTPError
 
+from app.downloader.causes import find_known
 from app.downloader.classify import (
     CONFIGURATION,
     cut_fault,
@@ -34,8 +34,10 @@ from app.downloader.classify import (
     timeout_fault,
     unreachable_fault,
 )
+from app.downloader.egress import Refused, require_url, trusted
 from app.downloader.fault import Fault
 from app.downloader.listing import Checksum, Listing, RemoteFile, build_listing, digest
+from app.downloader.names import Count, too_many
 from app.downloader.part import CHUNK, Part
 from app.downloader.sources import given
 
@@ -49,6 +51,12 @@ _CODES = {
     "AuthorizationHeaderMalformed": ("WrongRegion", "the bucket is in another region: set source.s3.region"),
     "InvalidObjectState": ("Archived", "the object is in an archive class: restore it first"),
 }
+
+
+MOST_PAGES = 2_000
+"""Of a listing: a store has 1,000 keys on each, if it does not name the same place for ever."""
+MOST_ANSWER = 16 << 20
+"""Bytes of an answer that is no file: a page of keys of 1,024 bytes each, escaped and with all else, stays below."""
 
 
 class S3Source:
@@ -67,27 +75,29 @@ class S3Source:
     def _client(self) -> Any:
         if self._made is None:
             session = boto3.Session()
-            anonymous = session.get_credentials() is None
+            anonymous = _find_credentials(session) is None
             self._made = session.client(
                 "s3",
                 region_name=self._region or session.region_name or "us-east-1",
                 endpoint_url=self._endpoint,
                 config=_config(anonymous, path_style=bool(self._endpoint)),
             )
+            _bound_answers(self._made)
         return self._made
 
     def validate(self) -> None:
         try:
+            if self._endpoint:
+                require_url(self._endpoint)
             assert self._client
-        except BotoCoreError as error:
+        except (BotoCoreError, Refused) as error:
             raise self._fault(error, self.identity) from error
         except ValueError as error:
             raise given.bad(f"{self.identity}: {error}.") from error
 
     def size(self) -> Listing:
         try:
-            found = {item["Key"]: item["Size"] for page in self._pages() for item in page.get("Contents", [])}
-            names = given.below(found, self._key)
+            names = given.below(self._list(), self._key)
             with ThreadPoolExecutor(8) as pool:
                 files = list(pool.map(self._ask, names, names.values()))
         except (BotoCoreError, ClientError, HTTPError, OSError) as error:
@@ -113,6 +123,18 @@ class S3Source:
         if self._made is not None:
             self._made.close()
 
+    def _list(self) -> dict[str, int]:
+        """Key -> bytes."""
+        found: dict[str, int] = {}
+        count = Count()
+        for number, page in enumerate(self._pages()):
+            if number > MOST_PAGES:
+                raise too_many()
+            for item in page.get("Contents", []):
+                count.add(item["Key"])
+                found[item["Key"]] = item["Size"]
+        return found
+
     def _pages(self) -> Iterable[Mapping[str, Any]]:
         # One key is its own prefix, and so is the folder of that name.
         pages: Iterable[Mapping[str, Any]] = self._client.get_paginator("list_objects_v2").paginate(
@@ -128,6 +150,8 @@ class S3Source:
         return RemoteFile(name, head["ContentLength"], tag, find_checksum(head), key, origin)
 
     def _fault(self, error: Exception, what: str) -> Fault:
+        if known := find_known(error, what):
+            return known
         match error:
             case ClientError(response=response):
                 return _client_fault(response, what)
@@ -135,8 +159,6 @@ class S3Source:
                 return timeout_fault(what)
             case ConnectionClosedError() | ResponseStreamingError() | IncompleteReadError() | HTTPError():
                 return cut_fault(what)
-            case SSLError() if "CERTIFICATE_VERIFY_FAILED" in str(error):
-                return given.bad(f"{what}: {error}.")
             # Proxies, handshakes that were cut, and the pod's source of credentials may all be back in a minute.
             case exceptions.ConnectionError() | HTTPClientError():
                 return unreachable_fault(what, str(error))
@@ -147,6 +169,40 @@ class S3Source:
             case BotoCoreError():
                 return given.bad(f"{what}: {error}.")
         return cut_fault(what)
+
+
+def _find_credentials(session: Any) -> Any:
+    """Those of the environment or of the pod's identity; none of their addresses comes from the source."""
+    with trusted():
+        found = session.get_credentials()
+    renew = getattr(found, "_refresh_using", None)
+    if renew is not None:
+        found._refresh_using = trusted()(renew)
+    return found
+
+
+def _bound_answers(client: Any) -> None:
+    """The library reads an answer whole before it looks at it, and there are stores of strangers."""
+    session = client._endpoint.http_session
+
+    def send(request: Any, **_: Any) -> Any:
+        is_file, request.stream_output = request.stream_output, True
+        response = session.send(request)
+        if not is_file or response.status_code >= 300:
+            response._content = _read(response.raw)
+        return response
+
+    client.meta.events.register("before-send.s3", send)
+
+
+def _read(body: Any) -> bytes:
+    content = bytearray()
+    for chunk in body.stream(CHUNK):
+        content += chunk
+        if len(content) > MOST_ANSWER:
+            body.close()
+            raise too_many()
+    return bytes(content)
 
 
 def find_checksum(head: Mapping[str, Any]) -> Checksum | None:

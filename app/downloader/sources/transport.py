@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import httpx2
 
+from app.downloader.causes import find_known
 from app.downloader.classify import cut_fault, system_fault, timeout_fault, unreachable_fault
 from app.downloader.fault import Fault
 from app.kube.conditions import ErrorClass
@@ -11,9 +12,9 @@ from app.kube.conditions import ErrorClass
 
 def transport_fault(error: Exception, what: str) -> Fault:
     """The failure that an error below HTTP is; errors of the disk come this way too."""
+    if known := find_known(error, what):
+        return known
     match error:
-        case Fault():
-            return error
         case httpx2.TimeoutException():
             return timeout_fault(what)
         case httpx2.ConnectError() | httpx2.ProxyError():
