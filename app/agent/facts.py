@@ -8,7 +8,7 @@ GPUs: a cluster of many thousand pods costs a few megabytes. Facts are equal whe
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, NamedTuple
@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 from app.agent.demand import Demand, parse_demand
 from app.agent.failure import ENDED, Failure, find_failure
 from app.gpus.allocation import Phase
+from app.gpus.places import parse_places
 from app.kube.lenient import count_at, mapping_at, mappings_at, text_at, value_at
 from app.kube.names import (
     GROUP_LABEL,
@@ -258,21 +259,15 @@ def parse_allocation(item: Json) -> Allocation:
         *parse_identity(item),
         digest=text_at(item, "spec", "digest"),
         bound=text_at(item, "spec", "phase") == Phase.BOUND,
-        places=_places(mappings_at(item, "spec", "gpus")),
+        places=_places(mapping_at(item, "spec")),
         status=mapping_at(item, "status"),
     )
 
 
-def _places(gpus: Iterable[Json]) -> dict[tuple[int, int], tuple[str, int]]:
-    """A pod runs on one node, so a place that names two is no place."""
-    places: dict[tuple[int, int], tuple[str, int]] = {}
-    for gpu in gpus:
-        if gpu.get("proposed") is True:
-            continue  # another look must confirm it first
-        place, node = (count_at(gpu, "group"), count_at(gpu, "worker")), text_at(gpu, "node")
-        before, count = places.get(place, (node, 0))
-        places[place] = (node if node == before else "", count + 1)
-    return {place: found for place, found in places.items() if found[0]}
+def _places(spec: Json) -> dict[tuple[int, int], tuple[str, int]]:
+    """Certain places alone; another look must confirm the others first."""
+    found = parse_places(spec)
+    return {slot: (place.node, place.gpus) for slot, place in found.items() if place.node and not place.proposed}
 
 
 def parse_exporter(item: Json) -> Exporter:
