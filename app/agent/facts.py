@@ -26,10 +26,13 @@ from app.kube.names import (
     PLACEMENT_GATE,
     ROLE_LABEL,
     SERVICE_LABEL,
+    workload_name,
 )
 
 LWS_GROUP_LABEL = "leaderworkerset.sigs.k8s.io/group-index"
 LWS_WORKER_LABEL = "leaderworkerset.sigs.k8s.io/worker-index"
+HASH_LABEL = "pod-template-hash"
+"""On pods of a Deployment: the end of their ReplicaSet's name."""
 
 Key = tuple[str, str]
 """Namespace ("" for cluster-scoped kinds) and name."""
@@ -53,7 +56,7 @@ class Fact:
 
 @dataclass(frozen=True, slots=True)
 class Member:
-    """What is kept of a pod that carries the label of a service."""
+    """What is kept of a pod that the workload of a service made."""
 
     service: str
     leader: bool
@@ -188,7 +191,7 @@ def parse_identity(item: Json) -> tuple[str, str, str, int]:
 def parse_pod(item: Json, gpu_resource: str) -> Pod | None:
     """The facts of a pod, None when it neither holds GPUs nor belongs to a service."""
     gpus = parse_demand(item, gpu_resource)
-    service = text_at(item, "metadata", "labels", SERVICE_LABEL)
+    service = _service(item)
     node = text_at(item, "spec", "nodeName")
     ended = text_at(item, "status", "phase") in ENDED
     if not service and (not gpus or not node or ended):
@@ -201,6 +204,26 @@ def parse_pod(item: Json, gpu_resource: str) -> Pod | None:
         leaving="deletionTimestamp" in mapping_at(item, "metadata"),
         member=_member(item, service) if service else None,
     )
+
+
+def _service(item: Json) -> str:
+    """The service that the label names, "" unless its workload made the pod: whoever may create pods may label them.
+
+    A Deployment's pods are controlled by its ReplicaSet, those of LWS by the StatefulSet of leaders or of one group's
+    workers; LWS itself and leaders are the owners where another controller makes the groups. An owner that is not
+    there makes the garbage collector remove the pod, and controllers let go of pods that are not theirs.
+    """
+    labels = mapping_at(item, "metadata", "labels")
+    service, group = text_at(labels, SERVICE_LABEL), text_at(labels, LWS_GROUP_LABEL)
+    makers = {
+        "ReplicaSet": {f"{workload_name(service)}-{text_at(labels, HASH_LABEL)}"},
+        "StatefulSet": {service, f"{service}-{group}"},
+        "LeaderWorkerSet": {service},
+        "Pod": {f"{service}-{group}"},
+    }
+    owners = (it for it in mappings_at(item, "metadata", "ownerReferences") if it.get("controller") is True)
+    owned = any(text_at(it, "name") in makers.get(text_at(it, "kind"), ()) for it in owners)
+    return service if owned else ""
 
 
 def _member(item: Json, service: str) -> Member:
