@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import ipaddress
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, NamedTuple
@@ -17,7 +17,8 @@ from typing import Any, NamedTuple
 from app.agent.demand import Demand, parse_demand
 from app.agent.failure import ENDED, Failure, find_failure
 from app.gpus.allocation import Phase
-from app.kube.lenient import count_at, mapping_at, mappings_at, text_at, value_at
+from app.gpus.places import parse_places
+from app.kube.lenient import mapping_at, mappings_at, text_at, value_at
 from app.kube.names import (
     GROUP_LABEL,
     HEARTBEAT_ANNOTATION,
@@ -26,10 +27,13 @@ from app.kube.names import (
     PLACEMENT_GATE,
     ROLE_LABEL,
     SERVICE_LABEL,
+    workload_name,
 )
 
 LWS_GROUP_LABEL = "leaderworkerset.sigs.k8s.io/group-index"
 LWS_WORKER_LABEL = "leaderworkerset.sigs.k8s.io/worker-index"
+HASH_LABEL = "pod-template-hash"
+"""On pods of a Deployment: the end of their ReplicaSet's name."""
 
 Key = tuple[str, str]
 """Namespace ("" for cluster-scoped kinds) and name."""
@@ -53,7 +57,7 @@ class Fact:
 
 @dataclass(frozen=True, slots=True)
 class Member:
-    """What is kept of a pod that carries the label of a service."""
+    """What is kept of a pod that the workload of a service made."""
 
     service: str
     leader: bool
@@ -188,7 +192,7 @@ def parse_identity(item: Json) -> tuple[str, str, str, int]:
 def parse_pod(item: Json, gpu_resource: str) -> Pod | None:
     """The facts of a pod, None when it neither holds GPUs nor belongs to a service."""
     gpus = parse_demand(item, gpu_resource)
-    service = text_at(item, "metadata", "labels", SERVICE_LABEL)
+    service = _service(item)
     node = text_at(item, "spec", "nodeName")
     ended = text_at(item, "status", "phase") in ENDED
     if not service and (not gpus or not node or ended):
@@ -201,6 +205,26 @@ def parse_pod(item: Json, gpu_resource: str) -> Pod | None:
         leaving="deletionTimestamp" in mapping_at(item, "metadata"),
         member=_member(item, service) if service else None,
     )
+
+
+def _service(item: Json) -> str:
+    """The service that the label names, "" unless its workload made the pod: whoever may create pods may label them.
+
+    A Deployment's pods are controlled by its ReplicaSet, those of LWS by the StatefulSet of leaders or of one group's
+    workers; LWS itself and leaders are the owners where another controller makes the groups. An owner that is not
+    there makes the garbage collector remove the pod, and controllers let go of pods that are not theirs.
+    """
+    labels = mapping_at(item, "metadata", "labels")
+    service, group = text_at(labels, SERVICE_LABEL), text_at(labels, LWS_GROUP_LABEL)
+    makers = {
+        "ReplicaSet": {f"{workload_name(service)}-{text_at(labels, HASH_LABEL)}"},
+        "StatefulSet": {service, f"{service}-{group}"},
+        "LeaderWorkerSet": {service},
+        "Pod": {f"{service}-{group}"},
+    }
+    owners = (it for it in mappings_at(item, "metadata", "ownerReferences") if it.get("controller") is True)
+    owned = any(text_at(it, "name") in makers.get(text_at(it, "kind"), ()) for it in owners)
+    return service if owned else ""
 
 
 def _member(item: Json, service: str) -> Member:
@@ -259,21 +283,15 @@ def parse_allocation(item: Json) -> Allocation:
         *parse_identity(item),
         digest=text_at(item, "spec", "digest"),
         bound=text_at(item, "spec", "phase") == Phase.BOUND,
-        places=_places(mappings_at(item, "spec", "gpus")),
+        places=_places(mapping_at(item, "spec")),
         status=mapping_at(item, "status"),
     )
 
 
-def _places(gpus: Iterable[Json]) -> dict[tuple[int, int], tuple[str, int]]:
-    """A pod runs on one node, so a place that names two is no place."""
-    places: dict[tuple[int, int], tuple[str, int]] = {}
-    for gpu in gpus:
-        if gpu.get("proposed") is True:
-            continue  # another look must confirm it first
-        place, node = (count_at(gpu, "group"), count_at(gpu, "worker")), text_at(gpu, "node")
-        before, count = places.get(place, (node, 0))
-        places[place] = (node if node == before else "", count + 1)
-    return {place: found for place, found in places.items() if found[0]}
+def _places(spec: Json) -> dict[tuple[int, int], tuple[str, int]]:
+    """Certain places alone; another look must confirm the others first."""
+    found = parse_places(spec)
+    return {slot: (place.node, place.gpus) for slot, place in found.items() if place.node and not place.proposed}
 
 
 def parse_exporter(item: Json) -> Exporter:

@@ -20,7 +20,8 @@ def plan_nodes(world: World) -> list[Patch]:
 
 
 def count_use(world: World) -> Mapping[str, Mapping[Holder, int]]:
-    """GPUs by node and holder. A label alone makes no service: a GPURequest of that name must stand beside the pod."""
+    """GPUs by node and holder. A pod is a service's when its workload made it and a
+    GPURequest of its name stands beside it."""
     use: defaultdict[str, Counter[Holder]] = defaultdict(Counter)
     for pod in world.pods.values():
         if not pod.node or pod.ended:

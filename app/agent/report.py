@@ -76,7 +76,7 @@ def _bound(pods: Sequence[Pod], groups: Mapping[str, int]) -> list[BoundPod]:
             resource=_resource(pod),
         )
         for pod, member in _members(pods)
-        if pod.name in groups
+        if pod.name in groups and pod.total
     ]
     return sorted(found, key=lambda pod: (pod.group, pod.worker, pod.name))
 

@@ -9,8 +9,9 @@ from collections import Counter
 
 from app.cli.decide import Verdict
 from app.gpus.allocation import Phase
+from app.gpus.places import parse_places
 from app.inferenceservice.plan import Blocked
-from app.kube.lenient import mapping_at, mappings_at, text_at, value_at
+from app.kube.lenient import mapping_at, mappings_at, value_at
 from app.topology.nodes import Node
 
 NO_GPUS = "has no AMD GPUs"
@@ -33,7 +34,10 @@ def taken_nodes(verdict: Verdict) -> dict[str, int]:
     spec = mapping_at(verdict.allocation, "spec")
     if _is_of_earlier_request(verdict):
         return {}
-    return dict(sorted(Counter(text_at(gpu, "node") for gpu in mappings_at(spec, "gpus")).items()))
+    taken: Counter[str] = Counter()
+    for place in parse_places(spec).values():
+        taken[place.node] += place.gpus
+    return dict(sorted(taken.items()))
 
 
 def excluded_nodes(verdict: Verdict) -> dict[str, int]:

@@ -21,6 +21,7 @@ from app.gpus.allocation import (
     Phase,
 )
 from app.gpus.node import PARTITION_LABEL
+from app.gpus.places import Place, build_entries
 from app.gpus.request import Shape
 from app.kube.conditions import format_time
 from app.kube.lenient import count_at, mapping_at, mappings_at, text_at
@@ -149,21 +150,10 @@ def _shape(request: Manifest, decision: Decision) -> Shape | None:
 
 
 def _gpus(request: Manifest, decision: Decision, observed: Observed) -> list[GrantedGPU]:
-    """One entry a GPU, as many for each pod as it asks for."""
-    each = count_at(request, "spec", "gpusPerNode")
-    resource = text_at(request, "spec", "resource")
+    each, resource = count_at(request, "spec", "gpusPerNode"), text_at(request, "spec", "resource")
     memory = {node.host: node.memory_bytes for node in observed.nodes if node.resource == resource}
-    return [
-        GrantedGPU(
-            group=slot[0],
-            worker=slot[1],
-            node=host,
-            memory_bytes=memory.get(host),
-            proposed=True if slot in decision.proposed else None,
-        )
-        for slot, host in decision.slots.items()
-        for _ in range(each)
-    ]
+    places = {slot: Place(host, each, slot in decision.proposed) for slot, host in decision.slots.items()}
+    return build_entries(places, memory)
 
 
 def _summary(decision: Decision) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
 from datetime import datetime
@@ -11,6 +12,7 @@ from app.crd import API_VERSION
 from app.gpupool.spec import GPUPoolSpec, to_requirements, to_selector
 from app.gpus.allocation import NodeRequirement
 from app.gpus.node import UNKNOWN_PARTITION
+from app.gpus.places import parse_places
 from app.hook import SyncRequest
 from app.kube.conditions import parse_time
 from app.kube.lenient import count_at, mapping_at, mappings_at, text_at, value_at
@@ -244,17 +246,15 @@ def _bound(pod: Mapping[str, Any]) -> BoundPod:
 
 def _held(allocation: Manifest) -> Held | None:
     spec = mapping_at(allocation, "spec")
-    granted = mappings_at(spec, "gpus")
-    if not granted:
+    places = parse_places(spec)
+    if not places:
         return None
-    slots = {(count_at(it, "group"), count_at(it, "worker")): text_at(it, "node") for it in granted}
-    proposed = {(count_at(it, "group"), count_at(it, "worker")) for it in granted if value_at(it, "proposed") is True}
     return Held(
         digest=text_at(spec, "digest"),
         product=text_at(spec, "product"),
-        slots=slots,
-        gpus=len(granted) // len(slots),
-        proposed=frozenset(proposed),
+        slots={slot: sys.intern(place.node) for slot, place in places.items()},
+        gpus=next(iter(places.values())).gpus,
+        proposed=frozenset(slot for slot, place in places.items() if place.proposed),
         created=text_at(allocation, "metadata", "creationTimestamp"),
         uid=text_at(allocation, "metadata", "uid"),
         resource=text_at(spec, "resource"),

@@ -24,12 +24,20 @@ class Phase(StrEnum):
 
 
 class GrantedGPU(Model):
-    """One GPU of one pod. Which device it is, kubelet decides when the pod starts; the status tells."""
+    """GPUs of one pod, and of further pods on the same node (app/gpus/places.py). Which devices they are, kubelet
+    decides when a pod starts; the status tells."""
 
     group: Count = Field(description="Index of the group.")
     worker: Count = Field(description="Index within the group; 0 is the leader.")
     node: str = Field(description="Node.")
-    memory_bytes: int | None = Field(None, ge=0, description="Memory of the GPU in bytes.")
+    count: int | None = Field(None, ge=1, description="GPUs of the pod; absent: 1.")
+    more: str | None = Field(
+        None,
+        max_length=32768,
+        description='Further pods with as many GPUs on this node: "1-3" are the leaders of groups 1 to 3, "4.0-2" '
+        "workers 0 to 2 of group 4.",
+    )
+    memory_bytes: int | None = Field(None, ge=0, description="Memory of one GPU in bytes.")
     proposed: bool | None = Field(None, description="True until a later look confirms it; nothing is bound before.")
 
 
@@ -68,7 +76,7 @@ class GPUAllocationSpec(Model):
     exclusive: bool | None = Field(None, description="True when no other service may use the nodes.")
     product: str | None = Field(None, description="Product of the GPUs; absent: nobody knows it.")
     shape: Shape | None = Field(None, description="How each group uses its GPUs.")
-    gpus: list[GrantedGPU] = Field([], description="GPUs by group and worker.")
+    gpus: list[GrantedGPU] = Field([], description="GPUs by node, group and worker.")
     pool_nodes: list[NodeRequirement] = Field(
         [], description="What the pool's node selector asks for; absent: nothing."
     )

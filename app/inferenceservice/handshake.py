@@ -8,6 +8,7 @@ from datetime import datetime
 from typing import Any
 
 from app.crd import API_VERSION
+from app.gpus.places import parse_places
 from app.hook import SyncRequest
 from app.kube.conditions import parse_time
 from app.kube.lenient import count_at, mapping_at, mappings_at, text_at, texts_at, value_at
@@ -100,7 +101,6 @@ def parse_allocation(request: SyncRequest) -> AllocationState | None:
     if found is None:
         return None
     spec = mapping_at(found, "spec")
-    granted = mappings_at(spec, "gpus")
     return AllocationState(
         digest=text_at(spec, "digest"),
         phase=text_at(spec, "phase"),
@@ -108,7 +108,7 @@ def parse_allocation(request: SyncRequest) -> AllocationState | None:
         message=text_at(spec, "message"),
         place_in_line=count_at(spec, "placeInLine"),
         next=_next(mapping_at(spec, "next")),
-        nodes=tuple(sorted({text_at(gpu, "node") for gpu in granted})),
+        nodes=tuple(sorted({place.node for place in parse_places(spec).values()})),
         pool_nodes=tuple(_requirement(it) for it in mappings_at(spec, "poolNodes")),
     )
 

@@ -1,6 +1,7 @@
 """Names of an InferenceService's children, and its limits."""
 
 from app.inferenceservice.spec import InferenceServiceSpec
+from app.kube.names import workload_name
 
 # A group's StatefulSet is <name>-<group>; its pods carry <set>-<hash> in a label of 63 characters at most.
 DISTRIBUTED_NAME_LIMIT = 45
@@ -11,7 +12,7 @@ SOURCE_NAME_LIMIT = 39
 
 
 def deployment_name(service: str) -> str:
-    return f"{service}-leader"
+    return workload_name(service)
 
 
 def cache_child_name(service: str) -> str:

@@ -50,6 +50,11 @@ WORKER = "worker"
 _NOT_LABEL = re.compile(r"[^A-Za-z0-9._-]+")
 
 
+def workload_name(service: str) -> str:
+    """The Deployment of a service; its LeaderWorkerSet has the service's own name."""
+    return f"{service}-leader"
+
+
 def label_value(text: str) -> str:
     """Any text as a label value: at most 63 characters of [A-Za-z0-9._-], starting and ending alphanumeric.
 

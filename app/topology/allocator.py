@@ -88,11 +88,17 @@ class _Allocation:
         for pod in need.bound:
             place = self._place_of(draft, pod)
             if place is not None:
-                self.ledger.book(place, pod.gpus, need.service, need.exclusive)
+                self.ledger.book(place, pod.gpus, need.service, need.exclusive and self._is_granted(draft, pod.host))
             if self._is_former(draft, pod):
                 self._remember(draft, place, pod.gpus)
             elif pod.group < need.target and pod.worker < need.pods and not self._is_lost(place):
                 self._settle(draft, (pod.group, pod.worker), pod.host, place)
+
+    @staticmethod
+    def _is_granted(draft: Draft, host: str) -> bool:
+        """A host is a service's own where that was decided; a pod that came elsewhere by itself claims nothing. Where
+        no decision is known, as after a pool was made again, what runs is believed."""
+        return draft.held is None or host in draft.hosts_held
 
     def _place_of(self, draft: Draft, pod: BoundPod) -> int | None:
         return self.ledger.find(pod.host, pod.resource or draft.need.wish.resource)

@@ -32,6 +32,10 @@ class Draft:
         same_size = all(pod.gpus == self.need.gpus and pod.resource in resources for pod in self.need.bound)
         return same_size and (self.held is None or self.held.digest == self.need.digest)
 
+    @cached_property
+    def hosts_held(self) -> frozenset[str]:
+        return frozenset(self.held.slots.values()) if self.held else frozenset()
+
     @property
     def is_fresh(self) -> bool:
         """Nothing was held, nothing runs: nobody has been told of any place yet."""

@@ -44,6 +44,7 @@ def pod(
     leaving: bool = False,
     gates: Iterable[str] = (),
     status: Json | None = None,
+    owners: Iterable[Json] = (),
     **spec: Any,
 ) -> Json:
     """Somebody's pod."""
@@ -51,7 +52,8 @@ def pod(
     gated = {"schedulingGates": [{"name": gate} for gate in gates]} if gates else {}
     bound = {"nodeName": node} if node else {}
     return {
-        "metadata": metadata(name, "team", creationTimestamp=created, labels=dict(labels or {}), **end),
+        "metadata": metadata(name, "team", creationTimestamp=created, labels=dict(labels or {}), **end)
+        | ({"ownerReferences": list(owners)} if owners else {}),
         "spec": {"containers": [container(gpus)], **bound, **gated, **spec},
         "status": {"phase": phase, **(status or {})},
     }
@@ -59,7 +61,8 @@ def pod(
 
 def single(name: str, service: str = "llama", **more: Any) -> Json:
     """A pod of a service's Deployment."""
-    return pod(name, labels={SERVICE_LABEL: service, ROLE_LABEL: LEADER}, **more)
+    labels = {SERVICE_LABEL: service, ROLE_LABEL: LEADER, "pod-template-hash": "abc"}
+    return pod(name, labels=labels, **{"owners": [owner("ReplicaSet", f"{service}-leader-abc")], **more})
 
 
 def grouped(group: int, worker: int, service: str = "llama", **more: Any) -> Json:
@@ -71,7 +74,12 @@ def grouped(group: int, worker: int, service: str = "llama", **more: Any) -> Jso
         "leaderworkerset.sigs.k8s.io/worker-index": str(worker),
     }
     name = f"{service}-{group}-{worker}" if worker else f"{service}-{group}"
-    return pod(name, labels=labels, **more)
+    made_by = owner("StatefulSet", f"{service}-{group}" if worker else service)
+    return pod(name, labels=labels, **{"owners": [made_by], **more})
+
+
+def owner(kind: str, name: str) -> Json:
+    return {"apiVersion": "apps/v1", "kind": kind, "name": name, "uid": f"uid-{name}", "controller": True}
 
 
 def gated(item: Json) -> Json:

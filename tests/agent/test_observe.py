@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
+
+from app.agent.facts import parse_pod
 from app.agent.observe import plan_nodes
-from tests.agent.build import GPU, Json, container, gpu_node, pod, request, single, world
+from tests.agent.build import GPU, Json, container, gpu_node, owner, pod, request, single, world
 
 IDLE = {"observed": True, "used": 0, "services": [], "others": []}
 
@@ -30,6 +33,32 @@ def test_services_and_others_are_counted_apart() -> None:
 def test_a_label_without_a_request_beside_it_makes_no_service() -> None:
     found = statuses(pods=[single("a", node="n1")], gpu_nodes=[gpu_node("n1")], requests=[request("another")])
     assert found["n1"]["others"] == [{"gpus": 2, "resource": GPU}]
+
+
+@pytest.mark.parametrize(
+    "owners",
+    [
+        pytest.param([], id="nobody"),
+        pytest.param([owner("ReplicaSet", "llama-leader-evil")], id="a ReplicaSet of another name"),
+        pytest.param([owner("ReplicaSet", "llama")], id="a ReplicaSet of the service's own name"),
+        pytest.param([owner("StatefulSet", "llama-7")], id="a StatefulSet of another group"),
+        pytest.param([owner("Job", "llama-leader-abc")], id="a Job"),
+        pytest.param([owner("ReplicaSet", "llama-leader-abc") | {"controller": False}], id="an owner beside"),
+    ],
+)
+def test_a_pod_that_the_workload_did_not_make_is_somebody_elses(owners: list[Json]) -> None:
+    objects = {
+        "pods": [single("a", node="n1", owners=owners)],
+        "gpu_nodes": [gpu_node("n1")],
+        "requests": [request()],
+    }
+    found = statuses(**objects)["n1"]
+    assert (found["used"], found["others"], found.get("services", [])) == (2, [{"gpus": 2, "resource": GPU}], [])
+    assert world(**objects).members["team", "llama"] == []
+
+
+def test_a_labelled_pod_without_gpus_leaves_nothing() -> None:
+    assert parse_pod(single("a", node="n1", gpus=0, owners=[]), GPU) is None
 
 
 def test_partitions_are_counted_by_their_own_name() -> None:

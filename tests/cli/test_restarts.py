@@ -45,7 +45,7 @@ def _observed(child: Manifest, verdict: Verdict) -> Manifest:
 
 def _pods(verdict: Verdict) -> list[Json]:
     gpus = verdict.allocation["spec"]["gpus"]
-    return [{"name": "pod", "group": 0, "worker": 0, "node": gpus[0]["node"], "gpus": len(gpus)}]
+    return [{"name": "pod", "group": 0, "worker": 0, "node": gpus[0]["node"], "gpus": gpus[0]["count"]}]
 
 
 def edited(case: Case, settings: Settings | None = None, **spec: Any) -> Report:

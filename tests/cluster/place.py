@@ -23,6 +23,8 @@ class Place:
     def __init__(self, cluster: Cluster, namespace: str) -> None:
         self.cluster = cluster
         self.namespace = namespace
+        self.owners: dict[str, Object] = {}
+        """By service: what owns its pods."""
 
     def apply(self, kind: str, name: str, spec: Object, api: str = API, **metadata: Any) -> Object:
         item = {"apiVersion": api, "kind": kind, "metadata": {"name": name, "namespace": self.namespace} | metadata}
@@ -43,6 +45,16 @@ class Place:
             "gated": True,
         }
         self.apply("GPURequest", name, spec)
+        self.workload(name)
+
+    def workload(self, name: str) -> None:
+        """What owns the service's pods. It makes none itself, so a test plays every one."""
+        template = {"spec": {"containers": [{"name": "leader", "image": "registry.example/leader:v1"}]}}
+        groups = {"replicas": 0, "leaderWorkerTemplate": {"size": 1, "workerTemplate": template}}
+        made = self.apply("LeaderWorkerSet", name, groups, api="leaderworkerset.x-k8s.io/v1")
+        api, kind, metadata = made["apiVersion"], made["kind"], made["metadata"]
+        owner = {"apiVersion": api, "kind": kind, "name": name, "uid": metadata["uid"], "controller": True}
+        self.owners[name] = owner
 
     def allocate(
         self, places: Mapping[tuple[int, int], str], *, gpus: int = 2, phase: str = "Bound", name: str = "llama"
@@ -56,7 +68,9 @@ class Place:
         self.apply("GPUAllocation", name, {"pool": "default", "digest": "d1", "phase": phase, "gpus": granted})
 
     def pod(self, name: str, *, gpus: int = 2, labels: Mapping[str, str] | None = None, gated: bool = False) -> None:
-        self.apply("Pod", name, pod_spec(gpus, gated), api="v1", labels=dict(labels or {}))
+        made_by = self.owners.get((labels or {}).get("inference.ai/service", ""))
+        owners = {"ownerReferences": [made_by]} if made_by else {}
+        self.apply("Pod", name, pod_spec(gpus, gated), api="v1", labels=dict(labels or {}), **owners)
 
     def grouped(self, group: int, worker: int, *, gated: bool = True) -> None:
         """A pod of a LeaderWorkerSet, labelled as LWS does."""

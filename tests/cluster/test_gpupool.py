@@ -15,6 +15,7 @@ from typing import Any, Literal
 
 import pytest
 
+from app.gpus.places import parse_places
 from sandbox.api import Object
 from sandbox.cluster import Cluster, wait_until
 from sandbox.metacontroller import USER as METACONTROLLER
@@ -65,8 +66,11 @@ def phases(world: World) -> Counter[str]:
 
 def granted(world: World) -> Counter[str]:
     """GPUs by node that are promised for certain."""
-    certain = (it for it in allocations(world).values() if it["phase"] == "Bound")
-    return Counter(gpu["node"] for it in certain for gpu in it.get("gpus", []) if not gpu.get("proposed"))
+    found: Counter[str] = Counter()
+    for it in allocations(world).values():
+        for place in parse_places(it).values() if it["phase"] == "Bound" else ():
+            found[place.node] += 0 if place.proposed else place.gpus
+    return found
 
 
 def wait_phase(world: World, name: str, phase: str) -> Object:
@@ -126,7 +130,7 @@ def test_a_running_service_gets_more_and_fewer_gpus_when_it_asks_for_them(world:
         world.apply(service(resources={"totalGpus": count}))
         wait_until(partial(asks, world, count), f"pods of {count} GPUs", timeout=60)
         found = wait_phase(world, "demo", "Bound")
-        assert len(found["gpus"]) == count
+        assert sum(place.gpus for place in parse_places(found).values()) == count
         world.wait_observed()
         world.wait_ready()
 

@@ -9,6 +9,7 @@ from typing import Any
 
 from app.crd import API_VERSION
 from app.gpupool import sync
+from app.gpus.places import parse_places
 from app.hook import SyncRequest
 from app.settings import Settings
 from sandbox.api import Object
@@ -83,7 +84,9 @@ class Pool:
         return {key: str(spec["phase"]) for key, spec in self.allocations.items()}
 
     def hosts(self, key: str) -> list[str]:
-        return [it["node"] for it in self.allocations[key].get("gpus", [])]
+        """A node for each GPU, in the order of the pods."""
+        places = parse_places(self.allocations[key])
+        return [places[slot].node for slot in sorted(places) for _ in range(places[slot].gpus)]
 
 
 def _key(item: Any) -> str:

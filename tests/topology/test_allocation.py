@@ -12,7 +12,7 @@ from app.topology.allocator import allocate
 from app.topology.nodes import Node, Taint, Toleration, Wish
 from app.topology.placement import place_group
 from app.topology.request import BoundPod, Need, Outcome
-from tests.topology.pool import PATIENCE, WISH, decide, hosts, need, node
+from tests.topology.pool import PATIENCE, WISH, decide, held_at, hosts, need, node
 
 # the specification's cases
 
@@ -261,3 +261,12 @@ def test_what_more_groups_than_gpus_cost_does_not_grow_with_them(monkeypatch: py
     assert found.groups == 8
     assert len(asked) < 30
     assert found.message.endswith("8 of 10000 groups have their GPUs. No service holds GPUs of this kind.")
+
+
+def test_pods_that_came_by_themselves_make_no_service_the_owner_of_a_host() -> None:
+    """Exclusive is what was decided: else one granted GPU and four stray pods would close five hosts."""
+    nodes = [node(f"n{it}") for it in range(5)]
+    held = {"ns/ex": held_at({(0, 0): "n0"}, 1, exclusive=True)}
+    pods = tuple(BoundPod(it, 0, f"n{it}", 1) for it in range(5))
+    decided = decide(nodes, need("ex", exclusive=True, bound=pods), need("b", gpus=4, least=5), held=held)
+    assert sorted(hosts(decided["b"])) == ["n1", "n2", "n3", "n4"]
