@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 
-from app.vllm.finding import Finding, did_you_mean, error, warning
+from app.vllm.finding import Finding, error, unknown
 from app.vllm.owned import variable_owner
 from app.vllm.table import engine_arguments, environment_names
 
@@ -26,6 +26,5 @@ def _check(name: str) -> Finding | None:
     if instead := variable_owner(name):
         return error(path, f"cannot be set here: {instead}")
     if name.startswith("VLLM_") and name not in environment_names():
-        hint = did_you_mean(name, environment_names())
-        return warning(path, f"is unknown to vLLM {engine_arguments().version}{hint}")
+        return unknown(path, f"is unknown to vLLM {engine_arguments().version}", name, environment_names())
     return None
