@@ -26,9 +26,10 @@ from pydantic import (
 from pydantic.alias_generators import to_camel
 from pydantic_core import CoreSchema
 
-from app.kube.conditions import ErrorClass, Finding, Reason
-from app.kube.duration import DURATION_PATTERN, parse_duration
-from app.kube.quantity import QUANTITY_PATTERN, canonical_quantity
+from app import bounds
+from app.kube.conditions import ErrorClass, Finding, Reason, shortened
+from app.kube.duration import DURATION_LIMIT, DURATION_PATTERN, parse_duration
+from app.kube.quantity import QUANTITY_LIMIT, QUANTITY_PATTERN, canonical_quantity
 
 GROUP = "inference.ai"
 VERSION = "v1alpha1"
@@ -88,6 +89,9 @@ class Model(BaseModel):
 
 
 def _as_text(value: object) -> object:
+    """A number as text. A whole number that JSON cannot keep exact is refused before it is written out."""
+    if isinstance(value, int) and not isinstance(value, bool) and abs(value) > bounds.NUMBER:
+        raise ValueError("a number can have 16 digits at most: write a unit, for example 16Gi")
     return str(value) if isinstance(value, int | float) and not isinstance(value, bool) else value
 
 
@@ -105,13 +109,23 @@ def _checked_duration(value: object) -> object:
 Quantity = Annotated[
     str,
     BeforeValidator(_checked_quantity),
-    # the pattern is for texts, the minimum for numbers
-    WithJsonSchema({"x-kubernetes-int-or-string": True, "pattern": QUANTITY_PATTERN, "minimum": 0}),
+    # pattern and length are for texts, minimum and maximum for numbers
+    WithJsonSchema(
+        {
+            "x-kubernetes-int-or-string": True,
+            "pattern": QUANTITY_PATTERN,
+            "maxLength": QUANTITY_LIMIT,
+            "minimum": 0,
+            "maximum": bounds.NUMBER,
+        }
+    ),
 ]
 """A Kubernetes quantity such as "16Gi" or 4, held in canonical form."""
 
 Duration = Annotated[
-    str, BeforeValidator(_checked_duration), WithJsonSchema({"type": "string", "pattern": DURATION_PATTERN})
+    str,
+    BeforeValidator(_checked_duration),
+    WithJsonSchema({"type": "string", "pattern": DURATION_PATTERN, "maxLength": DURATION_LIMIT}),
 ]
 """A duration as Go writes it: "300s", "5m", "1h30m"."""
 
@@ -147,8 +161,9 @@ ConditionList = Annotated[list[ConditionSchema], Field(json_schema_extra=LIST_OF
 def invalid_spec(error: ValidationError) -> Finding:
     """A stored spec that today's model refuses, as a finding that names the field."""
     first = error.errors(include_url=False, include_input=False, include_context=False)[0]
-    where = ".".join(("spec", *(str(part) for part in first["loc"])))
-    message = f"{where} is not accepted: {first['msg']}. Nothing was changed; correct the field."
+    where = ".".join(("spec", *(shortened(str(part), 64) for part in first["loc"])))
+    what = shortened(first["msg"], 512)
+    message = f"{shortened(where, 256)} is not accepted: {what}. Nothing was changed; correct the field."
     return Finding(ErrorClass.CONFIGURATION, Reason.CONFIGURATION_ERROR, message)
 
 
@@ -224,7 +239,24 @@ def structural_schema(model: type[BaseModel]) -> Schema:
     # "observedGeneration" is Metacontroller's own, written into every status.
     if model.__name__.endswith("Status"):
         schema["properties"]["observedGeneration"] = {"type": "integer", "format": "int64"}
+        _bound(schema)
     return schema
+
+
+def _bound(schema: Schema) -> None:
+    """A status has general bounds where it has none of its own: the operator writes it, but not the operator alone."""
+    kind = schema.get("type")
+    if kind == "string" and not schema.keys() & {"maxLength", "enum"}:
+        schema["maxLength"] = bounds.MESSAGE
+    elif kind == "array":
+        schema.setdefault("maxItems", bounds.ITEMS)
+    elif kind == "integer":
+        schema.setdefault("maximum", bounds.NUMBER)
+    elif "additionalProperties" in schema or "x-kubernetes-preserve-unknown-fields" in schema:
+        schema.setdefault("maxProperties", bounds.ENTRIES)
+    for child in (*schema.get("properties", {}).values(), schema.get("items"), schema.get("additionalProperties")):
+        if isinstance(child, dict):
+            _bound(child)
 
 
 def _said(item: Any) -> Any:

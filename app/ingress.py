@@ -5,7 +5,7 @@ What of it is allowed stands in app.ingress_rules.
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import Annotated, ClassVar
 
 from kubernetes.client.models.v1_http_ingress_path import V1HTTPIngressPath
 from kubernetes.client.models.v1_http_ingress_rule_value import V1HTTPIngressRuleValue
@@ -19,6 +19,7 @@ from kubernetes.client.models.v1_object_meta import V1ObjectMeta
 from kubernetes.client.models.v1_service_backend_port import V1ServiceBackendPort
 from pydantic import Field
 
+from app.bounds import TEXT, MapBounds
 from app.crd import HostName, Model, ObjectName, Rule
 
 
@@ -36,7 +37,9 @@ class IngressSpec(Model):
     class_name: ObjectName | None = Field(None, description="IngressClass; the cluster's default when left out.")
     host: HostName | None = Field(None, description="DNS name that leads to this service; no address, no wildcard.")
     tls: IngressTLSSpec = Field(IngressTLSSpec(), description="TLS settings.")
-    annotations: dict[str, str] = Field({}, description="Annotations for the ingress controller.")
+    annotations: Annotated[dict[str, Annotated[str, Field(max_length=TEXT)]], MapBounds(total=TEXT)] = Field(
+        {}, description="Annotations for the ingress controller."
+    )
     rules: ClassVar[tuple[Rule, ...]] = (
         Rule("!self.enabled || has(self.host)", "an ingress needs a host name: set host"),
         Rule(

@@ -20,6 +20,9 @@ VENDOR = "amd.com/"
 NOT_GPUS = frozenset({"amd.com/nic", "amd.com/vnic"})
 """What AMD's network operator offers under the same prefix."""
 
+MOST = 10**6
+"""GPUs of one container that are counted: sums of an absurd request stay numbers that a status can hold."""
+
 Demand = tuple[tuple[str, int], ...]
 """(resource name, GPUs), by name; only what is more than zero."""
 
@@ -58,6 +61,6 @@ def _gpus(amounts: Mapping[str, Any], configured: str) -> Counter[str]:
 
 def _count(amount: object) -> int:
     try:
-        return int(parse_quantity(str(amount)))
+        return min(int(parse_quantity(str(amount))), MOST)
     except ValueError:
         return 0

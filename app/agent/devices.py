@@ -103,4 +103,4 @@ def _told(allocation: Allocation) -> dict[str, list[Device]]:
 
 
 def _by_number(device: Device) -> tuple[int, str]:
-    return (int(device.id) if device.id.isdecimal() else 0, device.id)
+    return (int(device.id) if device.id.isdecimal() and len(device.id) <= 9 else 0, device.id)

@@ -7,7 +7,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from datetime import datetime, timedelta
+from datetime import datetime
 from functools import partial
 from typing import NamedTuple
 
@@ -16,7 +16,7 @@ from app.agent.failure import Failure
 from app.agent.groups import assign_groups, parse_earlier
 from app.agent.patch import Patch, Target, plan_statuses
 from app.gpus.request import BoundPod, GPURequestStatus, PodFailure
-from app.kube.conditions import format_time, parse_time
+from app.kube.conditions import format_time, later, parse_time
 from app.kube.lenient import mappings_at, text_at, value_at
 
 MOST_FAILURES = 8
@@ -32,7 +32,7 @@ class Load(NamedTuple):
 
     @property
     def began(self) -> datetime:
-        return self.at - timedelta(seconds=self.seconds)
+        return later(self.at, -self.seconds)
 
 
 def plan_requests(world: World) -> list[Patch]:

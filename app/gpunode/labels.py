@@ -8,8 +8,9 @@ features, which are a hundred labels a node.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from itertools import islice
 
-from app.gpus.node import PARTITION_LABEL, PRODUCT_LABEL
+from app.gpus.node import NODE_LABELS, PARTITION_LABEL, PRODUCT_LABEL
 
 _LEFT_OUT = (
     "beta.amd.com/",
@@ -30,4 +31,4 @@ def selectable_labels(labels: Mapping[str, str], own: Mapping[str, str | None]) 
     """Sorted; the operator's own labels are as they will be, not as they still are."""
     kept = {key: value for key, value in labels.items() if not key.startswith(_LEFT_OUT)}
     after: dict[str, str | None] = {**kept, **own}
-    return {key: value for key, value in sorted(after.items()) if value is not None}
+    return dict(islice(((key, value) for key, value in sorted(after.items()) if value is not None), NODE_LABELS))

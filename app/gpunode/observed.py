@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, get_args
 
+from app.bounds import GROUP_GPUS
 from app.gpus.node import Effect, Taint, is_gpu_resource, resource_mode
 from app.hook import Parent
 from app.kube.conditions import find_condition, parse_time
@@ -85,6 +86,6 @@ def _offers(status: Mapping[str, Any] | None, gpu_resource: str) -> Iterator[Off
 
 def _count(value: Any) -> int:
     try:
-        return int(parse_quantity(str(value)))
+        return min(int(parse_quantity(str(value))), GROUP_GPUS)
     except ValueError:
         return 0

@@ -7,6 +7,7 @@ from typing import Annotated, ClassVar
 
 from pydantic import Field
 
+from app.bounds import KEY, LABEL_VALUE, MapBounds
 from app.crd import Column, ConditionList, Duration, Kind, Model, Rule
 from app.gpus.allocation import NodeRequirement
 from app.kube import selectors
@@ -19,12 +20,15 @@ class Operator(StrEnum):
     DOES_NOT_EXIST = "DoesNotExist"
 
 
+LabelValue = Annotated[str, Field(max_length=LABEL_VALUE)]
+
+
 class Requirement(Model):
     """One requirement of a label selector."""
 
-    key: str = Field(min_length=1, max_length=317, description="Label.")
+    key: str = Field(min_length=1, max_length=KEY, description="Label.")
     operator: Operator = Field(description="In, NotIn, Exists or DoesNotExist.")
-    values: Annotated[list[str], Field(max_length=64)] = Field([], description="Values for In and NotIn.")
+    values: Annotated[list[LabelValue], Field(max_length=64)] = Field([], description="Values for In and NotIn.")
     rules: ClassVar[tuple[Rule, ...]] = (
         Rule(
             "(self.operator in ['In', 'NotIn']) == (has(self.values) && self.values.size() > 0)",
@@ -36,7 +40,9 @@ class Requirement(Model):
 class Selector(Model):
     """A label selector; an empty one selects everything."""
 
-    match_labels: dict[str, str] = Field({}, description="Labels with these values.")
+    match_labels: Annotated[dict[str, LabelValue], MapBounds(entries=64)] = Field(
+        {}, description="Labels with these values."
+    )
     match_expressions: Annotated[list[Requirement], Field(max_length=32)] = Field(
         [], description="Further requirements; all must hold."
     )

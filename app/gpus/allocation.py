@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import Annotated
 
 from pydantic import Field
 
+from app import bounds
 from app.crd import Column, Kind, Model, Time
-from app.gpus.request import Shape
-
-Count = Annotated[int, Field(ge=0)]
+from app.gpus.request import Count, Key, Name, Shape, Text, Word
 
 
 class Phase(StrEnum):
@@ -29,78 +27,82 @@ class GrantedGPU(Model):
 
     group: Count = Field(description="Index of the group.")
     worker: Count = Field(description="Index within the group; 0 is the leader.")
-    node: str = Field(description="Node.")
-    count: int | None = Field(None, ge=1, description="GPUs of the pod; absent: 1.")
+    node: Name = Field(description="Node.")
+    count: int | None = Field(None, ge=1, le=bounds.GROUP_GPUS, description="GPUs of the pod; absent: 1.")
     more: str | None = Field(
         None,
         max_length=32768,
         description='Further pods with as many GPUs on this node: "1-3" are the leaders of groups 1 to 3, "4.0-2" '
         "workers 0 to 2 of group 4.",
     )
-    memory_bytes: int | None = Field(None, ge=0, description="Memory of one GPU in bytes.")
+    memory_bytes: int | None = Field(None, ge=0, le=bounds.NUMBER, description="Memory of one GPU in bytes.")
     proposed: bool | None = Field(None, description="True until a later look confirms it; nothing is bound before.")
 
 
 class ExcludedNodes(Model):
     """Nodes that were not taken, for one reason."""
 
-    reason: str = Field(description="Why.")
-    nodes: int = Field(ge=1, description="How many.")
+    reason: Text = Field(description="Why.")
+    nodes: int = Field(ge=1, le=bounds.NUMBER, description="How many.")
 
 
 class NodeRequirement(Model):
     """One requirement on the labels of a Node."""
 
-    key: str = Field(description="Label.")
-    operator: str = Field(description="In, NotIn, Exists or DoesNotExist.")
-    values: list[str] = Field([], description="Values for In and NotIn.")
+    key: Key = Field(description="Label.")
+    operator: Word = Field(description="In, NotIn, Exists or DoesNotExist.")
+    values: list[Word] = Field([], max_length=bounds.ENTRIES, description="Values for In and NotIn.")
 
 
 class NextDecision(Model):
     """What is said about a changed request, while the decision about the earlier one still holds its GPUs."""
 
-    digest: str = Field(description="Digest of the changed GPURequest.")
+    digest: Word = Field(description="Digest of the changed GPURequest.")
     phase: Phase = Field(description="Pending or Impossible.")
-    message: str | None = Field(None, description="Why, in sentences with numbers.")
-    place_in_line: int | None = Field(None, ge=1, description="1 = next to get GPUs.")
+    message: Text | None = Field(None, description="Why, in sentences with numbers.")
+    place_in_line: int | None = Field(None, ge=1, le=bounds.NUMBER, description="1 = next to get GPUs.")
     waiting_since: Time | None = Field(None, description="Since when it waits.")
 
 
 class GPUAllocationSpec(Model):
     """The decision."""
 
-    pool: str = Field(description="GPUPool that decided.")
-    digest: str = Field(description="Digest of the GPURequest that was decided about.")
+    pool: Name = Field(description="GPUPool that decided.")
+    digest: Word = Field(description="Digest of the GPURequest that was decided about.")
     phase: Phase = Field(description="Proposed, Bound, Pending, Impossible or Unknown. Services act on Bound alone.")
-    resource: str | None = Field(None, description="Resource name of the GPUs.")
+    resource: Key | None = Field(None, description="Resource name of the GPUs.")
     exclusive: bool | None = Field(None, description="True when no other service may use the nodes.")
-    product: str | None = Field(None, description="Product of the GPUs; absent: nobody knows it.")
+    product: Word | None = Field(None, description="Product of the GPUs; absent: nobody knows it.")
     shape: Shape | None = Field(None, description="How each group uses its GPUs.")
-    gpus: list[GrantedGPU] = Field([], description="GPUs by node, group and worker.")
+    gpus: list[GrantedGPU] = Field([], max_length=bounds.ITEMS, description="GPUs by node, group and worker.")
     pool_nodes: list[NodeRequirement] = Field(
-        [], description="What the pool's node selector asks for; absent: nothing."
+        [], max_length=bounds.ENTRIES, description="What the pool's node selector asks for; absent: nothing."
     )
     groups: Count | None = Field(None, description="Groups that have their GPUs.")
-    summary: str | None = Field(None, description="The decision in a few words.")
-    message: str | None = Field(None, description="The decision in sentences, with numbers.")
-    excluded: list[ExcludedNodes] = Field([], description="Nodes not taken, by reason; with those taken they are all.")
-    place_in_line: int | None = Field(None, ge=1, description="1 = next to get GPUs.")
+    summary: Text | None = Field(None, description="The decision in a few words.")
+    message: Text | None = Field(None, description="The decision in sentences, with numbers.")
+    excluded: list[ExcludedNodes] = Field(
+        [], max_length=bounds.ITEMS, description="Nodes not taken, by reason; with those taken they are all."
+    )
+    place_in_line: int | None = Field(None, ge=1, le=bounds.NUMBER, description="1 = next to get GPUs.")
     waiting_since: Time | None = Field(None, description="Since when it waits.")
     next: NextDecision | None = Field(None, description="What is said about a changed request.")
     foreign_use_unknown: bool | None = Field(None, description="True when nobody reports what other pods hold.")
-    breaches: list[str] = Field([], description="Where what runs breaks a rule; it is reported, never moved.")
+    breaches: list[Text] = Field(
+        [], max_length=bounds.ITEMS, description="Where what runs breaks a rule; it is reported, never moved."
+    )
 
 
 class AssignedDevice(Model):
     """One GPU, or partition of a GPU, that kubelet gave to a pod."""
 
-    pod: str = Field(description="Name of the pod.")
-    pod_uid: str = Field(description="Which pod of that name.")
+    pod: Name = Field(description="Name of the pod.")
+    pod_uid: Word = Field(description="Which pod of that name.")
     group: Count = Field(description="Index of the group.")
     worker: Count = Field(description="Index within the group; 0 is the leader.")
-    node: str = Field(description="Node.")
-    device: str = Field(description="The device's index on the node: gpu_id of AMD's device-metrics-exporter.")
-    serial_number: str = Field("", description="Serial number of the card; empty where the exporter does not tell.")
+    node: Name = Field(description="Node.")
+    device: Word = Field(description="The device's index on the node: gpu_id of AMD's device-metrics-exporter.")
+    serial_number: Name = Field("", description="Serial number of the card; empty where the exporter does not tell.")
 
 
 class GPUAllocationStatus(Model):

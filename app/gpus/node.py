@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import re
 from enum import StrEnum
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field
 
+from app import bounds
+from app.bounds import MapBounds
 from app.crd import Column, Kind, Model, Time
+from app.gpus.request import Key, Name, Text, Word
 
 PRODUCT_LABEL = "inference.ai/gpu-product"
 """Label on Nodes: key of the accelerator catalogue, for example MI300X; pods select it."""
@@ -35,6 +38,9 @@ def resource_mode(name: str) -> str | None:
     return found["mode"] if found else None
 
 
+GPUs = Annotated[int, Field(ge=0, le=bounds.GROUP_GPUS)]
+NODE_LABELS = 1024
+"""Labels of a Node that its GPUNode repeats; further ones are left out."""
 Effect = Literal["NoSchedule", "PreferNoSchedule", "NoExecute"]
 
 
@@ -50,56 +56,66 @@ class Source(StrEnum):
 class Taint(Model):
     """A taint of the Node."""
 
-    key: str = Field(description="Key.")
-    value: str | None = Field(None, description="Value.")
+    key: Key = Field(description="Key.")
+    value: Word | None = Field(None, description="Value.")
     effect: Effect = Field(description="Effect.")
 
 
 class Resource(Model):
     """GPUs that the node offers under one resource name."""
 
-    name: str = Field(description="Resource name, for example amd.com/gpu or amd.com/cpx_nps4.")
-    gpus: int = Field(ge=0, description="Allocatable GPUs, or partitions of GPUs; unhealthy ones are not among them.")
-    capacity: int = Field(ge=0, description="GPUs that the device plugin found, unhealthy ones too.")
-    partition: str | None = Field(
+    name: Key = Field(description="Resource name, for example amd.com/gpu or amd.com/cpx_nps4.")
+    gpus: GPUs = Field(description="Allocatable GPUs, or partitions of GPUs; unhealthy ones are not among them.")
+    capacity: GPUs = Field(description="GPUs that the device plugin found, unhealthy ones too.")
+    partition: Word | None = Field(
         None, description="Partition mode, for example spx_nps1; absent: not told; unknown: the signs contradict."
     )
-    memory_bytes: int | None = Field(None, ge=0, description="Memory of one GPU or partition in bytes.")
+    memory_bytes: int | None = Field(
+        None, ge=0, le=bounds.NUMBER, description="Memory of one GPU or partition in bytes."
+    )
 
 
 class GPUNodeSpec(Model):
     """What the Node tells about its GPUs."""
 
-    product: str | None = Field(None, description="Key in the accelerator catalogue, for example MI300X.")
+    product: Word | None = Field(None, description="Key in the accelerator catalogue, for example MI300X.")
     source: Source = Field(Source.UNKNOWN, description="What told the product.")
-    gfx: str | None = Field(None, description="Architecture, for example gfx942.")
-    summary: str | None = Field(None, description="The GPUs in a few words, for example 7 of 8 spx_nps1.")
-    resources: list[Resource] = Field([], description="GPUs by resource name.")
-    island: int | None = Field(None, ge=1, description="GPUs that XGMI links directly, each with each.")
-    zone: str | None = Field(None, description="Zone.")
-    block: str | None = Field(None, description="Block: racks that share a fast network.")
-    rack: str | None = Field(None, description="Rack.")
-    labels: dict[str, str] = Field({}, description="Labels of the Node that selectors may ask for.")
-    taints: list[Taint] = Field([], description="Taints of the Node.")
+    gfx: Word | None = Field(None, description="Architecture, for example gfx942.")
+    summary: Text | None = Field(None, description="The GPUs in a few words, for example 7 of 8 spx_nps1.")
+    resources: list[Resource] = Field([], max_length=bounds.ENTRIES, description="GPUs by resource name.")
+    island: int | None = Field(
+        None, ge=1, le=bounds.GROUP_GPUS, description="GPUs that XGMI links directly, each with each."
+    )
+    zone: Word | None = Field(None, description="Zone.")
+    block: Word | None = Field(None, description="Block: racks that share a fast network.")
+    rack: Word | None = Field(None, description="Rack.")
+    labels: Annotated[dict[str, Word], MapBounds(entries=NODE_LABELS)] = Field(
+        {}, description="Labels of the Node that selectors may ask for."
+    )
+    taints: list[Taint] = Field([], max_length=bounds.ENTRIES, description="Taints of the Node.")
     not_ready_since: Time | None = Field(None, description="When the Node stopped being Ready; absent: it is Ready.")
-    unhealthy_gpus: int | None = Field(None, ge=1, description="GPUs that AMD's health check or plugin took out.")
-    contradictions: list[str] = Field([], description="Where labels and allocatable GPUs do not agree.")
+    unhealthy_gpus: int | None = Field(
+        None, ge=1, le=bounds.NUMBER, description="GPUs that AMD's health check or plugin took out."
+    )
+    contradictions: list[Text] = Field(
+        [], max_length=bounds.ENTRIES, description="Where labels and allocatable GPUs do not agree."
+    )
 
 
 class ServiceUse(Model):
     """GPUs of one node that the pods of one InferenceService hold."""
 
-    namespace: str = Field(description="Namespace of the service.")
-    name: str = Field(description="Name of the service.")
-    gpus: int = Field(ge=1, description="GPUs held.")
-    resource: str = Field(description="Resource name of those GPUs.")
+    namespace: Name = Field(description="Namespace of the service.")
+    name: Name = Field(description="Name of the service.")
+    gpus: int = Field(ge=1, le=bounds.NUMBER, description="GPUs held.")
+    resource: Key = Field(description="Resource name of those GPUs.")
 
 
 class ForeignUse(Model):
     """GPUs of one node that other pods hold."""
 
-    gpus: int = Field(ge=1, description="GPUs held.")
-    resource: str = Field(description="Resource name of those GPUs.")
+    gpus: int = Field(ge=1, le=bounds.NUMBER, description="GPUs held.")
+    resource: Key = Field(description="Resource name of those GPUs.")
 
 
 class GPUNodeStatus(Model):

@@ -6,80 +6,94 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
+from app import bounds
+from app.bounds import MapBounds
 from app.crd import Column, Kind, Model, Time
 
-Count = Annotated[int, Field(ge=0)]
+Count = Annotated[int, Field(ge=0, le=bounds.NUMBER)]
+Groups = Annotated[int, Field(ge=0, le=bounds.GROUPS)]
+ParallelSize = Annotated[int, Field(ge=1, le=bounds.NUMBER)]
+Name = Annotated[str, Field(max_length=bounds.NAME)]
+Word = Annotated[str, Field(max_length=bounds.LABEL_VALUE)]
+Key = Annotated[str, Field(max_length=bounds.KEY)]
+Text = Annotated[str, Field(max_length=bounds.MESSAGE)]
+PRODUCTS = 256
+"""Shapes, one a product of the catalogue; and products that are excluded."""
 
 
 class Shape(Model):
     """How one group uses its GPUs on one product."""
 
-    product: str | None = Field(None, description="Key in the accelerator catalogue; absent: any product.")
-    tensor: int = Field(ge=1, description="Tensor parallel size.")
-    pipeline: int = Field(ge=1, description="Pipeline parallel size.")
-    data: int = Field(ge=1, description="Data parallel size.")
+    product: Word | None = Field(None, description="Key in the accelerator catalogue; absent: any product.")
+    tensor: ParallelSize = Field(description="Tensor parallel size.")
+    pipeline: ParallelSize = Field(description="Pipeline parallel size.")
+    data: ParallelSize = Field(description="Data parallel size.")
     expert_parallel: bool = Field(False, description="Experts are spread over the tensor and data parallel GPUs.")
-    max_model_len: int | None = Field(None, ge=1, description="Longest sequence in tokens that was planned for.")
-    memory: str | None = Field(None, description="Where the memory of one GPU goes, in numbers.")
+    max_model_len: int | None = Field(
+        None, ge=1, le=bounds.NUMBER, description="Longest sequence in tokens that was planned for."
+    )
+    memory: Text | None = Field(None, description="Where the memory of one GPU goes, in numbers.")
 
 
 class ExcludedProduct(Model):
     """A product on which the model cannot run."""
 
-    product: str = Field(description="Key in the accelerator catalogue.")
-    reason: str = Field(description="Why, with numbers.")
+    product: Word = Field(description="Key in the accelerator catalogue.")
+    reason: Text = Field(description="Why, with numbers.")
 
 
 class ReplicaRange(Model):
     """Groups: the guaranteed number and the most there may be."""
 
-    min: Count = Field(description="Groups that are guaranteed.")
-    max: Count = Field(description="Groups there may be while GPUs are free.")
+    min: Groups = Field(description="Groups that are guaranteed.")
+    max: Groups = Field(description="Groups there may be while GPUs are free.")
 
 
 class Toleration(Model):
     """A toleration of the pods."""
 
-    key: str | None = Field(None, description="Key; absent: every taint.")
+    key: Key | None = Field(None, description="Key; absent: every taint.")
     operator: Literal["Exists", "Equal"] = Field("Exists", description="Operator.")
-    value: str | None = Field(None, description="Value.")
+    value: Word | None = Field(None, description="Value.")
     effect: Literal["NoSchedule", "PreferNoSchedule", "NoExecute"] | None = Field(None, description="Effect.")
 
 
 class GPURequestSpec(Model):
     """The need of one service."""
 
-    pool: str = Field(description="GPUPool that decides.")
-    digest: str = Field(description="Hash of what the decision depends on; the allocation repeats it.")
-    priority: int = Field(0, description="Higher goes first.")
+    pool: Name = Field(description="GPUPool that decides.")
+    digest: Word = Field(description="Hash of what the decision depends on; the allocation repeats it.")
+    priority: int = Field(0, ge=-1000, le=1000, description="Higher goes first.")
     strategy: Literal["static", "dynamic", "topology-aware"] = Field(description="How GPUs are planned.")
     sharing: Literal["shared", "exclusive"] = Field(description="Whether other services may use the same nodes.")
-    resource: str = Field(description="Resource name of the GPUs.")
-    nodes: int = Field(ge=1, description="Pods of one group.")
-    gpus_per_node: int = Field(ge=1, description="GPUs of each pod.")
+    resource: Key = Field(description="Resource name of the GPUs.")
+    nodes: int = Field(ge=1, le=bounds.GROUP_NODES, description="Pods of one group.")
+    gpus_per_node: int = Field(ge=1, le=bounds.GROUP_GPUS, description="GPUs of each pod.")
     replicas: ReplicaRange = Field(description="Groups.")
-    shapes: list[Shape] = Field(description="Shapes that fit, best first; one without a product means any.")
-    excluded: list[ExcludedProduct] = Field([], description="Products that cannot hold the model.")
-    node_selector: dict[str, str] = Field({}, description="Labels that nodes must have.")
-    tolerations: list[Toleration] = Field([], description="Tolerations of the pods.")
+    shapes: list[Shape] = Field(
+        max_length=PRODUCTS, description="Shapes that fit, best first; one without a product means any."
+    )
+    excluded: list[ExcludedProduct] = Field([], max_length=PRODUCTS, description="Products that cannot hold the model.")
+    node_selector: Annotated[dict[str, Word], MapBounds()] = Field({}, description="Labels that nodes must have.")
+    tolerations: list[Toleration] = Field([], max_length=bounds.ENTRIES, description="Tolerations of the pods.")
     gated: bool = Field(False, description="Pods wait for the agent to give them their node.")
 
 
 class BoundPod(Model):
     """A pod of the service that has a node."""
 
-    name: str = Field(description="Name of the pod.")
+    name: Name = Field(description="Name of the pod.")
     group: Count = Field(description="Index of its group.")
     worker: Count = Field(description="Index within the group; 0 is the leader.")
-    node: str = Field(description="Node.")
+    node: Name = Field(description="Node.")
     gpus: Count = Field(description="GPUs it holds.")
-    resource: str = Field("", description="Resource name of these GPUs.")
+    resource: Key = Field("", description="Resource name of these GPUs.")
 
 
 class PodFailure(Model):
     """Why a pod is not ready."""
 
-    pod: str = Field(description="Name of the pod.")
+    pod: Name = Field(description="Name of the pod.")
     reason: str = Field(description="Unschedulable, ImagePull, CrashLoop, OutOfMemory, ConfigError, Evicted, ...")
     message: str = Field(description="What Kubernetes and the process said.")
     error: str = Field(description="Class of the error.")

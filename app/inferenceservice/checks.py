@@ -16,7 +16,7 @@ from app.inferenceservice.names import DISTRIBUTED_NAME_LIMIT, NAME_LIMIT, SOURC
 from app.inferenceservice.observed import WorkloadKind
 from app.inferenceservice.spec import InferenceServiceSpec
 from app.inferenceservice.store import choose_copy
-from app.kube.conditions import ErrorClass, Finding, Reason
+from app.kube.conditions import ErrorClass, Finding, Reason, listed
 from app.source.folders import find_folder, home_folders
 from app.topology.parallelism import Impossible, plan_shape
 from app.vllm.command import Severity
@@ -95,7 +95,7 @@ def arguments_wrong(facts: Facts) -> Finding | None:
         return None
     findings = command_line(facts, grant_by_spec(facts)).findings
     errors = [item for item in findings if item.severity is Severity.ERROR]
-    return _configuration("; ".join(f"{item.path}: {item.message}" for item in errors)) if errors else None
+    return _configuration(listed([f"{item.path}: {item.message}" for item in errors])) if errors else None
 
 
 def cache_missing(facts: Facts) -> Finding | None:

@@ -7,7 +7,7 @@ from app.inferenceservice.layout import find_assignment, find_layout
 from app.inferenceservice.plan import Blocked, Plan, Serve, Wait
 from app.inferenceservice.progress import Progress
 from app.inferenceservice.spec import ServiceType
-from app.kube.conditions import Condition, ErrorClass, Finding, Reason, Status
+from app.kube.conditions import Condition, ErrorClass, Finding, Reason, Status, listed
 
 
 def find_problem(plan: Plan, unmanaged: Finding | None, conflict: Condition) -> Finding | None:
@@ -52,7 +52,8 @@ def ready_condition(plan: Plan, facts: Facts, progress: Progress, problem: Findi
 
 def _notes(plan: Plan) -> str:
     """Warnings about arguments do not stop anything, but are said where people look."""
-    return "".join(f"; {warning}" for warning in plan.warnings) if isinstance(plan, Serve) else ""
+    warnings = plan.warnings if isinstance(plan, Serve) else ()
+    return f"; {listed(warnings)}" if warnings else ""
 
 
 def model_condition(plan: Plan, facts: Facts, progress: Progress) -> Condition:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from app.bounds import GROUPS
 from app.crd import API_VERSION
 from app.gpus.request import GPURequestSpec, ReplicaRange
 from app.inferenceservice.facts import Facts
@@ -73,5 +74,5 @@ def _replicas(plan: Plan, facts: Facts) -> ReplicaRange:
         most = max(scaling.min_replicas, scaling.max_replicas or scaling.min_replicas)
         return ReplicaRange(min=scaling.min_replicas, max=most)
     asked = plan.replicas if isinstance(plan, Serve | Wait) else None
-    groups = 1 if asked is None else asked
+    groups = 1 if asked is None else min(asked, GROUPS)  # somebody may have scaled the workload beyond it
     return ReplicaRange(min=groups, max=groups)

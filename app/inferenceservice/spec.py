@@ -11,8 +11,10 @@ import re
 from enum import StrEnum
 from typing import Annotated, Any, ClassVar
 
-from pydantic import AfterValidator, ConfigDict, Field
+from pydantic import AfterValidator, ConfigDict, Field, model_validator
 
+from app import bounds
+from app.bounds import JsonBounds, MapBounds
 from app.crd import Duration, Model, ObjectName, Quantity, Rule
 from app.ingress import IngressSpec
 from app.source.uri import SOURCE_MESSAGE, SOURCE_PATTERN, check_source
@@ -21,11 +23,13 @@ from app.vllm.command import Precision
 from app.vllm.values import parse_whole
 
 Port = Annotated[int, Field(ge=1, le=65535)]
-GROUP_SIZE_LIMIT = 256
-GROUPS_LIMIT = 10_000
-"""A number beyond it is a slip; the pool looks at every group that is asked for."""
+GROUP_SIZE_LIMIT = bounds.GROUP_NODES
+GROUPS_LIMIT = bounds.GROUPS
 DEFAULT_REPLICAS = 1
 """What the API server fills in where replicas is left out, so 1 may be nobody's wish."""
+ENGINE_ARGS = JsonBounds(total=81_920, depth=16, key=128)
+"""A group holds arguments and variables twice, and Metacontroller's annotation on its workload 256 KiB at most."""
+ENV_VARS = MapBounds(key=256, total=32_768)
 DEFAULT_POOL = "default"
 PARTITION_PATTERN = "^(spx|dpx|tpx|qpx|cpx)_nps[1248]$"
 """As AMD's device plugin and node labeller write modes."""
@@ -67,25 +71,42 @@ class ModelSpec(Model):
         None,
         description="Number format of the weights. int8 and int4 need a checkpoint that is quantised already.",
     )
-    max_tokens: int | None = Field(None, ge=1, description="Longest sequence, prompt and answer, in tokens.")
+    max_tokens: int | None = Field(
+        None, ge=1, le=bounds.TOKENS, description="Longest sequence, prompt and answer, in tokens."
+    )
     temperature: float | None = Field(None, ge=0, le=2, description="Default sampling temperature.")
 
 
 class EngineArgs(Model):
     """vLLM's own arguments by their names (max_model_len or max-model-len); they win over the simple fields."""
 
-    model_config = ConfigDict(extra="allow", alias_generator=None)
+    model_config = ConfigDict(extra="allow", alias_generator=None, json_schema_extra={"maxProperties": bounds.ENTRIES})
 
-    tensor_parallel_size: int | None = Field(None, ge=1, description="GPUs that share each layer.")
-    pipeline_parallel_size: int | None = Field(None, ge=1, description="Stages the layers are split into.")
-    data_parallel_size: int | None = Field(None, ge=1, description="Copies of the model inside one group.")
+    tensor_parallel_size: int | None = Field(
+        None, ge=1, le=bounds.GROUP_GPUS, description="GPUs that share each layer."
+    )
+    pipeline_parallel_size: int | None = Field(
+        None, ge=1, le=bounds.GROUP_GPUS, description="Stages the layers are split into."
+    )
+    data_parallel_size: int | None = Field(
+        None, ge=1, le=bounds.GROUP_GPUS, description="Copies of the model inside one group."
+    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _is_bounded(cls, given: Any) -> Any:
+        if isinstance(given, dict):
+            if len(given) > bounds.ENTRIES:
+                raise ValueError(f"it has {len(given)} entries, {bounds.ENTRIES} are the most")
+            ENGINE_ARGS.check(given)
+        return given
 
 
 class VLLMSpec(Model):
     """Advanced vLLM configuration."""
 
     engine_args: EngineArgs = Field(EngineArgs(), description="Arguments of `vllm serve`.")
-    env_vars: dict[str, Annotated[str, Field(max_length=4096)]] = Field(
+    env_vars: Annotated[dict[str, Annotated[str, Field(max_length=4096)]], ENV_VARS] = Field(
         {}, description="Environment variables of the vLLM processes. Secrets do not belong here."
     )
 
@@ -93,7 +114,7 @@ class VLLMSpec(Model):
 class GPUSpec(Model):
     """The second spelling of GPU count and sharing."""
 
-    count: int | None = Field(None, ge=1, le=4096, description="Same as resources.totalGpus.")
+    count: int | None = Field(None, ge=1, le=bounds.GROUP_GPUS, description="Same as resources.totalGpus.")
     strategy: Sharing | None = Field(None, description="Same as resources.sharing.")
     resource: (
         Annotated[str, Field(max_length=317, pattern=r"^[a-z0-9.-]+/[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?$")] | None
@@ -102,7 +123,7 @@ class GPUSpec(Model):
         description="Resource name under which the nodes offer the GPUs, for example amd.com/cpx_nps4 for partitions; "
         "absent: the operator's.",
     )
-    partition: Annotated[str, Field(pattern=PARTITION_PATTERN)] | None = Field(
+    partition: Annotated[str, Field(max_length=16, pattern=PARTITION_PATTERN)] | None = Field(
         None,
         description="Partition mode of the GPUs, for example cpx_nps4; absent: what the resource name says, else whole "
         "GPUs. A count then counts partitions.",
@@ -117,7 +138,9 @@ class ResourcesSpec(Model):
         description="How GPUs are planned: static = one on each node; dynamic = by model and memory; "
         "topology-aware = dynamic, and as close together as possible.",
     )
-    total_gpus: int | None = Field(None, ge=1, le=4096, description="GPUs of one group, over all its nodes.")
+    total_gpus: int | None = Field(
+        None, ge=1, le=bounds.GROUP_GPUS, description="GPUs of one group, over all its nodes."
+    )
     auto_optimize: bool = Field(
         False, description="Choose tensor, pipeline and data parallel sizes; engineArgs still win."
     )

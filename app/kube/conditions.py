@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from typing import Any
 
@@ -62,8 +63,8 @@ class Finding:
         return RETRY_SECONDS.get(self.error, 0.0)
 
 
-MESSAGE_LIMIT = 32768
-"""Characters; the API server refuses the whole status otherwise."""
+MESSAGE_LIMIT = 1024
+"""Characters of a condition's message. The API server takes more, but one reads it in a column of `kubectl get`."""
 
 
 class Status(StrEnum):
@@ -97,9 +98,33 @@ def _with_time(condition: Condition, before: Mapping[str, Any], now: datetime) -
         "type": condition.type,
         "status": condition.status.value,
         "reason": condition.reason.value,
-        "message": condition.message[:MESSAGE_LIMIT],
+        "message": shortened(condition.message, MESSAGE_LIMIT),
         "lastTransitionTime": str(time or format_time(now)),
     }
+
+
+_ENDING = re.compile(r" \[\w+\]$")
+
+
+def shortened(text: str, most: int) -> str:
+    """A text of so many characters at most; the class of the error at its end stays."""
+    if len(text) <= most:
+        return text
+    found = _ENDING.search(text[-32:])
+    ending = f" ...{found[0] if found else ''}"
+    return text[: most - len(ending)] + ending
+
+
+def listed(parts: Sequence[str], most: int = MESSAGE_LIMIT * 3 // 4) -> str:
+    """Parts of a message with semicolons; those that do not fit are counted."""
+    size, fit = 0, 0
+    for part in parts:
+        size += len(part) + 2
+        if size > most and fit:
+            break
+        fit += 1
+    rest = f"; and {len(parts) - fit} more" if fit < len(parts) else ""
+    return "; ".join(shortened(part, most) for part in parts[:fit]) + rest
 
 
 def format_time(moment: datetime) -> str:
@@ -111,9 +136,17 @@ def parse_time(text: str) -> datetime | None:
     """The moment of an RFC 3339 text, None when it is none; a text without a zone counts as UTC."""
     try:
         moment = datetime.fromisoformat(text)
-    except ValueError:
+        return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).astimezone(UTC)
+    except (ValueError, OverflowError):  # in UTC it would be before the year 1, or after 9999
         return None
-    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+
+
+def later(moment: datetime, seconds: float) -> datetime:
+    """So many seconds later, or earlier when negative; the end of the calendar where it would be beyond."""
+    try:
+        return moment + timedelta(seconds=seconds)
+    except OverflowError:
+        return (datetime.max if seconds > 0 else datetime.min).replace(tzinfo=UTC)
 
 
 def find_condition(conditions: Iterable[Mapping[str, Any]], kind: str) -> Mapping[str, Any]:

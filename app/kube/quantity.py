@@ -9,17 +9,23 @@ from __future__ import annotations
 import re
 from decimal import Context, Decimal, localcontext
 
+QUANTITY_LIMIT = 32
+"""Characters. The work of reading a number grows with the square of its digits."""
+LARGEST = 2**63 - 1
+"""What the API server can hold: it stores a larger one as this, so that every sync would find a difference."""
 QUANTITY_PATTERN = r"^[0-9]+(\.[0-9]+)?(m|k|M|G|T|P|E|Ki|Mi|Gi|Ti|Pi|Ei)?$"
 
 _WHOLE = re.compile(QUANTITY_PATTERN)
 _BINARY = {"Ki": 1024, "Mi": 1024**2, "Gi": 1024**3, "Ti": 1024**4, "Pi": 1024**5, "Ei": 1024**6}
-_EXACT = Context(prec=400)
+_EXACT = Context(prec=100)
 """Enough digits for any text: the usual 28 are fewer than an absurdly large quantity in bytes has."""
 _DECIMAL = {"k": 10**3, "M": 10**6, "G": 10**9, "T": 10**12, "P": 10**15, "E": 10**18}
 
 
 def parse_quantity(text: str) -> Decimal:
     """The number a quantity stands for (bytes, cores, pieces); ValueError says what is accepted."""
+    if len(text) > QUANTITY_LIMIT:
+        raise ValueError(f"a quantity has at most {QUANTITY_LIMIT} characters, not {len(text)}: write for example 16Gi")
     if not _WHOLE.fullmatch(text):
         raise ValueError(f"{text!r} is not a quantity: write for example 16Gi, 500m or 4")
     for suffix, factor in (_BINARY | _DECIMAL).items():
@@ -38,7 +44,10 @@ def canonical_quantity(text: str) -> str:
 
 
 def _canonical(text: str) -> str:
-    thousandths = int((parse_quantity(text) * 1000).to_integral_value("ROUND_CEILING"))
+    number = parse_quantity(text)
+    if number > LARGEST:
+        raise ValueError(f"{text} is more than {LARGEST}, the largest quantity that Kubernetes holds")
+    thousandths = int((number * 1000).to_integral_value("ROUND_CEILING"))
     value, fraction = divmod(thousandths, 1000)
     if fraction:
         return f"{thousandths}m"

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from datetime import timedelta
 
-from app.kube.conditions import RETRY_SECONDS, ErrorClass, Finding, Reason, format_time, parse_time
+from app.kube.conditions import RETRY_SECONDS, ErrorClass, Finding, Reason, format_time, later, parse_time
 from app.kube.download import DownloadError
 from app.kube.names import REFRESH_ANNOTATION
 from app.kube.quantity import parse_quantity
@@ -109,7 +108,7 @@ def _retry_at(copy: Copy, error: ErrorClass) -> str:
     """When a Job that used up its tries is made anew; "" = only when somebody asks."""
     end = parse_time(copy.job.finished) if copy.job else None
     delay = RETRY_SECONDS.get(error)
-    return format_time(end + timedelta(seconds=delay)) if end and delay else ""
+    return format_time(later(end, delay)) if end and delay else ""
 
 
 def retry_moment(copy: Copy) -> str:

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import timedelta
 from enum import Enum
 
-from app.kube.conditions import Finding, format_time, parse_time
+from app.kube.conditions import Finding, format_time, later, parse_time
 from app.kube.duration import parse_duration
 from app.kube.quantity import parse_quantity
 from app.modelcache.facts import Copy, Facts
@@ -101,7 +100,7 @@ def _next_moment(facts: Facts, copy: Copy) -> str:
     interval, done = facts.spec.refresh_interval, parse_time(copy.updated)
     if not interval or copy.index or done is None or not copy.is_complete:
         return ""
-    return format_time(done + timedelta(seconds=max(LEAST_INTERVAL, parse_duration(interval))))
+    return format_time(later(done, max(LEAST_INTERVAL, parse_duration(interval))))
 
 
 def _waits(facts: Facts) -> Iterator[float]:

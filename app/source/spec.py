@@ -102,7 +102,9 @@ class HTTPSource(Model):
 
     url: Url | None = Field(None, description="URL of one file.")
     urls: list[Url] | None = Field(None, min_length=1, max_length=256, description="URLs of several files.")
-    sha256: str | None = Field(None, pattern=r"^[0-9a-f]{64}$", description="Checksum of the file at url.")
+    sha256: str | None = Field(
+        None, min_length=64, max_length=64, pattern=r"^[0-9a-f]{64}$", description="Checksum of the file at url."
+    )
     extract: bool = Field(
         False, description="Unpack the archive at url (.tar, .tar.gz, .zip); without it an archive is refused."
     )

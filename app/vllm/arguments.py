@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from app.vllm.abbreviations import find_abbreviated
-from app.vllm.finding import Finding, did_you_mean, error, warning
+from app.vllm.finding import Finding, did_you_mean, error, unknown, warning
 from app.vllm.owned import argument_owner
 from app.vllm.table import Table, engine_arguments
 from app.vllm.values import BadValueError, Tokens, as_switch, render, render_unknown
@@ -106,8 +106,8 @@ def _check_value(entry: Given, known: tuple[str, ...], table: Table) -> Iterator
 def _unknown(entry: Given, table: Table) -> Finding:
     if entry.name in table.removed:
         return warning(entry.path, f"vLLM {table.version} does not take it: {table.removed[entry.name]}")
-    hint = did_you_mean(entry.name, table.arguments)
-    return warning(entry.path, f"is unknown to vLLM {table.version} and passed on as it is{hint}")
+    message = f"is unknown to vLLM {table.version} and passed on as it is"
+    return unknown(entry.path, message, entry.name, table.arguments)
 
 
 def _resolved(key: str, value: Any, table: Table) -> Given:

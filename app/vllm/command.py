@@ -15,7 +15,7 @@ from app.topology.precision import Precision
 from app.vllm.arguments import PATH, SIZES, Given, check, check_names, resolve
 from app.vllm.code import argument_danger
 from app.vllm.environment import build_environment
-from app.vllm.finding import Finding, Severity, error, warning
+from app.vllm.finding import Finding, Severity, error, warning, with_hints
 from app.vllm.values import Tokens, compact, flag, parse_json, parse_size
 
 __all__ = ["CommandLine", "EngineSpec", "Finding", "Precision", "Severity", "Shape", "build_command_line"]
@@ -98,7 +98,9 @@ def build_command_line(spec: EngineSpec) -> CommandLine:
     return CommandLine(
         arguments=tuple(token for tokens in arguments.values() for token in tokens),
         environment=environment,
-        findings=(*too_long, *_check_precision(spec, given), *check_names(given), *findings, *wrong_variables),
+        findings=tuple(
+            with_hints((*too_long, *_check_precision(spec, given), *check_names(given), *findings, *wrong_variables))
+        ),
     )
 
 
@@ -191,8 +193,9 @@ def _beyond(asked: int, longest: int) -> str:
 
 def _check_copies(entry: Given, given: list[Given], spec: EngineSpec) -> list[Finding]:
     """Who starts the copies of a group: what starts the rest of it."""
-    by_ray = any(other.name == _BACKEND and other.value == "ray" for other in given)
-    if entry.name != _COPIES or entry.value == "mp" or by_ray or spec.nodes == 1:
+    if entry.name != _COPIES or entry.value == "mp" or spec.nodes == 1:
+        return []
+    if any(other.name == _BACKEND and other.value == "ray" for other in given):
         return []
     return [error(entry.path, f"takes mp in a group of several nodes, unless {_BACKEND} is ray")]
 

@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping
 
 from app.vllm.code import variable_danger
-from app.vllm.finding import Finding, did_you_mean, error, warning
+from app.vllm.finding import Finding, error, unknown
 from app.vllm.owned import variable_owner
 from app.vllm.table import engine_arguments, environment_names
 
@@ -32,6 +32,5 @@ def _check(name: str, allowed: tuple[str, ...], trusts_code: bool) -> Finding | 
     if why := variable_danger(name, allowed, trusts_code):
         return error(path, f"is refused: {why}")
     if name.startswith("VLLM_") and name not in environment_names():
-        hint = did_you_mean(name, environment_names())
-        return warning(path, f"is unknown to vLLM {engine_arguments().version}{hint}")
+        return unknown(path, f"is unknown to vLLM {engine_arguments().version}", name, environment_names())
     return None

@@ -68,9 +68,9 @@ def engine_arguments() -> Table:
 
 
 @cache
-def environment_names() -> frozenset[str]:
-    """Every VLLM_* variable that vLLM reads."""
-    return frozenset(_load("environment.json")["names"])
+def environment_names() -> Mapping[str, None]:
+    """Every VLLM_* variable that vLLM reads, in their order."""
+    return dict.fromkeys(_load("environment.json")["names"])
 
 
 def _argument(name: str, row: Mapping[str, Any]) -> Argument:

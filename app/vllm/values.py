@@ -20,9 +20,10 @@ DIGITS = 15
 """Of the longest whole number that is taken: a quadrillion of anything is a slip."""
 _WHOLE = re.compile(rf"-?\d{{1,{DIGITS}}}", re.ASCII)
 # vLLM: k, m, g, t are powers of 1000, K, M, G, T of 1024; a decimal part goes with the small letters only
-_SIZE = re.compile(rf"(\d{{1,{DIGITS}}}(?:\.\d+(?=[kmgt]))?)([kKmMgGtT]?)", re.ASCII)
+_SIZE = re.compile(rf"(\d{{1,{DIGITS}}}(?:\.\d{{1,{DIGITS}}}(?=[kmgt]))?)([kKmMgGtT]?)", re.ASCII)
 _POWERS = {"": 0, "k": 1, "m": 2, "g": 3, "t": 4}
-_NUMBER = re.compile(r"-?\d+(\.\d+)?([eE][+-]?\d+)?", re.ASCII)
+_NUMBER = re.compile(r"-?\d{1,40}(\.\d{1,40})?([eE][+-]?\d{1,3})?", re.ASCII)
+"""With the digits that any number of 64 bits is written with; the work of reading more grows with their square."""
 _SHARES = frozenset({"gpu_memory_utilization"})
 _ARGUMENTS_WITHOUT_LIMIT = ("max_model_len",)
 
@@ -74,7 +75,8 @@ def parse_size(value: Any) -> int | None:
     if found is None:
         return None
     number, unit = found.groups()
-    return int(float(number) * (1024 if unit.isupper() else 1000) ** _POWERS[unit.lower()])
+    size = int(float(number) * (1024 if unit.isupper() else 1000) ** _POWERS[unit.lower()])
+    return size if size < 10**DIGITS else None
 
 
 def parse_number(value: Any) -> float | None:
@@ -212,7 +214,7 @@ def _adapter(_: Argument, value: Any) -> str:
     if missing := [field for field in ("name", "path") if not parsed.get(field)]:
         raise BadValueError(f"takes objects with name and path; {_shown(value)} has no {missing[0]}")
     if wrong := sorted(key for key, said in parsed.items() if not isinstance(said, _ADAPTER.get(key, ()))):
-        hint = did_you_mean(wrong[0], _ADAPTER)
+        hint = did_you_mean(wrong[0], tuple(_ADAPTER))
         raise BadValueError(f"takes objects with {', '.join(_ADAPTER)}, not {wrong[0]} as in {_shown(value)}{hint}")
     return compact(parsed)
 

@@ -8,6 +8,7 @@ import signal
 import threading
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -142,7 +143,7 @@ def _metrics(group: object) -> str:
 @MODES
 @pytest.mark.parametrize("sizes", [pytest.param({}, id="one copy"), pytest.param(COPIES, id="a copy on each node")])
 def test_the_stop_hook_of_a_worker_lasts_as_long_as_its_leader_drains(
-    group_of: GroupOf, mode: str, sizes: dict[str, int]
+    group_of: GroupOf, mode: str, sizes: dict[str, Any]
 ) -> None:
     group = group_of(built(2, mode, **sizes), STANDIN_REQUEST_SECONDS="5").start()
     group.wait_healthy()

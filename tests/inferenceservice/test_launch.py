@@ -133,7 +133,7 @@ def test_pods_of_several_nodes_announce_their_own_address() -> None:
 @pytest.mark.parametrize("given", [spec(), spec(**DISTRIBUTED), spec(**DISTRIBUTED | RAY), spec(**DISTRIBUTED | MPI)])
 def test_every_variable_with_vllms_prefix_is_one_that_vllm_knows(given: dict[str, Any]) -> None:
     names = {it["name"] for template in ("leaderTemplate", "workerTemplate") for it in _env(given, template)}
-    assert {name for name in names if name.startswith("VLLM_")} <= environment_names()
+    assert {name for name in names if name.startswith("VLLM_")} <= environment_names().keys()
 
 
 @pytest.mark.parametrize("given", [spec(), spec(**DISTRIBUTED)])

@@ -38,6 +38,6 @@ def test_whole_seconds_are_the_next_ones(number: int, unit: str) -> None:
     assert exact <= whole_seconds(f"{number}{unit}") < exact + 1
 
 
-@given(st.from_regex(re.compile(DURATION_PATTERN, re.ASCII), fullmatch=True).filter(lambda text: len(text) < 40))
+@given(st.from_regex(re.compile(DURATION_PATTERN, re.ASCII), fullmatch=True).filter(lambda text: len(text) < 8))
 def test_what_the_schema_admits_is_read(text: str) -> None:
     assert parse_duration(text) >= 0
