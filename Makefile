@@ -114,6 +114,7 @@ fuzz: deps ## Ask the hooks what hostile users could make of them (ARGS='--minut
 bench: deps ## Measure hook service and planner on this machine
 	$(RUN) -m pip $(LOCKED) --requirement requirements/bench.txt
 	$(RUN) -m tests.bench $(ARGS)
+	$(RUN) -m tests.bench.worst
 	$(RUN) -m tests.bench.planner
 	$(RUN) -m tests.bench.agent
 	$(RUN) -m tests.bench.agent_live

@@ -6,7 +6,7 @@ take seconds that all other objects wait for. What Kubernetes bounds itself has 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -88,6 +88,8 @@ class JsonBounds:
 
     total: int
     """Bytes of its JSON."""
+    values: int
+    """Numbers, texts, lists and objects, at all levels: each is looked at."""
     depth: int
     key: int
 
@@ -95,14 +97,26 @@ class JsonBounds:
         """ValueError when it is past a bound."""
         if any(len(key) > self.key for key in given):
             raise ValueError(f"a name can have {self.key} characters at most")
-        if not is_flat(given, self.depth):
-            raise ValueError(f"it can be nested {self.depth} levels deep at most")
+        self._check_shape(given)
         for key, value in given.items():
             if isinstance(value, str) and len(value) > TEXT:
                 raise ValueError(f"{key} has {len(value)} characters, {TEXT} are the most")
         size = len(_json(given))
         if size > self.total:
             raise ValueError(f"it has {size} bytes as JSON, {self.total} are the most")
+
+    def _check_shape(self, given: Mapping[str, Any]) -> None:
+        """Level by level, and no further than the bounds reach."""
+        level: list[Any] = [dict(given)]
+        left = self.values
+        for _ in range(self.depth):
+            left -= sum(map(len, level))
+            if left < 0:
+                raise ValueError(f"it can hold {self.values} values at most, those in lists and objects too")
+            level = [child for item in level for child in _children(item) if isinstance(child, dict | list)]
+            if not level:
+                return
+        raise ValueError(f"it can be nested {self.depth} levels deep at most")
 
 
 def _json(given: Mapping[str, Any]) -> bytes:
@@ -112,17 +126,5 @@ def _json(given: Mapping[str, Any]) -> bytes:
         raise ValueError(f"it cannot be written as JSON: {error}") from None
 
 
-def is_flat(value: object, depth: int) -> bool:
-    """Whether JSON is nested this deep at most; looks no deeper."""
-    level = [value]
-    for _ in range(depth):
-        level = [child for item in level for child in _children(item) if isinstance(child, dict | list)]
-        if not level:
-            return True
-    return False
-
-
-def _children(item: object) -> list[Any]:
-    if isinstance(item, Mapping):
-        return list(item.values())
-    return item if isinstance(item, list) else []
+def _children(item: dict[str, Any] | list[Any]) -> Iterable[Any]:
+    return item.values() if isinstance(item, dict) else item

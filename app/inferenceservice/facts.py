@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 
+from app.bounds import ENTRIES
 from app.hold import keep_children
 from app.hook import Parent, SyncRequest
 from app.inferenceservice.checkpoint import as_served
@@ -26,6 +27,7 @@ class Identity:
     name: str
     namespace: str
     labels: tuple[tuple[str, str], ...] = ()
+    """Its own, which its workload has too; the first ones, where there are very many."""
     replan: str = ""
     """Value of the annotation by which the user asks for today's decision."""
     uid: str = ""
@@ -81,7 +83,7 @@ def gather_facts(
 
 
 def _identity(parent: Parent) -> Identity:
-    labels = tuple(sorted(parent.labels.items()))
+    labels = tuple(sorted(parent.labels.items())[:ENTRIES])
     replan, uid = parent.annotations.get(REPLAN_ANNOTATION, ""), str(parent.metadata.get("uid", ""))
     return Identity(parent.name, parent.namespace, labels, replan, uid)
 

@@ -27,9 +27,10 @@ GROUP_SIZE_LIMIT = bounds.GROUP_NODES
 GROUPS_LIMIT = bounds.GROUPS
 DEFAULT_REPLICAS = 1
 """What the API server fills in where replicas is left out, so 1 may be nobody's wish."""
-ENGINE_ARGS = JsonBounds(total=81_920, depth=16, key=128)
+ENGINE_ARGS = JsonBounds(total=81_920, values=4096, depth=16, key=128)
 """A group holds arguments and variables twice, and Metacontroller's annotation on its workload 256 KiB at most."""
-ENV_VARS = MapBounds(key=256, total=32_768)
+ENV_TOTAL = 32_768
+ENV_VARS = MapBounds(key=256, total=ENV_TOTAL)
 DEFAULT_POOL = "default"
 PARTITION_PATTERN = "^(spx|dpx|tpx|qpx|cpx)_nps[1248]$"
 """As AMD's device plugin and node labeller write modes."""
@@ -379,7 +380,7 @@ class InferenceServiceSpec(Model):
     @property
     def engine_args(self) -> dict[str, Any]:
         """What the user gave, by the names they used."""
-        return self.vllm.engine_args.model_dump(exclude_none=True)
+        return {name: value for name, value in self.vllm.engine_args if value is not None}
 
     @property
     def uses_ray(self) -> bool:

@@ -9,9 +9,12 @@ from __future__ import annotations
 from enum import StrEnum
 from typing import Annotated, Any
 
-from pydantic import Field
+from pydantic import Field, WithJsonSchema
 
+from app.bounds import NAME
 from app.crd import ConditionList, Model, Quantity, Time
+from app.topology import codec
+from app.topology.models import ModelFacts
 
 
 class Phase(StrEnum):
@@ -21,6 +24,8 @@ class Phase(StrEnum):
     FAILED = "Failed"
 
 
+COPIES = 100
+"""Volumes of one cache."""
 Count = Annotated[int, Field(ge=0)]
 
 
@@ -65,9 +70,11 @@ class ModelCacheStatus(Model):
     access_mode: str | None = Field(
         None, description="ReadWriteMany or ReadWriteOnce: what the claim can do, whatever the spec has come to say."
     )
-    copies: list[CopyStatus] | None = Field(None, description="The volumes, the one that the source fills first.")
+    copies: list[CopyStatus] | None = Field(
+        None, max_length=COPIES, description="The volumes, the one that the source fills first."
+    )
     job_name: str | None = Field(None, description="Job of the latest download.")
-    model: dict[str, Any] | None = Field(
+    model: Annotated[dict[str, Any], WithJsonSchema(codec.to_schema(ModelFacts, text=NAME, items=16))] | None = Field(
         None, description="Facts of the model as the planner reads them, from its config.json and safetensors headers."
     )
     parameters: Count | None = Field(None, description="Parameters of the model, from its safetensors headers.")

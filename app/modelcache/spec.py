@@ -8,7 +8,7 @@ from typing import Annotated
 from pydantic import Field
 
 from app.crd import Column, Duration, Kind, Model, ObjectName, Quantity, Rule
-from app.modelcache.schema import ModelCacheStatus
+from app.modelcache.schema import COPIES, ModelCacheStatus
 from app.source.spec import DownloadPolicy, SourceMember, SourceSpec, SourceType, named_repository
 
 
@@ -26,7 +26,7 @@ class CachingSpec(Model):
     replicas: int = Field(
         1,
         ge=1,
-        le=100,
+        le=COPIES,
         description="Copies, each on a volume of its own, for ReadWriteOnce; a ReadWriteMany volume holds one for all.",
     )
 

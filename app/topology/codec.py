@@ -32,6 +32,35 @@ def read(kind: type[T], raw: Mapping[str, object]) -> T | None:
         return None
 
 
+def to_schema(kind: type, text: int, items: int) -> dict[str, Any]:
+    """The OpenAPI schema of what `to_json` writes, with bounds for texts and lists."""
+    hints = get_type_hints(kind)
+    properties = {
+        _key(item.name): _schema(hints[item.name], text, items) | {"description": _words(item.name)}
+        for item in _fields(kind)
+    }
+    return {"type": "object", "properties": properties}
+
+
+def _schema(hint: Any, text: int, items: int) -> dict[str, Any]:
+    if isinstance(hint, UnionType):
+        hint = get_args(hint)[0]
+    if is_dataclass(hint) and isinstance(hint, type):
+        return to_schema(hint, text, items)
+    if get_origin(hint) is tuple:
+        return {"type": "array", "maxItems": items, "items": _schema(get_args(hint)[0], text, items)}
+    scalars: dict[Any, dict[str, Any]] = {
+        str: {"type": "string", "maxLength": text},
+        int: {"type": "integer", "minimum": 0, "maximum": LARGEST},
+        bool: {"type": "boolean"},
+    }
+    return dict(scalars[hint])
+
+
+def _words(name: str) -> str:
+    return f"{name.replace('_', ' ').capitalize()}."
+
+
 def to_json(value: object) -> dict[str, object]:
     """The mapping from which `read` makes an equal dataclass."""
     pairs = ((item, getattr(value, item.name)) for item in _fields(type(value)))

@@ -6,7 +6,7 @@ import difflib
 import heapq
 from collections import Counter
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from functools import lru_cache
 from itertools import pairwise
@@ -30,7 +30,7 @@ class Finding:
     message: str
     name: str = ""
     """What is unknown, where that is what is wrong."""
-    known: tuple[str, ...] = ()
+    known: Iterable[str] = field(default=(), compare=False, repr=False)
     """Names that are known instead."""
 
     @property
@@ -57,7 +57,7 @@ _CANDIDATES = 12
 
 def unknown(path: str, message: str, name: str, known: Iterable[str]) -> Finding:
     """A warning about a name that is not among the known ones."""
-    return Finding(Severity.WARNING, path, message, name, tuple(known))
+    return Finding(Severity.WARNING, path, message, name, known)
 
 
 def with_hints(findings: Iterable[Finding]) -> Iterator[Finding]:
@@ -68,7 +68,7 @@ def with_hints(findings: Iterable[Finding]) -> Iterator[Finding]:
             yield finding
         elif told < HINTS:
             told += 1
-            yield warning(finding.path, f"{finding.message}{did_you_mean(finding.name, finding.known)}")
+            yield warning(finding.path, f"{finding.message}{did_you_mean(finding.name, tuple(finding.known))}")
         else:
             left[finding.group] += 1
     yield from (warning(path, f"{more} more of its names are unknown too") for path, more in left.items())

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.bench import agent, downloader, exact, planner
+from tests.bench import agent, downloader, exact, planner, worst
 from tests.bench.__main__ import cpu_seconds, main
 
 
@@ -28,6 +28,14 @@ def test_the_planners_benchmark_prints_its_figures(capsys: pytest.CaptureFixture
     printed = capsys.readouterr().out
     for word in ("machine:", "20 nodes and requests", "placements/s/core", "pool sync"):
         assert word in printed
+
+
+def test_the_worst_objects_are_printed_with_their_ratio(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(worst, "WORST", {"modelcache": {"many_urls": worst.many_urls}})
+    assert worst.main() == 0
+    assert "worst ratio:" in capsys.readouterr().out
 
 
 def test_the_exact_solver_is_an_option(capsys: pytest.CaptureFixture[str]) -> None:
