@@ -1,0 +1,169 @@
+"""Objects past their bounds, and objects that fill them: neither stops what runs, nor anybody else."""
+
+from __future__ import annotations
+
+import copy
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import partial
+from itertools import cycle
+from threading import Event, Thread
+from typing import Any
+
+import pytest
+
+from app.bounds import ENTRIES
+from app.kinds import KINDS
+from sandbox.api import ApiError, Object
+from sandbox.cluster import wait_until
+from tests.bench import worst
+from tests.cluster.test_admission import cache, endpoint
+from tests.cluster.world import API, World, condition, service
+
+TOO_MANY = {f"VARIABLE_{number}": "" for number in range(ENTRIES + 50)}
+LONG = "0" * 40 + "1"
+SECONDS = 2.0
+"""Until a new service has its children."""
+
+
+def without_bounds(node: Any) -> Any:
+    """A schema as it was before it had bounds; lists by key need theirs no less."""
+    if isinstance(node, list):
+        return [without_bounds(item) for item in node]
+    if not isinstance(node, dict):
+        return node
+    left_out = {"maxLength", "maxItems", "maxProperties", "maximum", "pattern", "x-kubernetes-validations"}
+    return {key: without_bounds(value) for key, value in node.items() if key not in left_out}
+
+
+@contextmanager
+def earlier_schema(world: World, kind: str) -> Iterator[None]:
+    """The CRD of a kind without its bounds, for as long as an object of before is stored."""
+    [found] = [it for it in KINDS if it.name == kind]
+    manifest = found.to_manifest()
+    wide = copy.deepcopy(manifest)
+    for version in wide["spec"]["versions"]:
+        version["schema"] = without_bounds(version["schema"])
+    replace_crd(world, wide)
+    try:
+        yield
+    finally:
+        replace_crd(world, manifest)
+
+
+def replace_crd(world: World, manifest: Object) -> None:
+    """The whole schema, for what another applied stays in a server-side apply."""
+    name, spec = manifest["metadata"]["name"], manifest["spec"]
+    patch = [{"op": "replace", "path": "/spec/versions", "value": spec["versions"]}]
+    world.cluster.patch(
+        "apiextensions.k8s.io/v1", "CustomResourceDefinition", name, None, patch,
+        content_type="application/json-patch+json",
+    )  # fmt: skip
+
+
+def accepted(world: World, item: Object) -> bool:
+    try:
+        world.apply(item)
+    except ApiError as error:
+        if error.code == 422:
+            return False
+        raise
+    return True
+
+
+CASES = [
+    pytest.param("InferenceService", service(), {"vllm": {"envVars": TOO_MANY}}, "Ready", "vllm.envVars", id="service"),
+    pytest.param("ModelCache", cache(), {"size": f"{LONG}Gi"}, "Ready", "spec.size", id="cache"),
+    pytest.param(
+        "InferenceEndpoint",
+        endpoint(),
+        {"routing": {"healthCheck": {"interval": f"{LONG}s"}}},
+        "Available",
+        "healthCheck.interval",
+        id="endpoint",
+    ),
+]
+
+
+@pytest.mark.parametrize(("kind", "item", "change", "headline", "field"), CASES)
+def test_an_object_of_before_keeps_its_children_and_gets_a_status(
+    world: World, kind: str, item: Object, change: Object, headline: str, field: str
+) -> None:
+    """The API server accepts a status of an object whose spec it would refuse today."""
+    if kind == "InferenceEndpoint":
+        world.apply(service("demo"))
+    world.apply(item)
+    child = {"InferenceService": "Service", "ModelCache": "PersistentVolumeClaim", "InferenceEndpoint": "Service"}[kind]
+    wait_until(lambda: bool(world.all_of("v1", child)), f"the {child} of the {kind}")
+    late = copy.deepcopy(item)
+    late["metadata"]["name"], late["spec"] = "late", item["spec"] | change
+    with earlier_schema(world, kind):
+        wait_until(lambda: accepted(world, late), "the schema has no bounds")
+        world.patch("demo", {"spec": change}, kind)
+    before = {it["metadata"]["uid"] for it in world.all_of("v1", child)}
+    late["metadata"]["name"] = "later"
+    wait_until(lambda: not accepted(world, late), "the schema has its bounds again")
+    found = world.wait_condition(headline, "False", field, of=kind)
+    assert condition(found, headline)["reason"] == "ConfigurationError"
+    said = found["status"]["observedGeneration"]
+    assert said == found["metadata"]["generation"]
+    world.patch("demo", {"metadata": {"annotations": {"example.com/note": "an edit beside it"}}}, kind)
+    assert before <= {it["metadata"]["uid"] for it in world.all_of("v1", child)}
+
+
+def worst_services() -> list[Object]:
+    """Ten, each with its maps full in another way."""
+    builds: list[Callable[[], Object]] = list(worst.WORST["inferenceservice"].values())
+    specs = [build()["parent"]["spec"] for build in builds]
+    found = [service(f"worst-{number}") for number in range(10)]
+    for item, spec in zip(found, cycle(specs), strict=False):
+        item["spec"] = {key: value for key, value in spec.items() if key != "storage"}
+    return found
+
+
+@contextmanager
+def synced_for_ever(world: World, names: list[str]) -> Iterator[None]:
+    """Each edit of an annotation makes another sync."""
+    stop = Event()
+
+    def edit() -> None:
+        for number, name in enumerate(cycle(names)):
+            if stop.is_set():
+                return
+            world.patch(name, {"metadata": {"annotations": {"example.com/turn": str(number)}}})
+            time.sleep(0.02)
+
+    thread = Thread(target=edit)
+    thread.start()
+    try:
+        yield
+    finally:
+        stop.set()
+        thread.join()
+
+
+def test_another_namespaces_service_has_its_children_in_two_seconds(world: World) -> None:
+    """While ten of the worst objects of one namespace are synced for ever."""
+    other = f"{world.namespace}-other"
+    world.create_namespace(other)
+    items = worst_services()
+    for item in items:
+        world.apply(item)
+    wanted = {("v1", "Service"), ("policy/v1", "PodDisruptionBudget"), ("networking.k8s.io/v1", "NetworkPolicy")}
+
+    def has_children(name: str) -> bool:
+        found = (world.cluster.list(*kind, other) for kind in wanted)
+        return all(any(it["metadata"]["name"] == name for it in items) for items in found)
+
+    with synced_for_ever(world, [item["metadata"]["name"] for item in items]):
+        time.sleep(2)  # the queue is full
+        taken = []
+        for number in range(3):
+            begun = time.monotonic()
+            world.apply(service(f"new-{number}"), other)
+            wait_until(partial(has_children, f"new-{number}"), "the children of a new service", timeout=30)
+            taken.append(time.monotonic() - begun)
+    for number in range(3):
+        world.cluster.delete(API, "InferenceService", f"new-{number}", other)
+    assert min(taken) < SECONDS, f"children came after {taken} seconds"
