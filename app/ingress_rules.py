@@ -25,6 +25,8 @@ from app.kube.manifest import Manifest, with_value
 from app.kube.names import MODEL_ANNOTATION
 from app.settings import Settings
 
+_SHOWN = 8
+"""Patterns that a message names; the setting has them all."""
 _UNSAFE_VALUE = re.compile(r"[\x00-\x1f\x7f{};`\\]")
 """Ends a directive or a line, or opens a block, in the configuration that a controller writes."""
 _BY_NAME_ALONE = re.compile(r"snippet|lua|script")
@@ -116,7 +118,9 @@ def _refused_host(host: str, namespace: str, patterns: tuple[str, ...]) -> str:
 
 
 def _annotation_notes(left_out: set[str], kept: set[str], patterns: tuple[str, ...]) -> Iterator[str]:
-    allowed = f"allowed are {', '.join(patterns) or 'none'} (INFERENCE_INGRESS_ANNOTATIONS)"
+    shown = ", ".join(patterns[:_SHOWN]) or "none"
+    more = f" and {len(patterns) - _SHOWN} more" if len(patterns) > _SHOWN else ""
+    allowed = f"allowed are {shown}{more} (INFERENCE_INGRESS_ANNOTATIONS)"
     if left_out:
         names = ", ".join(sorted(left_out))
         yield f"annotations: {names} left out; {allowed}, with values of one line without any of {{ }} ; ` \\"

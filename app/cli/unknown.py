@@ -34,4 +34,4 @@ def _unknown(value: Any, schema: Schema, path: str) -> Iterator[str]:
         if name in known or is_open:
             yield from _unknown(inner, known.get(name, rest or {}), f"{path}.{name}")
         else:
-            yield f"there is no field {path}.{name}{did_you_mean(str(name), known)}"
+            yield f"there is no field {path}.{name}{did_you_mean(str(name), tuple(known))}"
