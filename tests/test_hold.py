@@ -37,6 +37,12 @@ BAD = [
     pytest.param("modelcache", cache.spec(source={"type": "s3"}), "give source.s3", id="a source without its member"),
     pytest.param("inferenceendpoint", {}, "spec.service", id="an endpoint to nothing"),
     pytest.param("inferenceendpoint", endpoint.spec(expose={"ports": []}), "spec.expose.ports", id="no ports"),
+    pytest.param(
+        "inferenceendpoint",
+        endpoint.spec(expose={"ports": [{"name": "a", "port": 1, "protocol": "gRPC"}]}),
+        "needs a port with protocol HTTP",
+        id="no HTTP port",
+    ),
 ]
 
 every_bad_spec = pytest.mark.parametrize(("kind", "bad", "field"), BAD)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from enum import StrEnum
 from typing import Annotated, ClassVar
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from app.crd import Duration, Model, Rule
 from app.ingress import IngressSpec
@@ -15,6 +15,7 @@ PortNumber = Annotated[int, Field(ge=1, le=65535)]
 ServiceName = Annotated[str, Field(min_length=1, max_length=63, pattern=r"^[a-z]([-a-z0-9]*[a-z0-9])?$")]
 PortName = Annotated[str, Field(min_length=1, max_length=63, pattern=r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$")]
 DEFAULT_PORT = 8000
+NEEDS_HTTP = "an endpoint needs a port with protocol HTTP: vLLM serves no gRPC by default"
 
 
 class ExposeType(StrEnum):
@@ -62,13 +63,21 @@ class ExposeSpec(Model):
     rules: ClassVar[tuple[Rule, ...]] = (
         Rule(
             "!has(self.ports) || self.ports.exists(p, p.protocol == 'HTTP')",
-            "an endpoint needs a port with protocol HTTP: vLLM serves no gRPC by default",
+            NEEDS_HTTP,
         ),
         Rule(
             "!has(self.ports) || self.ports.all(p, self.ports.exists_one(q, q.port == p.port))",
             "two of expose.ports have the same port number",
         ),
     )
+
+    @field_validator("ports")
+    @classmethod
+    def _has_http(cls, ports: list[PortSpec]) -> list[PortSpec]:
+        """What is built has no form without one, also where admission was off."""
+        if all(port.protocol is not PortProtocol.HTTP for port in ports):
+            raise ValueError(NEEDS_HTTP)
+        return ports
 
     @property
     def http_ports(self) -> list[PortSpec]:
