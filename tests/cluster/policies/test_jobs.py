@@ -16,7 +16,7 @@ from tests.cluster.world import API
 @pytest.fixture(scope="module")
 def downloader(cluster: Cluster, accounts: Accounts) -> Account:
     """As children.py makes it, with the right to patch its Job; and a Job of another cache."""
-    grant = rule("batch", "jobs", "get", "patch", resourceNames=["demo-download-1", "other-download-1"])
+    grant = rule("batch", "jobs", "get", "patch", resourceNames=["demo-download-9", "other-download-9"])
     return _jobs_account(cluster, accounts, "demo-downloader", grant)
 
 
@@ -41,7 +41,7 @@ def _jobs_account(cluster: Cluster, accounts: Accounts, name: str, grant: Object
 @pytest.fixture(scope="module")
 def jobs(cluster: Cluster) -> str:
     for of in ("demo", "other"):
-        item = job(f"{of}-download-1", of=of)
+        item = job(f"{of}-download-9", of=of)
         item["metadata"]["ownerReferences"][0] |= {"controller": False}
         cluster.apply(item | {"spec": item["spec"] | {"suspend": True}})
     return f"/apis/batch/v1/namespaces/{TEAM}/jobs"
@@ -49,8 +49,8 @@ def jobs(cluster: Cluster) -> str:
 
 def test_a_downloader_reports_on_its_job_and_changes_nothing_else(downloader: Account, jobs: str) -> None:
     report = {"metadata": {"annotations": {"inference.ai/download-report": "{}"}}}
-    assert downloader.merge(f"{jobs}/demo-download-1", report) is None
-    assert "own ModelCache" in str(downloader.merge(f"{jobs}/other-download-1", report))
+    assert downloader.merge(f"{jobs}/demo-download-9", report) is None
+    assert "own ModelCache" in str(downloader.merge(f"{jobs}/other-download-9", report))
     for body, says in (
         ({"metadata": {"annotations": {"metacontroller.k8s.io/last-applied-configuration": "{}"}}}, "annotation"),
         ({"metadata": {"labels": {"controller-uid": "x"}}}, "annotation"),
@@ -60,7 +60,7 @@ def test_a_downloader_reports_on_its_job_and_changes_nothing_else(downloader: Ac
         ({"spec": {"suspend": False}}, "spec"),
         ({"spec": {"parallelism": 9}}, "spec"),
     ):
-        assert says in str(downloader.merge(f"{jobs}/demo-download-1", body)), body
+        assert says in str(downloader.merge(f"{jobs}/demo-download-9", body)), body
 
 
 def secret(name: str = "demo-ssh-keys", kind: str = "kubernetes.io/ssh-auth", **more: Any) -> Object:

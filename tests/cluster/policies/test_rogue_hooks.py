@@ -55,9 +55,8 @@ def rogue() -> Iterator[str]:
     class Handler(BaseHTTPRequestHandler):
         def do_POST(self) -> None:
             self.rfile.read(int(self.headers["Content-Length"]))
-            syncs = self.path == "/sync/inferenceservice"
-            children = [] if not syncs else CHILDREN
-            body = json.dumps({"status": {}, "children": children, "relatedResources": []}).encode()
+            asked = self.path.startswith("/customize")
+            body = json.dumps({"relatedResources": []} if asked else {"status": {}, "children": CHILDREN}).encode()
             self.send_response(200)
             self.send_header("Content-Length", str(len(body)))
             self.end_headers()
