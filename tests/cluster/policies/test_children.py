@@ -74,6 +74,19 @@ def test_metacontroller_makes_nothing_else_in_our_name(metacontroller: Account, 
     assert says in str(metacontroller.send("POST", path_of(item), item))
 
 
+def test_what_somebody_made_with_our_label_is_adopted_so_that_it_can_be_removed(
+    cluster: Cluster, metacontroller: Account
+) -> None:
+    theirs = role(rule("*", "*", "*"))
+    theirs["metadata"] |= {"name": "orphan", "ownerReferences": []}
+    cluster.apply(theirs)
+    path = f"{path_of(theirs)}/orphan"
+    owned = {"metadata": {"ownerReferences": [OWNER | {"kind": "InferenceService", "name": "demo"}]}}
+    assert metacontroller.merge(path, owned) is None
+    assert "begins with" in str(metacontroller.merge(path, owned | {"rules": [rule("", "pods", "*")]}))
+    assert metacontroller.send("DELETE", path) is None
+
+
 def test_an_object_with_a_second_owner_is_refused(metacontroller: Account) -> None:
     item = copy.deepcopy(deployment())
     item["metadata"]["ownerReferences"].append({"apiVersion": API, "kind": "GPUPool", "name": "default", "uid": "u"})
