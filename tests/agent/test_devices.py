@@ -298,12 +298,33 @@ def test_an_answer_without_bounds_costs_little_and_is_refused(attack: str) -> No
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 64 << 10, "in KiB; the attack itself is made"
 
 
-def test_the_worst_answer_within_the_bounds_is_parsed_soon() -> None:
-    escapes = '\\"' * (bounds.MOST_LINE // 2 - 40)
-    lines = (f'x{{pod="llama-0",n="{n}",a="{escapes}"}} 1\n' for n in range(bounds.MOST_KEPT // bounds.MOST_LINE))
-    begun = time.thread_time()
-    assert told("".join(lines), waiting(), 64 << 10) == {}
-    assert time.thread_time() - begun < 2
+ESCAPES = '\\"' * (bounds.MOST_LINE // 2 - 40)
+
+
+@pytest.mark.parametrize(
+    "lines",
+    [
+        pytest.param(
+            [f'x{{pod="llama-0",n="{n}",a="{ESCAPES}"}} 1' for n in range(bounds.MOST_KEPT // bounds.MOST_LINE)],
+            id="long lines",
+        ),
+        pytest.param([f'x{{pod="llama-0",n="{n}"}} 1' for n in range(bounds.MOST_SAMPLES)], id="many samples"),
+        pytest.param([f'x{n}{{pod="llama-0",n="{n}"}} 1' for n in range(bounds.MOST_SAMPLES)], id="many metrics"),
+        pytest.param(
+            [
+                f'x{{pod="llama-0",n="{n}",{",".join(f"a{it}=" + chr(34) * 2 for it in range(1000))}}} 1'
+                for n in range(250)
+            ],
+            id="many labels",
+        ),
+        pytest.param([f'x{{pod="llama-0",gpu_id="{"9" * 8000}{n}"}} 1' for n in range(200)], id="long numbers"),
+    ],
+)
+def test_the_worst_answer_within_the_bounds_is_parsed_soon(lines: list[str]) -> None:
+    before, begun = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, time.thread_time()
+    assert told("\n".join(lines), waiting(), 64 << 10) == {}
+    assert time.thread_time() - begun < 3
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 64 << 10, "in KiB; four are parsed at once"
 
 
 def test_one_line_of_each_set_of_labels_is_enough() -> None:

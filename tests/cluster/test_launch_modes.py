@@ -90,8 +90,8 @@ def become_pod(world: World, job: Object, account: Path, monkeypatch: pytest.Mon
     for variable in container["env"]:
         monkeypatch.setenv(variable["name"], variable["value"])
     # a live owner, or garbage collection takes the Secret at once
-    service = world.apply(group("owner"))
-    reference = {"apiVersion": API, "kind": "InferenceService", "name": "owner", "uid": service["metadata"]["uid"]}
+    service = world.apply(group("demo"))
+    reference = {"apiVersion": API, "kind": "InferenceService", "name": "demo", "uid": service["metadata"]["uid"]}
     monkeypatch.setenv("INFERENCE_SECRET_OWNER", json.dumps(reference))
     monkeypatch.setenv("KUBERNETES_SERVICE_HOST", str(server.hostname))
     monkeypatch.setenv("KUBERNETES_SERVICE_PORT", str(server.port))

@@ -7,7 +7,9 @@ from collections.abc import Iterator
 
 import pytest
 
+from sandbox.agent import USER as AGENT
 from sandbox.cluster import wait_until
+from sandbox.metacontroller import USER as METACONTROLLER
 from sandbox.operator import Operator
 from tests.cluster.world import API, HPA, LWS, World, condition, engine_flags, example, gpus
 
@@ -123,3 +125,12 @@ def test_deleting_the_parents_removes_every_child(world: World) -> None:
     assert sum(len(world.names(*kind)) for kind in kinds) >= 8
     world.remove_services()
     wait_until(lambda: not any(world.names(*kind) for kind in kinds), "every child is gone", timeout=60)
+
+
+def test_no_write_for_the_samples_is_refused_by_rights_or_policies(samples: World) -> None:
+    written = [it for it in samples.cluster.audit_writes() if it.user in (AGENT, METACONTROLLER)]
+    ours = [it for it in written if it.namespace == NAMESPACE]
+    assert {it.user for it in ours} == {AGENT, METACONTROLLER}
+    assert [it for it in ours if it.code in (401, 403)] == []
+    policies = samples.cluster.list("admissionregistration.k8s.io/v1", "ValidatingAdmissionPolicy")
+    assert {it["metadata"]["name"] for it in policies} >= {"inference-agent-binds", "inference-children"}

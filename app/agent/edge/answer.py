@@ -19,6 +19,8 @@ MOST_READ = 16 << 20
 MOST_LINES = 100_000
 MOST_KEPT = 2 << 20
 """Bytes that are held, and parsed."""
+MOST_SAMPLES = 10_000
+"""Sets of labels that are held: a parsed one takes about a kilobyte, whatever its length."""
 MOST_LINE = 8 << 10
 """The parser's time grows with the square of a line."""
 
@@ -84,6 +86,8 @@ class Samples:
         self._bytes += len(line)
         if self._bytes > MOST_KEPT:
             raise AnswerError(f"its samples of these pods are longer than {MOST_KEPT >> 20} MiB")
+        if len(self._kept) == MOST_SAMPLES:
+            raise AnswerError(f"its samples of these pods have more than {MOST_SAMPLES} sets of labels")
         self._kept[labels] = line
 
 

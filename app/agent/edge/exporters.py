@@ -23,7 +23,7 @@ log = logging.getLogger(__name__)
 PERIOD_SECONDS = 10.0
 MOST_SECONDS = 300.0
 """Pauses double up to this for a node whose exporter does not tell."""
-AT_ONCE = 8
+AT_ONCE = 4
 """Exporters that are asked at the same time, their answers parsed."""
 MOST_PER_NODE = 3
 """Exporters of one node that are asked in one round."""
