@@ -53,7 +53,7 @@ def allow_ingress(
 ) -> AllowedIngress:
     """What of an ingress is allowed in a namespace; `standing` is the Ingress as it is in the cluster."""
     if not ingress.enabled:
-        return AllowedIngress(ingress)
+        return AllowedIngress(ingress, tuple(_switched_off(ingress)))
     host, hosts = str(ingress.host), settings.ingress_hosts
     if not is_host_allowed(host, namespace, hosts) and host not in _hosts(standing):
         return AllowedIngress(ingress.model_copy(update={"enabled": False}), (_refused_host(host, namespace, hosts),))
@@ -63,7 +63,8 @@ def allow_ingress(
     rest = {name: value for name, value in ingress.annotations.items() if name not in refused - kept}
     known = is_host_allowed(host, namespace, hosts)
     stays = () if known else (f"{_refused_host(host, namespace, hosts)}; it stays, because the Ingress had it before",)
-    notes = (*stays, *_annotation_notes(refused - kept, kept, settings.ingress_annotations))
+    tls = () if ingress.tls.enabled else tuple(_tls_off(ingress))
+    notes = (*stays, *tls, *_annotation_notes(refused - kept, kept, settings.ingress_annotations))
     return AllowedIngress(ingress.model_copy(update={"annotations": rest}), notes)
 
 
@@ -113,6 +114,18 @@ def _hosts(standing: Mapping[str, Any] | None) -> set[str]:
 def _refused_host(host: str, namespace: str, patterns: tuple[str, ...]) -> str:
     shown = ", ".join(pattern.replace("{namespace}", namespace) for pattern in patterns) or "none"
     return f"host: {host} is not allowed in namespace {namespace}; allowed are {shown} (INFERENCE_INGRESS_HOSTS)"
+
+
+def _switched_off(ingress: IngressSpec) -> Iterator[str]:
+    given = ingress.differing()
+    if given:
+        yield f"{', '.join(given)}: without effect, because ingress.enabled is false"
+
+
+def _tls_off(ingress: IngressSpec) -> Iterator[str]:
+    given = ingress.tls.differing()
+    if given:
+        yield f"tls.{', '.join(given)}: without effect, because tls.enabled is false"
 
 
 def _annotation_notes(left_out: set[str], kept: set[str], patterns: tuple[str, ...]) -> Iterator[str]:

@@ -71,6 +71,15 @@ def _mpi_is_off(spec: InferenceServiceSpec) -> Notes:
         yield f"distributed.mpi.{', '.join(given)}: without effect, because the group is not launched by MPI"
 
 
+def switch_is_off(facts: Facts) -> Notes:
+    """Settings of something that is not enabled; those of the ingress are told with its other notes."""
+    scaling, monitoring = facts.spec.autoscaling, facts.spec.monitoring
+    if not scaling.enabled and (given := scaling.differing()):
+        yield f"autoscaling.{', '.join(given)}: without effect, because autoscaling.enabled is false"
+    if not monitoring.enabled and (given := monitoring.prometheus.differing()):
+        yield f"monitoring.prometheus.{', '.join(given)}: without effect, because monitoring.enabled is false"
+
+
 def replicas_are_scaled(facts: Facts) -> Notes:
     scaling, replicas = facts.spec.autoscaling, facts.spec.replicas
     if scaling.enabled and replicas is not None:
@@ -82,5 +91,6 @@ CHECKS: tuple[Callable[[Facts], Notes], ...] = (
     static_is_not_optimised,
     no_pool_is_asked,
     group_is_off,
+    switch_is_off,
     replicas_are_scaled,
 )
