@@ -27,6 +27,8 @@ from app.settings import Settings
 
 _UNSAFE_VALUE = re.compile(r"[\x00-\x1f\x7f{};`\\]")
 """Ends a directive or a line, or opens a block, in the configuration that a controller writes."""
+_SHOWN = 4
+"""Names quoted in a note; the rest are counted."""
 _BY_NAME_ALONE = re.compile(r"snippet|lua|script")
 """Holds configuration or code as such: a pattern does not admit it, its whole name does."""
 _NEVER_KEPT = re.compile(
@@ -129,10 +131,22 @@ def _tls_off(ingress: IngressSpec) -> Iterator[str]:
 
 
 def _annotation_notes(left_out: set[str], kept: set[str], patterns: tuple[str, ...]) -> Iterator[str]:
-    allowed = f"allowed are {', '.join(patterns) or 'none'} (INFERENCE_INGRESS_ANNOTATIONS)"
-    if left_out:
-        names = ", ".join(sorted(left_out))
-        yield f"annotations: {names} left out; {allowed}, with values of one line without any of {{ }} ; ` \\"
-    if kept:
-        names = ", ".join(sorted(kept))
-        yield f"annotations: {names} not allowed, but kept, because the Ingress had it before; {allowed}"
+    said = [f"{_shown(left_out)} left out"] if left_out else []
+    said += [f"{_shown(kept)} not allowed, but kept, because the Ingress had it before"] if kept else []
+    if said:
+        yield f"annotations: {'; '.join(said)}; {_allowed(left_out | kept, patterns)}, in one line without {{ }} ; ` \\"
+
+
+def _shown(names: set[str]) -> str:
+    first, more = sorted(names)[:_SHOWN], len(names) - _SHOWN
+    return ", ".join(first) + (f" and {more} more" if more > 0 else "")
+
+
+def _allowed(names: set[str], patterns: tuple[str, ...]) -> str:
+    """Those of the same controllers; of others the setting tells."""
+    alike: dict[str, list[str]] = {}
+    for controller, _, name in (pattern.partition("/") for pattern in patterns):
+        if controller == "*" or any(it.startswith(f"{controller}/") for it in names):
+            alike.setdefault(controller, []).append(name)
+    shown = [f"{controller}/: {', '.join(found)}" for controller, found in alike.items() if controller != "*"]
+    return f"allowed are {'; '.join(shown) or 'none like them'} (INFERENCE_INGRESS_ANNOTATIONS)"

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 
 from app.inferenceservice.facts import Facts
 from app.inferenceservice.spec import DEFAULT_POOL, InferenceServiceSpec
-from app.kube.conditions import Condition, Reason, Status
+from app.kube.conditions import Condition, Reason, Status, listed
 from app.topology.parallelism import Strategy
 
 SPEC_APPLIED = "SpecApplied"
@@ -24,7 +24,7 @@ def applied_conditions(facts: Facts) -> list[Condition]:
     if not refused and not without_effect:
         return []
     reason = Reason.CONFIGURATION_ERROR if refused else Reason.MISSING_CAPABILITY
-    return [Condition(SPEC_APPLIED, Status.FALSE, reason, "; ".join([*refused, *without_effect]))]
+    return [Condition(SPEC_APPLIED, Status.FALSE, reason, listed([*refused, *without_effect]))]
 
 
 def grpc_is_not_served(facts: Facts) -> Notes:
