@@ -87,6 +87,12 @@ class Model(BaseModel):
             schema["x-kubernetes-validations"] = [rule.to_schema() for rule in cls.rules]
         return schema
 
+    def differing(self) -> list[str]:
+        """Fields that differ from their defaults, as users write them: the single ones with their values."""
+        found = ((field.alias or name, getattr(self, name), field) for name, field in type(self).model_fields.items())
+        asked = ((name, value) for name, value, field in found if value != field.get_default(call_default_factory=True))
+        return [name if isinstance(value, Model | dict | list) else f"{name} {value}" for name, value in asked]
+
 
 def _as_text(value: object) -> object:
     """A number as text. A whole number that JSON cannot keep exact is refused before it is written out."""

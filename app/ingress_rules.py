@@ -25,10 +25,10 @@ from app.kube.manifest import Manifest, with_value
 from app.kube.names import MODEL_ANNOTATION
 from app.settings import Settings
 
-_SHOWN = 8
-"""Patterns that a message names; the setting has them all."""
 _UNSAFE_VALUE = re.compile(r"[\x00-\x1f\x7f{};`\\]")
 """Ends a directive or a line, or opens a block, in the configuration that a controller writes."""
+_SHOWN = 4
+"""Names quoted in a note; the rest are counted."""
 _BY_NAME_ALONE = re.compile(r"snippet|lua|script")
 """Holds configuration or code as such: a pattern does not admit it, its whole name does."""
 _NEVER_KEPT = re.compile(
@@ -55,7 +55,7 @@ def allow_ingress(
 ) -> AllowedIngress:
     """What of an ingress is allowed in a namespace; `standing` is the Ingress as it is in the cluster."""
     if not ingress.enabled:
-        return AllowedIngress(ingress)
+        return AllowedIngress(ingress, tuple(_switched_off(ingress)))
     host, hosts = str(ingress.host), settings.ingress_hosts
     if not is_host_allowed(host, namespace, hosts) and host not in _hosts(standing):
         return AllowedIngress(ingress.model_copy(update={"enabled": False}), (_refused_host(host, namespace, hosts),))
@@ -65,7 +65,8 @@ def allow_ingress(
     rest = {name: value for name, value in ingress.annotations.items() if name not in refused - kept}
     known = is_host_allowed(host, namespace, hosts)
     stays = () if known else (f"{_refused_host(host, namespace, hosts)}; it stays, because the Ingress had it before",)
-    notes = (*stays, *_annotation_notes(refused - kept, kept, settings.ingress_annotations))
+    tls = () if ingress.tls.enabled else tuple(_tls_off(ingress))
+    notes = (*stays, *tls, *_annotation_notes(refused - kept, kept, settings.ingress_annotations))
     return AllowedIngress(ingress.model_copy(update={"annotations": rest}), notes)
 
 
@@ -117,13 +118,35 @@ def _refused_host(host: str, namespace: str, patterns: tuple[str, ...]) -> str:
     return f"host: {host} is not allowed in namespace {namespace}; allowed are {shown} (INFERENCE_INGRESS_HOSTS)"
 
 
+def _switched_off(ingress: IngressSpec) -> Iterator[str]:
+    given = ingress.differing()
+    if given:
+        yield f"{', '.join(given)}: without effect, because ingress.enabled is false"
+
+
+def _tls_off(ingress: IngressSpec) -> Iterator[str]:
+    given = ingress.tls.differing()
+    if given:
+        yield f"tls.{', '.join(given)}: without effect, because tls.enabled is false"
+
+
 def _annotation_notes(left_out: set[str], kept: set[str], patterns: tuple[str, ...]) -> Iterator[str]:
-    shown = ", ".join(patterns[:_SHOWN]) or "none"
-    more = f" and {len(patterns) - _SHOWN} more" if len(patterns) > _SHOWN else ""
-    allowed = f"allowed are {shown}{more} (INFERENCE_INGRESS_ANNOTATIONS)"
-    if left_out:
-        names = ", ".join(sorted(left_out))
-        yield f"annotations: {names} left out; {allowed}, with values of one line without any of {{ }} ; ` \\"
-    if kept:
-        names = ", ".join(sorted(kept))
-        yield f"annotations: {names} not allowed, but kept, because the Ingress had it before; {allowed}"
+    said = [f"{_shown(left_out)} left out"] if left_out else []
+    said += [f"{_shown(kept)} not allowed, but kept, because the Ingress had it before"] if kept else []
+    if said:
+        yield f"annotations: {'; '.join(said)}; {_allowed(left_out | kept, patterns)}, in one line without {{ }} ; ` \\"
+
+
+def _shown(names: set[str]) -> str:
+    first, more = sorted(names)[:_SHOWN], len(names) - _SHOWN
+    return ", ".join(first) + (f" and {more} more" if more > 0 else "")
+
+
+def _allowed(names: set[str], patterns: tuple[str, ...]) -> str:
+    """Those of the same controllers; of others the setting tells."""
+    alike: dict[str, list[str]] = {}
+    for controller, _, name in (pattern.partition("/") for pattern in patterns):
+        if controller == "*" or any(it.startswith(f"{controller}/") for it in names):
+            alike.setdefault(controller, []).append(name)
+    shown = [f"{controller}/: {', '.join(found)}" for controller, found in alike.items() if controller != "*"]
+    return f"allowed are {'; '.join(shown) or 'none like them'} (INFERENCE_INGRESS_ANNOTATIONS)"

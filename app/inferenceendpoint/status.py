@@ -9,7 +9,7 @@ from pydantic import Field
 from app.crd import ConditionList, Model
 from app.inferenceendpoint.plan import PERIOD, TIMEOUT, Plan, PortPlan
 from app.inferenceendpoint.spec import InferenceEndpointSpec
-from app.kube.conditions import Condition, ErrorClass, Finding, Reason, Status
+from app.kube.conditions import Condition, ErrorClass, Finding, Reason, Status, listed
 
 AVAILABLE = "Available"
 
@@ -60,7 +60,7 @@ def _routing(plan: Plan) -> Condition:
     """Informative: clients are served either way."""
     if plan.unrouted or plan.refused:
         reason = Reason.CONFIGURATION_ERROR if plan.refused else Reason.MISSING_CAPABILITY
-        return Condition("RoutingApplied", Status.FALSE, reason, "; ".join((*plan.refused, *plan.unrouted)))
+        return Condition("RoutingApplied", Status.FALSE, reason, listed((*plan.refused, *plan.unrouted)))
     message = (
         f"connections are spread over the groups whose /health answers, which is asked every {PERIOD} and may take "
         f"{TIMEOUT}"

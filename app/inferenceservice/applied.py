@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 
 from app.inferenceservice.facts import Facts
 from app.inferenceservice.spec import DEFAULT_POOL, InferenceServiceSpec
-from app.kube.conditions import Condition, Reason, Status
+from app.kube.conditions import Condition, Reason, Status, listed
 from app.topology.parallelism import Strategy
 
 SPEC_APPLIED = "SpecApplied"
@@ -24,7 +24,7 @@ def applied_conditions(facts: Facts) -> list[Condition]:
     if not refused and not without_effect:
         return []
     reason = Reason.CONFIGURATION_ERROR if refused else Reason.MISSING_CAPABILITY
-    return [Condition(SPEC_APPLIED, Status.FALSE, reason, "; ".join([*refused, *without_effect]))]
+    return [Condition(SPEC_APPLIED, Status.FALSE, reason, listed([*refused, *without_effect]))]
 
 
 def grpc_is_not_served(facts: Facts) -> Notes:
@@ -71,6 +71,15 @@ def _mpi_is_off(spec: InferenceServiceSpec) -> Notes:
         yield f"distributed.mpi.{', '.join(given)}: without effect, because the group is not launched by MPI"
 
 
+def switch_is_off(facts: Facts) -> Notes:
+    """Settings of something that is not enabled; those of the ingress are told with its other notes."""
+    scaling, monitoring = facts.spec.autoscaling, facts.spec.monitoring
+    if not scaling.enabled and (given := scaling.differing()):
+        yield f"autoscaling.{', '.join(given)}: without effect, because autoscaling.enabled is false"
+    if not monitoring.enabled and (given := monitoring.prometheus.differing()):
+        yield f"monitoring.prometheus.{', '.join(given)}: without effect, because monitoring.enabled is false"
+
+
 def replicas_are_scaled(facts: Facts) -> Notes:
     scaling, replicas = facts.spec.autoscaling, facts.spec.replicas
     if scaling.enabled and replicas is not None:
@@ -82,5 +91,6 @@ CHECKS: tuple[Callable[[Facts], Notes], ...] = (
     static_is_not_optimised,
     no_pool_is_asked,
     group_is_off,
+    switch_is_off,
     replicas_are_scaled,
 )

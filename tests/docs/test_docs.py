@@ -211,3 +211,28 @@ def test_every_decision_is_listed() -> None:
     folder = PROJECT / "docs/adr"
     listed = set(_LINK.findall((folder / "README.md").read_text()))
     assert listed >= {path.name for path in folder.glob("0*.md")}, "edit docs/adr/README.md"
+
+
+NAMED_TEST = re.compile(r"`(tests/[\w/]+\.py)(?:::(\w+))?`")
+
+
+def test_every_guard_rail_has_its_test() -> None:
+    page = (PROJECT / "docs/security.md").read_text()
+    rails = [
+        line for line in section(PROJECT / "docs/security.md", "Guard rails").splitlines() if line.startswith("- ")
+    ]
+    named = NAMED_TEST.findall(page)
+    lacking = [f"{file}::{name}" for file, name in named if not has_test(PROJECT / file, name)]
+    assert lacking == [], "docs/security.md: these tests do not exist"
+    assert len(named) >= sum(1 for line in rails if line.endswith(":")) > 20
+
+
+def has_test(file: Path, name: str) -> bool:
+    return file.exists() and (not name or re.search(rf"^def {name}\(", file.read_text(), re.MULTILINE) is not None)
+
+
+def test_the_page_on_security_lists_the_annotations_that_are_allowed() -> None:
+    said = section(PROJECT / "docs/security.md", "Ingresses")
+    allowed = Settings.model_construct().ingress_annotations
+    missing = [it for it in allowed if it.partition("/")[2] not in said or it.partition("/")[0] not in said]
+    assert missing == [], "docs/security.md, Ingresses: the default of INFERENCE_INGRESS_ANNOTATIONS"

@@ -13,7 +13,9 @@ from typing import Any
 import pytest
 
 from app.kube.manifest import Manifest
-from sandbox.tinymodel import write_model
+from app.topology.config import parse_config
+from app.topology.models import ModelFacts, to_json
+from sandbox.tinymodel import CONTEXT, configuration, write_model
 from tests.images.conftest import GroupOf
 from tests.images.environments import VLLM, UnavailableError
 from tests.images.groups import Group, Image, real_image
@@ -156,6 +158,25 @@ def test_a_killed_worker_ends_the_group_within_two_minutes(real_group: GroupOf) 
         group.complete(PROMPT)
     assert group.leader.wait(120) == 0
     assert "EngineDeadError" in group.leader.logged()
+
+
+BEYOND: dict[str, Any] = {"enforce_eager": True, "max_model_len": 2 * CONTEXT}
+
+
+def test_a_length_beyond_the_models_own_is_served_with_its_own(real_group: GroupOf) -> None:
+    facts = parse_config(configuration())
+    assert isinstance(facts, ModelFacts)
+    group = real_group(built(1, facts=to_json(facts), **BEYOND))
+    assert served(group)
+    [model] = json.loads(group.network.ask(group.leader, "/v1/models")[1])["data"]
+    assert model["max_model_len"] == CONTEXT
+
+
+def test_vllm_does_not_start_with_such_a_length(real_group: GroupOf) -> None:
+    """Where nothing is known of the model it is handed on as it is, and vLLM says which lengths are at odds."""
+    group = real_group(built(1, **BEYOND)).start()
+    assert group.leader.wait(START_SECONDS) != 0
+    assert "max_model_len" in group.leader.logged()
 
 
 def test_the_stand_in_is_like_the_real_one(group_of: GroupOf, alone: dict[str, Any]) -> None:

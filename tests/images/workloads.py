@@ -17,9 +17,11 @@ def built(
     mode: str = "native",
     gpus_per_node: int = 1,
     env: Mapping[str, str] | None = None,
+    facts: Mapping[str, object] | None = None,
     **engine_args: Any,
 ) -> Manifest:
-    """What the operator answers for a service of so many nodes; nodes 1 is not distributed."""
+    """What the operator answers for a service of so many nodes; nodes 1 is not distributed. `facts` are what its
+    ModelCache has read from the weights."""
     parts: dict[str, Any] = {
         "resources": {"totalGpus": nodes * gpus_per_node},
         "storage": {"modelCache": "weights"},
@@ -30,4 +32,4 @@ def built(
     }
     if nodes > 1:
         parts["distributed"] = {"enabled": True, "size": nodes} | (MPI if mode == "mpi" else {})
-    return workload(call(spec(**parts), related=[cache()]))
+    return workload(call(spec(**parts), related=[cache(**({"model": facts} if facts else {}))]))

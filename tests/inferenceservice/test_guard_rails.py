@@ -23,7 +23,7 @@ def resource(name: str) -> dict[str, object]:
         "smarter-devices/fuse",         "amd.com/cpx_nps9", "xamd.com/gpu", "requests.amd.com/gpu",
     ],
 )  # fmt: skip
-def test_a_resource_that_is_no_amd_gpu_is_refused_with_those_that_are_allowed(name: str) -> None:
+def test_a_resource_that_is_no_amd_gpu_is_refused(name: str) -> None:
     answer = call(resource(name))
     assert answer.conditions()["Ready"] == ("False", "ConfigurationError")
     message = answer.condition("Ready")["message"]
