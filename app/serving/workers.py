@@ -26,6 +26,8 @@ SECONDS = 15.0
 """A pool is decided in this time or not at all; Metacontroller waits for 20 s."""
 SLOTS = 2
 """Calls that are computed at the same time: one slow pool leaves room for another."""
+GRACE_SECONDS = 4.0
+"""A child ends itself at its deadline; so much later the service gives up on it. The first call waits for imports."""
 PATIENCE_SECONDS = 3.0
 """A call waits so long for a slot."""
 MEMORY_BASE = 192 << 20
@@ -102,8 +104,7 @@ class Workers:
         job = pickle.dumps(Job(call, self._seconds, memory_for(len(body))))
         begun = loop.time()
         try:
-            # The child ends itself at the deadline; the second more is for a machine that is too busy to start it.
-            async with asyncio.timeout(self._seconds + 1):
+            async with asyncio.timeout(self._seconds + GRACE_SECONDS):
                 with self._connected() as connection:
                     for message in (job, body):
                         await loop.sock_sendall(connection, messages.framed(len(message)))

@@ -34,7 +34,7 @@ def body(do: str = "", padding: str = "") -> bytes:
 @pytest.fixture
 def quick() -> Iterator[Workers]:
     workers = Workers(Settings(leader_image="leader:test"), "tests.serving.slow:handler", seconds=1.0)
-    workers.start()
+    ask(workers, body())  # everything is imported
     yield workers
     workers.stop()
 
