@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Sequence
+from contextlib import ExitStack
 from pathlib import Path
 
 import yaml
@@ -64,13 +65,15 @@ def run_serve(arguments: argparse.Namespace) -> int:
     from app.main import app
     from app.serving.server import ListenError, listen, run
 
-    try:
-        hooks = listen(arguments.host, arguments.port)
-        probes = None if arguments.probes_port is None else listen(arguments.host, arguments.probes_port)
-    except ListenError as error:
-        print(error, file=sys.stderr)
-        return 2
-    run(app, hooks, probes)
+    with ExitStack() as sockets:
+        try:
+            hooks = sockets.enter_context(listen(arguments.host, arguments.port))
+            apart = arguments.probes_port
+            probes = None if apart is None else sockets.enter_context(listen(arguments.host, apart))
+        except ListenError as error:
+            print(error, file=sys.stderr)
+            return 2
+        run(app, hooks, probes)
     return 0
 
 

@@ -19,6 +19,10 @@ from app.http import build_app
 from app.kinds import HOOKS, KINDS
 from app.kube.conditions import Reason
 from app.kube.duration import parse_duration
+from app.kube.quantity import parse_quantity
+from app.serving.edge import Edge
+from app.serving.lane import MEBI
+from app.serving.workers import MEMORY_BASE, MEMORY_PER_BYTE, SLOTS, Workers
 from app.settings import Settings
 from tests.calls import CHILD_KINDS
 from tests.golden.replay import ANSWERS, case_name, load
@@ -237,6 +241,76 @@ def test_the_operators_pod_meets_the_restricted_standard_of_its_namespace() -> N
     assert violations(deployment["spec"]["template"]["spec"]) == []
     labels = read(BASE / "namespace.yaml")["metadata"]["labels"]
     assert labels["pod-security.kubernetes.io/enforce"] == "restricted"
+
+
+def manifests(name: str, kind: str) -> dict[str, Any]:
+    """Those of one kind in a file of deploy/base, by name."""
+    return {it["metadata"]["name"]: it for it in yaml.safe_load_all((BASE / name).read_text()) if it["kind"] == kind}
+
+
+def admitted(policy: dict[str, Any]) -> dict[str, list[dict[str, str]]]:
+    """The labels of namespaces, by the name of the port that they reach."""
+    return {
+        port["port"]: [peer["namespaceSelector"]["matchLabels"] for peer in rule["from"]]
+        for rule in policy["spec"]["ingress"]
+        for port in rule["ports"]
+    }
+
+
+METACONTROLLER = {"kubernetes.io/metadata.name": "metacontroller"}
+SCRAPERS = {"metrics": "enabled"}
+
+
+@pytest.mark.parametrize(
+    ("file", "name", "reached"),
+    [
+        ("hooks.yaml", "inference-operator", {"http": [METACONTROLLER], "metrics": [SCRAPERS]}),
+        ("agent.yaml", "inference-agent", {"http": [SCRAPERS]}),
+    ],
+)
+def test_pods_are_reached_by_those_who_need_them_and_nobody_else(file: str, name: str, reached: Any) -> None:
+    policy = manifests("network.yaml", "NetworkPolicy")[name]
+    deployment = manifests(file, "Deployment")[name]
+    pod = deployment["spec"]["template"]
+    assert policy["metadata"]["namespace"] == deployment["metadata"]["namespace"]
+    assert policy["spec"]["podSelector"]["matchLabels"] == pod["metadata"]["labels"]
+    assert "Ingress" in policy["spec"]["policyTypes"]
+    assert admitted(policy) == reached
+    assert set(reached) == {port["name"] for it in pod["spec"]["containers"] for port in it["ports"]}
+
+
+def test_only_metacontrollers_own_pods_reach_the_hooks_which_reach_nothing() -> None:
+    spec = manifests("network.yaml", "NetworkPolicy")["inference-operator"]["spec"]
+    [hooks] = [rule for rule in spec["ingress"] if rule["ports"] == [{"port": "http"}]]
+    [peer] = hooks["from"]
+    assert peer["podSelector"]["matchLabels"] == {"app.kubernetes.io/name": "metacontroller"}
+    assert "Egress" in spec["policyTypes"]
+    assert spec["egress"] == []
+
+
+def test_what_prometheus_and_the_kubelet_ask_is_not_the_port_of_the_hooks() -> None:
+    [deployment] = manifests("hooks.yaml", "Deployment").values()
+    [container] = deployment["spec"]["template"]["spec"]["containers"]
+    ports = {port["name"]: port["containerPort"] for port in container["ports"]}
+    assert container["args"] == ["serve", f"--port={ports['http']}", f"--probes-port={ports['metrics']}"]
+    assert {container[it]["httpGet"]["port"] for it in ("readinessProbe", "livenessProbe")} == {"metrics"}
+    [service] = manifests("hooks.yaml", "Service").values()
+    assert service["metadata"]["annotations"]["prometheus.io/port"] == str(ports["metrics"])
+    assert {(it["name"], it["targetPort"]) for it in service["spec"]["ports"]} == {
+        ("http", "http"),
+        ("metrics", "metrics"),
+    }
+
+
+def test_the_hooks_have_memory_for_the_most_that_they_let_in() -> None:
+    """Two processes, all bodies in flight, the answers, and what the workers may take for the bodies of pools."""
+    [deployment] = manifests("hooks.yaml", "Deployment").values()
+    [container] = deployment["spec"]["template"]["spec"]["containers"]
+    edge = Edge(Settings(), Workers(Settings()))
+    workers = SLOTS * MEMORY_BASE + MEMORY_PER_BYTE * edge.pools.most_held
+    bodies = edge.pools.most_held + edge.others.most_held
+    most = workers + bodies + 2 * 100 * MEBI + 32 * MEBI
+    assert parse_quantity(container["resources"]["limits"]["memory"]) >= most
 
 
 def test_people_may_work_with_every_kind_that_they_write() -> None:

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import json
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import pytest
 from fastapi.testclient import TestClient
 
+from app import metrics
 from app.http import build_app
 from app.kinds import HOOKS
 from app.settings import Settings
-from tests.golden.replay import REQUESTS, load
+from tests.golden.replay import ANSWERS, REQUESTS, case_name, load
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 KINDS = ("inferenceservice", "modelcache", "inferenceendpoint")
@@ -139,6 +141,12 @@ def test_an_answer_that_is_known_already_is_not_sent_again(client: TestClient) -
     first = client.post("/sync/inferenceendpoint", json=body)
     again = client.post("/sync/inferenceendpoint", json=body, headers={"If-None-Match": first.headers["etag"]})
     assert (again.status_code, again.content) == (304, b"")
+
+
+@pytest.mark.parametrize("path", ANSWERS, ids=case_name)
+def test_every_phase_that_is_answered_is_a_label(path: Path) -> None:
+    phase = load(path).get("status", {}).get("phase", "")
+    assert metrics.phase_label(phase) == (phase or "-"), "add it to PHASES in app/metrics.py"
 
 
 @pytest.mark.parametrize("path", ["/healthz", "/readyz"])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -14,7 +15,9 @@ import pytest
 import yaml
 
 from app.__main__ import main
+from app.serving.server import listen
 from sandbox.process import free_port
+from tests.serving.running import is_closed
 
 
 def test_crds_are_written_as_a_kustomize_base(tmp_path: Path) -> None:
@@ -106,6 +109,92 @@ def test_serve_answers_until_it_is_asked_to_stop() -> None:
         server.communicate()
     assert server.returncode in (0, -signal.SIGTERM), output
     assert "Traceback" not in output
+
+
+def test_probes_have_a_port_without_hooks_and_nothing_is_left_at_the_end() -> None:
+    hooks, probes = free_port(), free_port()
+    server = run("serve", "--host=127.0.0.1", f"--port={hooks}", f"--probes-port={probes}")
+    try:
+        assert _answers(server, f"http://127.0.0.1:{hooks}/readyz")
+        for path in ("/healthz", "/readyz", "/metrics"):
+            assert _answers(server, f"http://127.0.0.1:{probes}{path}")
+        assert httpx.post(f"http://127.0.0.1:{probes}/sync/modelcache", json={}).status_code == 404
+        assert httpx.post(f"http://127.0.0.1:{hooks}/sync/gpupool", json={}).status_code == 400
+        workers = _children(server.pid)
+        assert workers
+        server.send_signal(signal.SIGTERM)
+        output, _ = server.communicate(timeout=20)
+    finally:
+        server.kill()
+        server.communicate()
+    assert "Traceback" not in output
+    assert [pid for pid in workers if Path(f"/proc/{pid}").exists()] == []
+
+
+def test_uvicorn_alone_serves_the_same_application() -> None:
+    port = free_port()
+    protocol = "app.serving.protocol:BoundedProtocol"
+    command = [sys.executable, "-m", "uvicorn", "app.main:app", "--http", protocol, f"--port={port}"]
+    server = subprocess.Popen(command, cwd=PROJECT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    try:
+        assert _answers(server, f"http://127.0.0.1:{port}/readyz")
+        url = f"http://127.0.0.1:{port}/sync/modelcache"
+        assert httpx.post(url, content=b" " * (4 << 20) + b"{}").status_code == 413
+        with socket.create_connection(("127.0.0.1", port), timeout=20) as connection:
+            connection.sendall(b"GET / HTTP/1.1\r\nX: " + b"y" * (512 << 10))
+            assert is_closed(connection)
+    finally:
+        server.terminate()
+        output, _ = server.communicate(timeout=20)
+    assert "Traceback" not in output
+
+
+@pytest.mark.parametrize(
+    ("option", "host"), [("--port", "127.0.0.1"), ("--probes-port", "127.0.0.1"), ("--port", "::1"), ("--port", "")]
+)
+def test_a_port_in_use_is_one_sentence(option: str, host: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with listen(host, 0) as taken:
+        port = taken.getsockname()[1]
+        options = [f"--port={free_port()}", f"{option}={port}"]
+        assert main(["serve", f"--host={host}", *options]) == 2
+    told = capsys.readouterr().err
+    assert told == f"cannot listen on {host or 'all addresses'}, port {port}: Address already in use\n"
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        pytest.param(["--port=99999"], "port 99999: ports end at 65535", id="no such port"),
+        pytest.param(["--host=192.0.2.1"], "192.0.2.1, port 8080: Cannot assign requested address", id="not ours"),
+        pytest.param(["--host=no.such.host.invalid"], "no.such.host.invalid", id="no such host"),
+    ],
+)
+def test_an_address_that_cannot_be_had_is_one_sentence(
+    options: list[str], words: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["serve", *options]) == 2
+    told = capsys.readouterr().err
+    assert words in told
+    assert told.count("\n") == 1
+
+
+def test_uvicorn_alone_refuses_wrong_settings_in_one_sentence() -> None:
+    command = [sys.executable, "-m", "uvicorn", "app.main:app"]
+    env = os.environ | {"INFERENCE_DRAIN": "soon"}
+    ended = subprocess.run(command, cwd=PROJECT, env=env, capture_output=True, text=True, timeout=60)
+    assert ended.returncode == 2
+    assert ended.stderr.startswith("wrong settings: INFERENCE_DRAIN")
+    assert "Traceback" not in ended.stderr
+
+
+def test_all_addresses_are_those_of_both_families() -> None:
+    with listen("", 0) as listening:
+        for host in ("127.0.0.1", "::1"):
+            socket.create_connection((host, listening.getsockname()[1]), timeout=5).close()
+
+
+def _children(pid: int) -> list[int]:
+    return [int(it) for it in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
 
 
 def test_serve_refuses_wrong_settings_by_name() -> None:

@@ -25,15 +25,19 @@ class ListenError(Exception):
 def listen(host: str, port: int) -> socket.socket:
     """A listening socket; of all addresses, of both families, where no host is given. Raises ListenError."""
     both = host == ALL_ADDRESSES and socket.has_dualstack_ipv6()
+    where = host or "all addresses"
+    if not 0 <= port < 1 << 16:
+        raise ListenError(f"cannot listen on {where}, port {port}: ports end at 65535")
     family = socket.AF_INET6 if both or ":" in host else socket.AF_INET
     try:
         return socket.create_server((host, port), family=family, backlog=1024, dualstack_ipv6=both)
-    except (OSError, OverflowError) as error:
-        raise ListenError(f"cannot listen on {host or 'all addresses'}, port {port}: {_said(error)}") from None
+    except OSError as error:
+        raise ListenError(f"cannot listen on {where}, port {port}: {_said(error)}") from None
 
 
-def _said(error: Exception) -> str:
-    return os.strerror(error.errno) if isinstance(error, OSError) and error.errno and error.errno > 0 else str(error)
+def _said(error: OSError) -> str:
+    """Look-ups of names have errors of their own, with numbers below 0."""
+    return os.strerror(error.errno) if error.errno and error.errno > 0 else str(error.strerror or error)
 
 
 def run(app: FastAPI, hooks: socket.socket, probes: socket.socket | None) -> None:

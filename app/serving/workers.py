@@ -10,12 +10,15 @@ import asyncio
 import contextlib
 import os
 import pickle
+import signal
 import socket
 import subprocess
 import sys
 import threading
+import weakref
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 
 from app.serving import messages
 from app.serving.answer import Answer, Call
@@ -26,6 +29,8 @@ SECONDS = 15.0
 """A pool is decided in this time or not at all; Metacontroller waits for 20 s."""
 SLOTS = 2
 """Calls that are computed at the same time: one slow pool leaves room for another."""
+GRACE_SECONDS = 4.0
+"""A child ends itself at its deadline; so much later the service gives up on it. The first call waits for imports."""
 PATIENCE_SECONDS = 3.0
 """A call waits so long for a slot."""
 MEMORY_BASE = 192 << 20
@@ -56,34 +61,27 @@ class Workers:
         self._seconds = seconds
         self._slots = asyncio.Semaphore(SLOTS)
         self._lock = threading.Lock()
-        self._process: subprocess.Popen[bytes] | None = None
-        self._control: socket.socket | None = None
+        self._running: _Running | None = None
+        self._end = weakref.finalize(self, lambda: None)
 
     @property
     def pid(self) -> int | None:
-        return self._process.pid if self._process else None
+        return self._running.process.pid if self._running else None
 
     def start(self) -> None:
         """Have a warm process; nothing happens where there is one."""
         with self._lock:
-            if self._process and self._process.poll() is None:
+            if self._running and self._running.process.poll() is None:
                 return
             self._end()
-            ours, theirs = socket.socketpair()
-            with theirs:
-                self._process = subprocess.Popen(
-                    [sys.executable, "-m", "app.serving.worker"],
-                    stdin=theirs.fileno(),
-                    env=os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
-                    start_new_session=True,
-                )
-            self._control = ours
-            messages.send(ours, self._start)
+            self._running = _launch(self._start)
+            self._end = weakref.finalize(self, self._running.end)
 
     def stop(self) -> None:
         """End the process and whatever it computes."""
         with self._lock:
             self._end()
+            self._running = None
 
     async def answer(self, call: Call, body: bytes | bytearray) -> Answer:
         """What the hook answers. Raises OverrunError and NoWorkerError."""
@@ -102,8 +100,7 @@ class Workers:
         job = pickle.dumps(Job(call, self._seconds, memory_for(len(body))))
         begun = loop.time()
         try:
-            # The child ends itself at the deadline; the second more is for a machine that is too busy to start it.
-            async with asyncio.timeout(self._seconds + 1):
+            async with asyncio.timeout(self._seconds + GRACE_SECONDS):
                 with self._connected() as connection:
                     for message in (job, body):
                         await loop.sock_sendall(connection, messages.framed(len(message)))
@@ -130,22 +127,42 @@ class Workers:
         for last in (False, True):
             self.start()
             try:
-                assert self._control is not None
-                socket.send_fds(self._control, [b"\0"], [connection.fileno()])
+                assert self._running is not None
+                socket.send_fds(self._running.control, [b"\0"], [connection.fileno()])
                 return
             except OSError:
                 self.stop()
                 if last:
                     raise
 
-    def _end(self) -> None:
-        if self._control:
-            self._control.close()
-        if self._process:
-            with contextlib.suppress(ProcessLookupError, PermissionError):
-                os.killpg(self._process.pid, 9)
-            self._process.wait()
-        self._control = self._process = None
+
+@dataclass(frozen=True)
+class _Running:
+    """A process that forks, and the socket to it."""
+
+    process: subprocess.Popen[bytes]
+    control: socket.socket
+
+    def end(self) -> None:
+        """With all of its children, which are of its process group."""
+        self.control.close()
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(self.process.pid, signal.SIGKILL)
+        self.process.wait()
+
+
+def _launch(start: bytes) -> _Running:
+    ours, theirs = socket.socketpair()
+    with theirs:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "app.serving.worker"],
+            stdin=theirs.fileno(),
+            env=os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
+            start_new_session=True,
+        )
+    with contextlib.suppress(OSError):  # of a process that has ended already, which the next call finds out
+        messages.send(ours, start)
+    return _Running(process, ours)
 
 
 async def _receive(connection: socket.socket) -> bytearray:

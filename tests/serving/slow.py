@@ -26,5 +26,7 @@ def handler(call: Call, body: bytes | bytearray, settings: Settings) -> Answer:
                 held.append(bytearray(16 << 20))
         case "die":
             os.abort()
+        case "stray":
+            return Answer(500, b"{}", stray="namespace")
     said = {"pid": os.getpid(), "image": settings.leader_image, "now": call.now.isoformat(), "size": len(body)}
     return Answer(200, orjson.dumps({"status": said, "children": []}), "Ready")

@@ -17,7 +17,7 @@ import pytest
 from app.http import build_app
 from app.serving import lane as lanes
 from app.serving import protocol
-from app.serving.answer import Call
+from app.serving.answer import Call, answer
 from app.serving.edge import Edge
 from app.serving.lane import MEBI, Lane
 from app.serving.workers import Workers
@@ -298,14 +298,18 @@ def test_a_slow_pool_delays_nobody_and_then_waits_alone(shared: Running) -> None
     assert httpx.post(f"{shared.url}/sync/gpupool", json=pool("", "quick")).status_code == 200
 
 
+def test_a_stray_answer_of_a_worker_is_counted(shared: Running) -> None:
+    assert httpx.post(f"{shared.url}/sync/gpupool", json=pool("stray", "stray")).status_code == 500
+    text = httpx.get(f"{shared.url}/metrics").text
+    assert 'inference_operator_stray_answers_total{kind="gpupool",reason="namespace"} ' in text
+
+
 @pytest.mark.parametrize("hook", ["sync", "customize", "finalize"])
 def test_an_object_whose_hook_computes_too_long_waits_alone(monkeypatch: pytest.MonkeyPatch, hook: str) -> None:
     def endless(call: Call, body: bytes, settings: Settings) -> Any:
         while b'"evil"' in body:
             pass
         return answer(call, body, settings)
-
-    from app.serving.answer import answer
 
     monkeypatch.setattr("app.serving.edge.answer", endless)
     app = build_app(Settings(), lambda: NOW, edge(inline_seconds=0.2))

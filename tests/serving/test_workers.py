@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import os
 import signal
 import subprocess
@@ -16,13 +17,15 @@ import orjson
 import pytest
 
 from app.serving.answer import Answer, Call, answer
-from app.serving.workers import SLOTS, OverrunError, Workers
+from app.serving.workers import SLOTS, OverrunError, Workers, memory_for
 from app.settings import Settings
+from tests.bench.planner import API, build_request
 from tests.golden.replay import FOLDER
 from tests.serving.running import wait_until
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 SYNC = Call("sync", "gpupool", NOW)
+NODES = f"GPUNode.{API}"
 POOLS = sorted((FOLDER / "gpupool").rglob("*.request.json"))
 
 
@@ -34,7 +37,7 @@ def body(do: str = "", padding: str = "") -> bytes:
 @pytest.fixture
 def quick() -> Iterator[Workers]:
     workers = Workers(Settings(leader_image="leader:test"), "tests.serving.slow:handler", seconds=1.0)
-    workers.start()
+    ask(workers, body())  # everything is imported
     yield workers
     workers.stop()
 
@@ -147,6 +150,38 @@ def test_stopping_ends_the_worker_and_what_it_computes() -> None:
             await call
 
     asyncio.run(stop_halfway())
+
+
+def test_a_service_that_is_forgotten_ends_its_worker() -> None:
+    workers = Workers(Settings(), "tests.serving.slow:handler")
+    ask(workers, body())
+    pid = workers.pid
+    assert pid
+    del workers
+    gc.collect()
+    wait_until(lambda: not _lives(pid))
+
+
+def test_a_pool_of_20000_tiny_services_is_decided_within_its_memory() -> None:
+    request = build_request(20000)
+    related = request["related"]
+    related[NODES] = dict(list(related[NODES].items())[:10])
+    content = orjson.dumps(request)
+    assert memory_for(len(content)) < 384 << 20
+    workers = Workers(Settings(), seconds=120)
+    try:
+        found = ask(workers, content)
+    finally:
+        workers.stop()
+    assert found.code == 200
+    assert len(orjson.loads(found.body)["children"]) == 20000
+
+
+def test_a_body_that_grows_when_it_is_read_ends_its_process_alone(real: Workers) -> None:
+    """Empty lists take thirty times the memory of their text."""
+    with pytest.raises(OverrunError, match="ran out of memory"):
+        ask(real, b"[" + b"[]," * (8 << 20) + b"[]]")
+    assert ask(real, POOLS[0].read_bytes()).code == 200
 
 
 def test_no_worker_outlives_a_service_that_is_killed() -> None:
