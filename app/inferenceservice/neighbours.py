@@ -29,8 +29,8 @@ class Neighbour:
     @property
     def message(self) -> str:
         return (
-            f"PersistentVolumeClaim {self.claim} is ReadWriteOnce, and service {self.name} reads it on node {self.node}; "
-            "no other will do: set accessMode ReadWriteMany or caching.replicas 2 in ModelCache "
+            f"PersistentVolumeClaim {self.claim} is ReadWriteOnce, and service {self.name} reads it on node "
+            f"{self.node}: no other will do. Set accessMode ReadWriteMany or caching.replicas 2 in ModelCache "
             f"{self.cache}, or use a ModelCache of its own"
         )
 
