@@ -82,8 +82,8 @@ class SyncRequest(CustomizeRequest):
 
 
 class RelatedRule(BaseModel):
-    """One customize rule. What serves one tenant gives namespace and names, so no other tenant's object is ever seen;
-    a rule without both selects all objects of the kind, for the cluster-wide pool."""
+    """One customize rule. What serves one tenant gives namespace and names, or labels, so no other tenant's object is
+    ever seen; a rule without both selects all objects of the kind, for the cluster-wide pool."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -91,6 +91,7 @@ class RelatedRule(BaseModel):
     resource: str
     namespace: str | None = None
     names: list[str] | None = None
+    label_selector: dict[str, dict[str, str]] | None = Field(None, serialization_alias="labelSelector")
 
 
 class CustomizeResponse(BaseModel):

@@ -11,7 +11,16 @@ import yaml
 
 from app.inferenceservice.names import keys_name
 from app.kube.download import REPORT_ANNOTATION
-from app.kube.names import GROUP_LABEL, HEARTBEAT_ANNOTATION, HOSTNAME_LABEL, OPERATOR, PLACEMENT_GATE, SERVICE_LABEL
+from app.kube.names import (
+    CACHE_LABEL,
+    GROUP_LABEL,
+    HEARTBEAT_ANNOTATION,
+    HOSTNAME_LABEL,
+    OPERATOR,
+    PLACEMENT_GATE,
+    PROBLEM_ANNOTATION,
+    SERVICE_LABEL,
+)
 from app.modelcache.names import access_name
 from sandbox.agent import USER
 from sandbox.hooks import read_settings
@@ -62,6 +71,7 @@ def test_every_policy_is_about_named_accounts_and_says_why(name: str) -> None:
     [
         ("inference-agent-binds", [USER, PLACEMENT_GATE, GROUP_LABEL, HOSTNAME_LABEL]),
         ("inference-agent-recalls", [USER, PLACEMENT_GATE, SERVICE_LABEL, HOSTNAME_LABEL]),
+        ("inference-agent-downloads", [USER, CACHE_LABEL, PROBLEM_ANNOTATION]),
         ("inference-agent-heartbeats", [USER, HEARTBEAT_ANNOTATION]),
         ("inference-agent-lease", [USER, "inference-agent"]),
         ("inference-downloader", [access_name(""), OPERATOR, REPORT_ANNOTATION]),

@@ -30,6 +30,8 @@ class Target(StrEnum):
     GPU_NODE = "gpunode"
     GPU_REQUEST = "gpurequest"
     GPU_ALLOCATION = "gpuallocation"
+    JOB = "job"
+    """Of a download: why its pods do not run."""
     HEARTBEAT = "heartbeat"
 
 

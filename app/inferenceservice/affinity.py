@@ -5,6 +5,7 @@
   and the template would hold it to the selector of the day when it was built
 - exclusive: no other service's pod on the node, of this namespace or of any other. Kubernetes holds such a rule
   against pods that come later too, so others need no rule of their own. Foreign pods are not kept off by it.
+- a ReadWriteOnce volume: all pods that read it on one node
 - static: one pod of a group on each node
 - pods that the kube-scheduler places by itself go to nodes where services are already, if they can: whole nodes stay
   free for those that need them
@@ -30,7 +31,7 @@ from app.gpus.node import PARTITION_LABEL, PRODUCT_LABEL
 from app.inferenceservice.facts import Identity
 from app.inferenceservice.grant import Grant
 from app.inferenceservice.spec import InferenceServiceSpec, Sharing
-from app.kube.names import NAMESPACE_NAME_LABEL, SERVICE_KEY_LABEL, SERVICE_LABEL, label_value
+from app.kube.names import CLAIM_LABEL, NAMESPACE_NAME_LABEL, SERVICE_KEY_LABEL, SERVICE_LABEL, label_value
 from app.topology.parallelism import Strategy
 
 HOST = "kubernetes.io/hostname"
@@ -43,18 +44,37 @@ def service_key(identity: Identity) -> str:
     return label_value(f"{identity.namespace}.{identity.name}")
 
 
-def build_affinity(identity: Identity, spec: InferenceServiceSpec, grant: Grant, sharing: Sharing) -> V1Affinity | None:
-    """The affinity of every pod of a service, None when nothing is asked."""
+def build_affinity(
+    identity: Identity, spec: InferenceServiceSpec, grant: Grant, sharing: Sharing, claim: str = ""
+) -> V1Affinity | None:
+    """The affinity of every pod of a service, None when nothing is asked; `claim` is what one node alone can mount."""
     terms = list(_anti_affinity_terms(identity, spec, sharing))
     apart = V1PodAntiAffinity(required_during_scheduling_ignored_during_execution=terms) if terms else None
-    together = None if grant.gated else _near_services()
+    together = _together(grant, claim)
     nodes = _node_affinity(spec, grant)
     if apart is None and together is None and nodes is None:
         return None
     return V1Affinity(node_affinity=nodes, pod_affinity=together, pod_anti_affinity=apart)
 
 
-def _near_services() -> V1PodAffinity:
+def _together(grant: Grant, claim: str) -> V1PodAffinity | None:
+    readers = [_with_readers(claim)] if claim else None
+    wishes = None if grant.gated else [_near_services()]
+    if readers is None and wishes is None:
+        return None
+    return V1PodAffinity(
+        required_during_scheduling_ignored_during_execution=readers,
+        preferred_during_scheduling_ignored_during_execution=wishes,
+    )
+
+
+def _with_readers(claim: str) -> V1PodAffinityTerm:
+    """On the node of all that read the claim. The first one matches itself, so Kubernetes lets it go anywhere."""
+    readers = V1LabelSelector(match_labels={CLAIM_LABEL: label_value(claim)})
+    return V1PodAffinityTerm(topology_key=HOST, label_selector=readers)
+
+
+def _near_services() -> V1WeightedPodAffinityTerm:
     """A wish, the strongest there is among wishes."""
     anybody = V1LabelSelectorRequirement(key=SERVICE_LABEL, operator="Exists")
     term = V1PodAffinityTerm(
@@ -62,8 +82,7 @@ def _near_services() -> V1PodAffinity:
         label_selector=V1LabelSelector(match_expressions=[anybody]),
         namespace_selector=_every_namespace(),
     )
-    wish = V1WeightedPodAffinityTerm(weight=100, pod_affinity_term=term)
-    return V1PodAffinity(preferred_during_scheduling_ignored_during_execution=[wish])
+    return V1WeightedPodAffinityTerm(weight=100, pod_affinity_term=term)
 
 
 def _every_namespace() -> V1LabelSelector:

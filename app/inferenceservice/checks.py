@@ -6,6 +6,7 @@ BLOCKERS need an edit, or another cluster; PREREQUISITES come by themselves, and
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 from app.gpus.node import GPU_RESOURCES, is_gpu_resource
 from app.inferenceservice.engine import command_line
@@ -183,7 +184,11 @@ def model_unfit(facts: Facts) -> Finding | None:
 def gpus_missing(facts: Facts, standing: str = "") -> Finding | None:
     """The pool has not granted the GPUs, or never will; `standing` as in find_grant."""
     grant = find_grant(facts, standing)
-    return grant if isinstance(grant, Finding) else None
+    if not isinstance(grant, Finding):
+        return None
+    if grant.reason is Reason.INSUFFICIENT_GPU and facts.neighbour:
+        return replace(grant, message=f"{grant.message}; {facts.neighbour.message}")
+    return grant
 
 
 BLOCKERS: tuple[Check, ...] = (

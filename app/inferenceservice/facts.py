@@ -11,6 +11,7 @@ from app.hook import Parent, SyncRequest
 from app.inferenceservice.checkpoint import as_served
 from app.inferenceservice.grants import rebuild_grants
 from app.inferenceservice.need import Need, plan_need
+from app.inferenceservice.neighbours import Neighbour, find_neighbour
 from app.inferenceservice.observed import Observed, WorkloadKind, parse_observed
 from app.inferenceservice.spec import InferenceServiceSpec
 from app.ingress_rules import allow_ingress
@@ -54,6 +55,8 @@ class Facts:
     """What is known of the model."""
     ingress_notes: tuple[str, ...] = ()
     """What of the spec's ingress is not allowed; `spec` holds the rest."""
+    neighbour: Neighbour | None = None
+    """Who has the ReadWriteOnce volume that this service reads, and where."""
 
     @property
     def kind(self) -> WorkloadKind:
@@ -74,12 +77,13 @@ def gather_facts(
     """The facts of one sync; `told` is what somebody beside the cluster says of the model, and it goes first."""
     observed = parse_observed(request, spec.storage.model_cache, makes_cache=spec.model.source is not None)
     model = as_served(told, spec) if told else find_model_facts(spec, observed)
-    need = plan_need(spec, model, settings)
+    neighbour = find_neighbour(request, observed.cache)
+    need = plan_need(spec, model, settings, neighbour.node if neighbour else "")
     ingress = allow_ingress(spec.networking.ingress, request.parent.namespace, settings, observed.ingress)
     networking = spec.networking.model_copy(update={"ingress": ingress.spec})
     allowed = spec.model_copy(update={"networking": networking})
     notes = tuple(f"networking.ingress.{note}" for note in ingress.notes)
-    return Facts(_identity(request.parent), allowed, observed, settings, need, now, model, notes)
+    return Facts(_identity(request.parent), allowed, observed, settings, need, now, model, notes, neighbour)
 
 
 def _identity(parent: Parent) -> Identity:

@@ -17,7 +17,7 @@ from app.gpus.request import ExcludedProduct, GPURequestSpec, ReplicaRange, Shap
 from app.inferenceservice.engine_needs import engine_needs, quantization_method
 from app.inferenceservice.length import find_limit
 from app.inferenceservice.spec import InferenceServiceSpec, Sharing
-from app.kube.names import digest
+from app.kube.names import HOSTNAME_LABEL, digest
 from app.settings import Settings
 from app.topology.accelerators import ACCELERATORS, Accelerator, partitioned
 from app.topology.fit import Excluded, Fits, ProductFit, Unknown, fit_products
@@ -52,8 +52,9 @@ class Need:
         return next((fit for fit in self.fits if fit.accelerator.key == product), None)
 
 
-def plan_need(spec: InferenceServiceSpec, model: ModelFacts | None, settings: Settings) -> Need | None:
-    """The need of a service; None when its sizes contradict each other, which the checks report."""
+def plan_need(spec: InferenceServiceSpec, model: ModelFacts | None, settings: Settings, node: str = "") -> Need | None:
+    """The need of a service; None when its sizes contradict each other, which the checks report. `node` is the only one
+    that will do, "" where any will."""
     if isinstance(plan_shape(spec.demand), Impossible):
         return None
     architectures = tuple(settings.gpu_architectures) or None
@@ -69,7 +70,7 @@ def plan_need(spec: InferenceServiceSpec, model: ModelFacts | None, settings: Se
         excluded=excluded,
         unfit="" if len(excluded) < len(answers) else _unfit(model, spec, needs, architectures, excluded),
         gated=gated,
-        request=_request(spec, settings, sharing, gated, _shapes(spec, answers, fits), excluded),
+        request=_request(spec, settings, sharing, gated, _shapes(spec, answers, fits), excluded, node),
         note="" if model else _unchecked(spec),
     )
 
@@ -135,8 +136,10 @@ def _request(
     gated: bool,
     shapes: list[Shape],
     excluded: tuple[Excluded, ...],
+    node: str,
 ) -> GPURequestSpec:
     """The request without its number of groups, which the caller knows."""
+    only = {HOSTNAME_LABEL: node} if node else {}
     request = GPURequestSpec(
         pool=spec.resources.pool,
         digest="",
@@ -149,7 +152,7 @@ def _request(
         replicas=ReplicaRange(min=1, max=1),
         shapes=shapes,
         excluded=[ExcludedProduct(product=it.accelerator.key, reason=it.reason) for it in excluded],
-        node_selector=dict(sorted(settings.node_selector.items())),
+        node_selector=dict(sorted((settings.node_selector | only).items())),
         tolerations=[Toleration(**toleration.model_dump()) for toleration in settings.tolerations],
         gated=gated,
     )

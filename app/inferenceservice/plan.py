@@ -16,6 +16,7 @@ from app.inferenceservice.facts import Facts, Identity
 from app.inferenceservice.grant import Grant, find_grant
 from app.inferenceservice.observed import WorkloadKind, WorkloadState
 from app.inferenceservice.spec import DEFAULT_REPLICAS, InferenceServiceSpec, Sharing
+from app.inferenceservice.storage_notes import storage_notes
 from app.inferenceservice.store import Store, find_store
 from app.kube.conditions import ErrorClass, Finding
 from app.kube.manifest import annotation
@@ -108,7 +109,8 @@ def _warnings(facts: Facts, decision: Decision | None) -> tuple[str, ...]:
     """What does not stop anything, but is not as it was written."""
     engine = [f"{item.path}: {item.message}" for item in decision.command.findings] if decision else []
     unchecked = [decision.grant.note] if decision and decision.grant.note else []
-    return (*engine, *_size_warnings(facts), *unchecked)
+    storage = storage_notes(facts.spec, decision.store) if decision else ()
+    return (*engine, *_size_warnings(facts), *storage, *unchecked)
 
 
 def _size_warnings(facts: Facts) -> list[str]:

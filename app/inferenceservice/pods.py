@@ -41,7 +41,17 @@ from app.inferenceservice.store import fetchers, store_mounts, store_volumes
 from app.kube import runtime as contract
 from app.kube.duration import whole_seconds
 from app.kube.expansion import literal
-from app.kube.names import LEADER, PLACEMENT_GATE, ROLE_LABEL, SERVICE_KEY_LABEL, SERVICE_LABEL, WORKER, standard_labels
+from app.kube.names import (
+    CLAIM_LABEL,
+    LEADER,
+    PLACEMENT_GATE,
+    ROLE_LABEL,
+    SERVICE_KEY_LABEL,
+    SERVICE_LABEL,
+    WORKER,
+    label_value,
+    standard_labels,
+)
 from app.kube.security import restricted_container, restricted_pod
 from app.settings import Settings
 
@@ -102,6 +112,8 @@ def _template(
 ) -> V1PodTemplateSpec:
     labels = standard_labels("inference", identity.name, spec.model.name) | pod_labels(identity, role)
     labels |= {SERVICE_KEY_LABEL: service_key(identity)}
+    claim = decision.store.claim if decision.store and decision.store.of_one_node else ""
+    labels |= {CLAIM_LABEL: label_value(claim)} if claim else {}
     return V1PodTemplateSpec(
         metadata=V1ObjectMeta(labels=labels),
         spec=V1PodSpec(
@@ -110,7 +122,7 @@ def _template(
             volumes=_volumes(identity, spec, decision),
             node_selector=dict(sorted(settings.node_selector.items())) or None,
             tolerations=[V1Toleration(**toleration.model_dump()) for toleration in settings.tolerations] or None,
-            affinity=build_affinity(identity, spec, decision.grant, decision.sharing),
+            affinity=build_affinity(identity, spec, decision.grant, decision.sharing, claim),
             scheduling_gates=[V1PodSchedulingGate(name=PLACEMENT_GATE)] if decision.grant.gated else None,
             security_context=restricted_pod(groups=settings.supplemental_groups),
             automount_service_account_token=False,

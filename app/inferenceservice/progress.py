@@ -72,4 +72,5 @@ def _failure(current: WorkloadState, facts: Facts) -> Failure | None:
     first = request.failures[0]
     gpus_missing = first.reason == UNSCHEDULABLE
     reason = Reason.INSUFFICIENT_GPU if gpus_missing else Reason.FAILED
-    return Failure(first.message, first.error, reason, waits=gpus_missing)
+    near = f" {facts.neighbour.message}." if gpus_missing and facts.neighbour else ""
+    return Failure(f"{first.message}{near}", first.error, reason, waits=gpus_missing)

@@ -16,7 +16,7 @@ from app.inferenceservice.facts import Facts
 from app.inferenceservice.need import Need
 from app.inferenceservice.plan import Plan, Serve, Wait
 from app.kube.manifest import Manifest, annotation
-from app.kube.names import REQUEST_ANNOTATION, SERVICE_LABEL, standard_labels
+from app.kube.names import CACHE_LABEL, REQUEST_ANNOTATION, SERVICE_LABEL, label_value, standard_labels
 
 
 def build_request(plan: Plan, facts: Facts) -> list[Manifest]:
@@ -43,7 +43,9 @@ def _with_current(applied: Manifest, plan: Plan, facts: Facts) -> Manifest:
     """What may change without a new decision."""
     resources, replicas = facts.spec.resources, _as_json(_replicas(plan, facts))
     current = {"pool": resources.pool, "priority": resources.priority, "replicas": replicas}
-    return applied | {"spec": applied["spec"] | current}
+    metadata = applied["metadata"]
+    labels = metadata.get("labels", {}) | _cache_label(facts)
+    return applied | {"metadata": metadata | {"labels": labels}, "spec": applied["spec"] | current}
 
 
 def _new_request(need: Need, plan: Plan, facts: Facts) -> Manifest:
@@ -55,10 +57,16 @@ def _new_request(need: Need, plan: Plan, facts: Facts) -> Manifest:
         "metadata": {
             "name": facts.identity.name,
             "namespace": facts.identity.namespace,
-            "labels": labels | {SERVICE_LABEL: facts.identity.name},
+            "labels": labels | {SERVICE_LABEL: facts.identity.name} | _cache_label(facts),
         },
         "spec": _as_json(spec),
     }
+
+
+def _cache_label(facts: Facts) -> dict[str, str]:
+    """By which services of one ModelCache find each other."""
+    cache = facts.spec.storage.model_cache
+    return {CACHE_LABEL: label_value(cache)} if cache else {}
 
 
 def _as_json(model: GPURequestSpec | ReplicaRange) -> dict[str, Any]:

@@ -40,6 +40,8 @@ class Store:
     host_path: str = ""
     below: str = ""
     """Folder of the cache below host_path."""
+    of_one_node: bool = False
+    """One node at a time can mount the claim."""
     is_others: bool = False
     """The volume was not made by the cache: it is never mounted writable."""
     fetch: Fetch | None = None
@@ -72,7 +74,9 @@ def find_store(service: str, cache: CacheState | None, settings: Settings) -> St
         return Store(cache.path, version, host_path=folder.root, below=folder.below, is_others=True) if folder else None
     copy = choose_copy(service, cache)
     path, claim = (copy.path or cache.path, copy.claim) if copy else (cache.path, cache.claim)
-    return Store(path, version if path == cache.path else "", claim, is_others=not cache.made(claim))
+    version = version if path == cache.path else ""
+    once = cache.access_mode == "ReadWriteOnce"
+    return Store(path, version, claim, of_one_node=once, is_others=not cache.made(claim))
 
 
 def _fetch(cache: CacheState) -> Fetch:

@@ -18,6 +18,7 @@ from app.inferenceservice.status import build_status
 from app.kube.conditions import with_times
 from app.kube.conflict import conflict_condition, managed, unmanaged_finding
 from app.kube.lenient import count_at, text_at
+from app.kube.names import CACHE_LABEL, label_value
 from app.settings import Settings
 
 
@@ -52,7 +53,17 @@ def customize(parent: Parent) -> CustomizeResponse:
         for resource, name in wanted.items()
         if name
     ]
-    return CustomizeResponse(related_resources=rules)
+    return CustomizeResponse(related_resources=[*rules, *_neighbours(parent)])
+
+
+def _neighbours(parent: Parent) -> list[RelatedRule]:
+    """What other services of the same ModelCache ask of their pools, and where their pods are."""
+    cache = text_at(parent.spec, "storage", "modelCache")
+    selector = {"matchLabels": {CACHE_LABEL: label_value(cache)}}
+    rule = RelatedRule(
+        api_version=API_VERSION, resource="gpurequests", namespace=parent.namespace, label_selector=selector
+    )
+    return [rule] if cache else []
 
 
 def _held_phase(parent: Parent) -> str:

@@ -15,6 +15,8 @@ SERVICE_KEY_LABEL = "inference.ai/service-key"
 ROLE_LABEL = "inference.ai/role"
 MODEL_LABEL = "inference.ai/model"
 CACHE_LABEL = "inference.ai/cache"
+CLAIM_LABEL = "inference.ai/claim"
+"""On pods: the ReadWriteOnce claim that they read, by which they stay on one node."""
 ENDPOINT_LABEL = "inference.ai/endpoint"
 
 MODEL_ANNOTATION = "inference.ai/model"

@@ -211,4 +211,5 @@ def test_every_target_has_a_path() -> None:
         "/apis/inference.ai/v1alpha1/namespaces/team/gpurequests/x/status",
         "/apis/inference.ai/v1alpha1/namespaces/team/gpuallocations/x/status",
         "/apis/inference.ai/v1alpha1/gpupools/x",
+        "/apis/batch/v1/namespaces/team/jobs/x",
     }

@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from app.agent.downloads import EVENT_REASONS, JOB_LABEL
 from app.agent.facts import Key
 from app.agent.patch import Target
 from app.crd import API_VERSION
+from app.kube.names import CACHE_LABEL
 from app.settings import Settings
 
 JSON_TYPE = "application/json"
@@ -37,6 +39,14 @@ GPU_ALLOCATIONS = Resource("gpuallocations", f"{OURS}/gpuallocations")
 GPU_POOLS = Resource("gpupools", f"{OURS}/gpupools", list_type=METADATA_LIST, watch_type=METADATA)
 
 
+DOWNLOAD_JOBS = Resource("downloads", "/apis/batch/v1/jobs", {"labelSelector": CACHE_LABEL})
+DOWNLOAD_PODS = Resource("downloadpods", "/api/v1/pods", {"labelSelector": f"{CACHE_LABEL},{JOB_LABEL}"})
+EVENTS = tuple(
+    Resource(f"events-{reason}", "/api/v1/events", {"fieldSelector": f"reason={reason}"}) for reason in EVENT_REASONS
+)
+"""A field selector knows no "or", and all events together are more than the rest of the cluster."""
+
+
 def find_exporters(settings: Settings) -> Resource | None:
     """Pods of AMD's device-metrics-exporter, in the one namespace whose pods are believed; None: none are asked."""
     if not settings.exporter_selector or not settings.exporter_namespace:
@@ -57,6 +67,8 @@ def build_path(target: Target, key: Key) -> str:
             return f"{OURS}/namespaces/{namespace}/gpurequests/{name}/status"
         case Target.GPU_ALLOCATION:
             return f"{OURS}/namespaces/{namespace}/gpuallocations/{name}/status"
+        case Target.JOB:
+            return f"/apis/batch/v1/namespaces/{namespace}/jobs/{name}"
         case Target.HEARTBEAT:
             return f"{OURS}/gpupools/{name}"
 

@@ -43,8 +43,24 @@ def jobs(cluster: Cluster) -> str:
     for of in ("demo", "other"):
         item = job(f"{of}-download-9", of=of)
         item["metadata"]["ownerReferences"][0] |= {"controller": False}
+        item["metadata"]["labels"] |= {"inference.ai/cache": of} if of == "demo" else {}
         cluster.apply(item | {"spec": item["spec"] | {"suspend": True}})
     return f"/apis/batch/v1/namespaces/{TEAM}/jobs"
+
+
+def test_the_agent_says_on_jobs_of_downloads_why_they_wait_and_nothing_else(agent: Account, jobs: str) -> None:
+    problem = {"metadata": {"annotations": {"inference.ai/pod-problem": "FailedMount: x"}}}
+    assert agent.merge(f"{jobs}/demo-download-1", problem) is None
+    assert "only Jobs of downloads" in str(agent.merge(f"{jobs}/other-download-1", problem))
+    for body, says in (
+        ({"metadata": {"annotations": {"inference.ai/download-report": "{}"}}}, "pod-problem"),
+        ({"metadata": {"labels": {"controller-uid": "x"}}}, "pod-problem"),
+        ({"metadata": {"ownerReferences": None}}, "pod-problem"),
+        ({"metadata": {"finalizers": ["x.example/y"]}}, "pod-problem"),
+        ({"spec": {"suspend": False}}, "spec"),
+        ({"spec": {"parallelism": 9}}, "spec"),
+    ):
+        assert says in str(agent.merge(f"{jobs}/demo-download-1", body)), body
 
 
 def test_a_downloader_reports_on_its_job_and_changes_nothing_else(downloader: Account, jobs: str) -> None:
