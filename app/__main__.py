@@ -48,7 +48,7 @@ def build_parser() -> argparse.ArgumentParser:
         "--kubeconfig", type=Path, help="default: $KUBECONFIG, the pod's service account, ~/.kube/config"
     )
     agent.add_argument("--namespace", default="inference-system", help="of its Lease (default: inference-system)")
-    agent.add_argument("--host", default="0.0.0.0", help="address of /healthz, /readyz, /metrics (default: all)")
+    agent.add_argument("--host", default="", help="address of /healthz, /readyz, /metrics (default: all)")
     agent.add_argument("--port", type=int, default=8081, help="their port (default: 8081)")
     agent.set_defaults(run=run_agent)
 

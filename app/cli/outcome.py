@@ -7,10 +7,12 @@ from enum import StrEnum
 
 from app.cli.decide import Verdict
 from app.cli.shown import shown_shape
+from app.gpupool.nameless import nameless_hosts, nameless_message
+from app.gpupool.observed import read_wish
 from app.gpus.allocation import Phase
 from app.inferenceservice.plan import Blocked, Serve, Wait
 from app.kube.lenient import count_at, mapping_at, text_at
-from app.topology.explain import some
+from app.topology.nodes import Wish
 
 
 class Outcome(StrEnum):
@@ -29,11 +31,11 @@ def find_outcome(verdict: Verdict) -> Outcome:
     if isinstance(verdict.first, Blocked):
         return Outcome.IMPOSSIBLE
     if _phase(verdict) == Phase.IMPOSSIBLE:
-        return Outcome.UNKNOWN if _nameless(verdict) else Outcome.IMPOSSIBLE
+        return Outcome.IMPOSSIBLE
     if _phase(verdict) == Phase.UNKNOWN:
         return Outcome.UNKNOWN
     if _phase(verdict) == Phase.PENDING or place_in_line(verdict):
-        return Outcome.PENDING
+        return Outcome.UNKNOWN if _nameless(verdict) and not _has_planned(verdict) else Outcome.PENDING
     return Outcome.UNKNOWN if verdict.facts.need and verdict.facts.need.note else Outcome.FIT
 
 
@@ -49,6 +51,7 @@ def place_in_line(verdict: Verdict) -> int:
 
 def _reasons(verdict: Verdict) -> Iterator[str]:
     need, fit = verdict.facts.need, shown_shape(verdict).fit
+    label = verdict.facts.settings.declared_product_label
     if isinstance(verdict.first, Blocked):
         yield verdict.first.finding.message
     else:
@@ -64,11 +67,8 @@ def _reasons(verdict: Verdict) -> Iterator[str]:
     yield need.note if need else ""
     if not verdict.pool_nodes and fit:
         yield f"without nodes, sizes and memory are those on {fit.accelerator.key}, the smallest that holds it"
-    if nameless := _nameless(verdict):
-        yield (
-            f"nobody can tell what GPUs {some(nameless)} has, so nothing can be said of the memory there; the operator "
-            f"will not use it for this model until its label {verdict.facts.settings.declared_product_label} names one"
-        )
+    if (nameless := _nameless(verdict)) and label not in text_at(_said(verdict), "message"):
+        yield nameless_message(nameless, label)
     yield from (verdict.case.told.note, *verdict.case.notes)
     if isinstance(verdict.plan, Serve):
         yield from verdict.plan.warnings
@@ -84,14 +84,23 @@ def _unfit_products(verdict: Verdict) -> Iterator[str]:
 
 def _nameless(verdict: Verdict) -> list[str]:
     """Nodes of which only the product is missing that the model needs."""
+    wish = _wish(verdict)
     need = verdict.facts.need
-    if need is None or not need.fits:
-        return []
-    return [
-        node.host
-        for node in verdict.pool_nodes
-        if not node.product and node.resource == need.request.resource and node.at_best >= need.request.gpus_per_node
-    ]
+    return nameless_hosts(verdict.pool_nodes, wish, need.request.gpus_per_node) if wish and need else []
+
+
+def _has_planned(verdict: Verdict) -> bool:
+    """Whether there are nodes that could hold it by what is known of them."""
+    wish, need = _wish(verdict), verdict.facts.need
+    if wish is None or need is None:
+        return False
+    enough = (node for node in verdict.pool_nodes if node.at_best >= need.request.gpus_per_node)
+    return any(not wish.find_obstacle(node) for node in enough)
+
+
+def _wish(verdict: Verdict) -> Wish | None:
+    need = verdict.facts.need
+    return read_wish(need.request.model_dump(mode="json", by_alias=True, exclude_none=True)) if need else None
 
 
 def _phase(verdict: Verdict) -> str:

@@ -46,6 +46,8 @@ class Observed:
     """Services whose namespace may not use the pool."""
     pool_nodes: Sequence[NodeRequirement]
     """What the pool's node selector asks for."""
+    silent: tuple[str, ...]
+    """Nodes of the pool that offer no GPUs at all, as without a device plugin."""
     claimed: tuple[str, ...]
     """Nodes that the selector matches and an older pool has."""
     heartbeat_age: float | None
@@ -80,6 +82,7 @@ def observe(request: SyncRequest, spec: GPUPoolSpec, now: datetime) -> Observed:
         allocations=allocations,
         refused=refused,
         pool_nodes=to_requirements(spec.node_selector),
+        silent=tuple(text_at(it, "metadata", "name") for it in ours if not mappings_at(it, "spec", "resources")),
         claimed=claimed,
         heartbeat_age=age,
     )
@@ -190,7 +193,7 @@ def _need(key: str, request: Manifest, allocation: Manifest | None, now: datetim
     return Need(
         service=key,
         digest=text_at(spec, "digest"),
-        wish=_wish(spec, shapes),
+        wish=read_wish(spec),
         pods=max(1, count_at(spec, "nodes")),
         gpus=max(1, count_at(spec, "gpusPerNode")),
         least=count_at(spec, "replicas", "min"),
@@ -206,7 +209,9 @@ def _need(key: str, request: Manifest, allocation: Manifest | None, now: datetim
     )
 
 
-def _wish(spec: Mapping[str, Any], shapes: Sequence[Mapping[str, Any]]) -> Wish:
+def read_wish(spec: Mapping[str, Any]) -> Wish:
+    """What a GPURequest's spec asks of a node."""
+    shapes = mappings_at(spec, "shapes")
     return Wish(
         resource=text_at(spec, "resource"),
         products=tuple(product for it in shapes if (product := text_at(it, "product"))),

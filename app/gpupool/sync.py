@@ -9,6 +9,7 @@ from pydantic import ValidationError
 
 from app.crd import API_VERSION
 from app.gpupool.children import build_children
+from app.gpupool.nameless import with_nameless
 from app.gpupool.observed import STALE_SECONDS, Observed, observe
 from app.gpupool.spec import GPUPoolSpec, to_selector
 from app.gpupool.status import build_status
@@ -33,7 +34,8 @@ def sync(request: SyncRequest, settings: Settings, now: datetime) -> SyncRespons
         return hold(request, error, now, "Ready")
     observed = observe(request, spec, now)
     patience = parse_duration(spec.reserve_after)
-    decisions = allocate(observed.nodes, observed.needs, observed.held, patience)
+    decided = allocate(observed.nodes, observed.needs, observed.held, patience)
+    decisions = with_nameless(decided, observed.needs, observed.nodes, observed.silent, settings.declared_product_label)
     return SyncResponse(
         status=build_status(observed, decisions, request.parent.conditions, now),
         children=build_children(request.parent.name, decisions, observed, now),

@@ -30,7 +30,7 @@ from app.inferenceservice.names import deployment_name
 from app.inferenceservice.network import build_network_policy
 from app.inferenceservice.observed import WorkloadKind, WorkloadState
 from app.inferenceservice.plan import Blocked, Decision, Plan, Serve, size_source
-from app.inferenceservice.pods import leader_template, pod_labels, worker_template
+from app.inferenceservice.pods import group_labels, leader_template, pod_labels, worker_template
 from app.inferenceservice.request import build_request
 from app.inferenceservice.source import build_cache
 from app.inferenceservice.spec import InferenceServiceSpec
@@ -179,7 +179,9 @@ def build_service(facts: Facts) -> Manifest:
 
 
 def build_budget(facts: Facts) -> Manifest:
-    """Voluntary disruptions take one leader, hence one group, at a time."""
+    """Voluntary disruptions take one group at a time. A group is lost with any of its pods, so the workers are counted,
+    too: how many pods should be there, Kubernetes reads from the StatefulSets of LeaderWorkerSet."""
+    grouped = facts.kind is WorkloadKind.LEADER_WORKER_SET
     return emit(
         V1PodDisruptionBudget(
             api_version="policy/v1",
@@ -187,7 +189,9 @@ def build_budget(facts: Facts) -> Manifest:
             metadata=_metadata(facts.identity.name, facts),
             spec=V1PodDisruptionBudgetSpec(
                 max_unavailable=1,
-                selector=V1LabelSelector(match_labels=pod_labels(facts.identity, LEADER)),
+                selector=V1LabelSelector(
+                    match_labels=group_labels(facts.identity) if grouped else pod_labels(facts.identity, LEADER)
+                ),
                 # A leader that loads or crashes serves nobody: it must not hold up the drain of its node.
                 unhealthy_pod_eviction_policy="AlwaysAllow",
             ),

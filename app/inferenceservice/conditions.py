@@ -44,7 +44,10 @@ def ready_condition(plan: Plan, facts: Facts, progress: Progress, problem: Findi
     if progress.asked == 0:
         return _condition("Ready", Status.FALSE, Reason.SCALED_TO_ZERO, "spec.replicas is 0: no group runs")
     if progress.failure:
-        message = f"{progress.counts}: {progress.failure.message} [{progress.failure.error}]"
+        said = f"{progress.counts}: {progress.failure.message}"
+        notes = _notes(plan)
+        message = f"{said.rstrip('.')}{notes}" if notes else said
+        message = f"{message} [{progress.failure.error}]"
         return _condition("Ready", Status.FALSE, progress.failure.reason, message)
     message = f"{progress.counts}; pods are being scheduled, or load the model{_notes(plan)}"
     return _condition("Ready", Status.FALSE, Reason.IN_PROGRESS, message)

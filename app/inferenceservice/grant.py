@@ -64,7 +64,9 @@ def _answered(facts: Facts, need: Need, allocation: AllocationState) -> Grant | 
     if allocation.phase == Phase.BOUND and allocation.shape:
         return _granted(need, allocation.shape, allocation.pool_nodes)
     if allocation.phase == Phase.UNKNOWN:
-        return grant_by_spec(facts, f"pool {facts.spec.resources.pool} has no nodes: free GPUs were not checked")
+        more = allocation.message.partition(". ")[2].rstrip(".")
+        said = f"pool {facts.spec.resources.pool} has no nodes: free GPUs were not checked"
+        return grant_by_spec(facts, f"{said}; {more}" if more else said)
     return _refused(facts, allocation)
 
 

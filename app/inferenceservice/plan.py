@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from app.inferenceservice.checks import BLOCKERS, PREREQUISITES, first_finding, gpus_missing
 from app.inferenceservice.engine import command_line, launch_mode
 from app.inferenceservice.facts import Facts, Identity
-from app.inferenceservice.grant import Grant, find_grant
+from app.inferenceservice.grant import Grant, find_grant, grant_by_spec
 from app.inferenceservice.observed import WorkloadKind, WorkloadState
 from app.inferenceservice.spec import DEFAULT_REPLICAS, InferenceServiceSpec, Sharing
 from app.inferenceservice.storage_notes import storage_notes
@@ -22,7 +22,7 @@ from app.kube.conditions import ErrorClass, Finding
 from app.kube.manifest import annotation
 from app.kube.names import DIGEST_ANNOTATION, REPLAN_ANNOTATION, REQUEST_ANNOTATION, SIZE_FROM_SPEC, digest
 from app.kube.runtime import LaunchMode
-from app.topology.parallelism import Shape
+from app.topology.parallelism import Impossible, Shape, plan_shape
 from app.vllm.command import CommandLine
 
 
@@ -107,10 +107,18 @@ def plan_service(facts: Facts) -> Plan:
 
 def _warnings(facts: Facts, decision: Decision | None) -> tuple[str, ...]:
     """What does not stop anything, but is not as it was written."""
-    engine = [f"{item.path}: {item.message}" for item in decision.command.findings] if decision else []
+    command = decision.command if decision else _command_by_spec(facts)
+    engine = [f"{item.path}: {item.message}" for item in command.findings] if command else []
     unchecked = [decision.grant.note] if decision and decision.grant.note else []
     storage = storage_notes(facts.spec, decision.store) if decision else ()
     return (*engine, *_size_warnings(facts), *storage, *unchecked)
+
+
+def _command_by_spec(facts: Facts) -> CommandLine | None:
+    """What is known of the arguments while nothing can be decided, as after a crash whose GPUs are asked for again."""
+    if facts.need is None or isinstance(plan_shape(facts.spec.demand), Impossible):
+        return None
+    return command_line(facts, grant_by_spec(facts))
 
 
 def _size_warnings(facts: Facts) -> list[str]:

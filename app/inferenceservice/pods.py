@@ -65,7 +65,12 @@ STOP_MARGIN_SECONDS = 15
 
 def pod_labels(identity: Identity, role: str) -> dict[str, str]:
     """Labels by which Services, budgets and other services' rules find the pods. They never change."""
-    return {SERVICE_LABEL: identity.name, ROLE_LABEL: role}
+    return group_labels(identity) | {ROLE_LABEL: role}
+
+
+def group_labels(identity: Identity) -> dict[str, str]:
+    """Labels of all pods of a service's groups."""
+    return {SERVICE_LABEL: identity.name}
 
 
 def leader_template(

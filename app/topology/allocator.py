@@ -26,6 +26,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
+from itertools import chain
 
 from app.topology.draft import Draft
 from app.topology.explain import Explainer
@@ -314,7 +315,10 @@ class _Allocation:
             places = (
                 (product, self.eligible.ever(need.wish, product)) for product in self.eligible.products(need.wish)
             )
-            self._possible[key] = any(place_group(need.group(product), ever, self._empty) for product, ever in places)
+            # unknown is neither zero nor enough: who might fit there waits until the product is known
+            unknown = (("", self.eligible.nameless(need.wish)),)
+            tried = chain(places, unknown)
+            self._possible[key] = any(place_group(need.group(product), ever, self._empty) for product, ever in tried)
         return self._possible[key]
 
 

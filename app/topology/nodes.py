@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 _PARTITION = re.compile(r"-(?P<mode>[DTQC]PX-NPS[1-8])$")
@@ -17,6 +17,8 @@ _PARTITION = re.compile(r"-(?P<mode>[DTQC]PX-NPS[1-8])$")
 GONE_SECONDS = 300.0
 """A node that has not been ready for so long is given up: Kubernetes evicts its pods then, too."""
 UNKNOWN = "unknown"
+UNKNOWN_PRODUCT = "has GPUs of an unknown product"
+_PARTITIONED = re.compile(r"(.+)-([SDTQC]PX-NPS\d)")
 
 
 @dataclass(frozen=True)
@@ -104,6 +106,12 @@ class Wish:
         checks = (offers_other_resource, has_other_product, offers_partitions, lacks_label)
         return next((why for check in checks if (why := check(self, node))), "")
 
+    def misses_only_product(self, node: Node) -> bool:
+        """Whether this node might be used if only its product were known."""
+        if node.product or not self.products:
+            return False
+        return any(not self.find_obstacle(replace(node, product=product)) for product in self.products)
+
     def find_hindrance(self, node: Node) -> str:
         """Why this node cannot be used at present, or ""."""
         return is_not_ready(node) or is_tainted(self, node)
@@ -120,7 +128,30 @@ def has_other_product(wish: Wish, node: Node) -> str:
         return f"{node.product}: {reason}"
     if not wish.products or node.product in wish.products:
         return ""
-    return f"product {node.product or UNKNOWN} was not planned for"
+    if not node.product:
+        return UNKNOWN_PRODUCT
+    return _is_partitioned_otherwise(wish, node) or f"product {node.product} was not planned for"
+
+
+def _is_partitioned_otherwise(wish: Wish, node: Node) -> str:
+    """A partition is a product of its own: MI300X-CPX-NPS4."""
+    whole, mode = _partition(node.product)
+    asked = {part for product, part in map(_partition, wish.products) if product == whole}
+    if not asked:
+        # another partition of a product that cannot hold it in any mode is told by that product's reason
+        asked = {part for _, part in map(_partition, wish.products)} if mode else set()
+    if not asked or mode in asked:
+        return ""
+    wanted = " or ".join(f"partitions {part}" if part else "whole GPUs" for part in sorted(asked))
+    if not mode:
+        return f"has whole GPUs, not {wanted}"
+    return f"is partitioned {mode}, and {wanted} are asked for; resources.gpu.partition {mode} takes such partitions"
+
+
+def _partition(product: str) -> tuple[str, str]:
+    """A product and its partition mode as labels write it, "" for whole GPUs."""
+    found = _PARTITIONED.fullmatch(product)
+    return (found[1], found[2].lower().replace("-", "_")) if found else (product, "")
 
 
 def partition_mode(product: str) -> str:
@@ -178,6 +209,10 @@ class Eligibility:
             same = (it for it, node in enumerate(self._nodes) if node.product == product)
             self._ever[key] = [it for it in same if not wish.find_obstacle(self._nodes[it])]
         return self._ever[key]
+
+    def nameless(self, wish: Wish) -> list[int]:
+        """Nodes of which only the product is not known."""
+        return [it for it, node in enumerate(self._nodes) if wish.misses_only_product(node)]
 
     def products(self, wish: Wish) -> tuple[str, ...]:
         """Products to try, best first; where nothing was planned, those of the pool in the order of their names."""

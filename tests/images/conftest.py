@@ -23,10 +23,11 @@ def standin(tmp_path_factory: pytest.TempPathFactory) -> Image:
 
 
 @pytest.fixture
-def network(tmp_path: Path) -> Iterator[Network]:
+def network(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Network]:
+    """IPv4 unless a test names the families."""
     if missing := missing_parts():
         pytest.skip(missing)
-    with Network.create(tmp_path) as network:
+    with Network.create(tmp_path, getattr(request, "param", (4,))) as network:
         yield network
 
 

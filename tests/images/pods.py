@@ -42,6 +42,8 @@ class Network:
     """A bridge in a namespace of its own; pods plug into it."""
 
     folder: Path
+    families: tuple[int, ...] = (4,)
+    """IP versions of the pods, the primary one first."""
     number: int = field(default_factory=lambda: next(_NUMBERS))
     pods: list[Pod] = field(default_factory=list)
     names: dict[str, str] = field(default_factory=dict)
@@ -53,13 +55,14 @@ class Network:
 
     @classmethod
     @contextmanager
-    def create(cls, folder: Path) -> Iterator[Network]:
-        network = cls(folder)
+    def create(cls, folder: Path, families: tuple[int, ...] = (4,)) -> Iterator[Network]:
+        network = cls(folder, families)
         run("ip", "netns", "add", network.hub)
         try:
             network._in_hub("ip", "link", "add", "bridge", "type", "bridge")
-            network._in_hub("ip", "address", "add", "10.77.0.1/16", "dev", "bridge")
             network._in_hub("ip", "link", "set", "bridge", "up")
+            for family in families:
+                network._in_hub("ip", "address", "add", *_on(family, 1), "dev", "bridge")
             network._in_hub("ip", "link", "set", "lo", "up")
             yield network
         finally:
@@ -77,15 +80,16 @@ class Network:
 
     def add(self, name: str, template: Mapping[str, Any], **rest: Any) -> Pod:
         number = len(self.pods) + 2
-        pod = Pod(self, name, f"10.77.0.{number}", template, **rest)
+        pod = Pod(self, name, number, _address(self.families[0], number), template, **rest)
         self.pods.append(pod)
         run("ip", "netns", "add", pod.namespace)
         inside = ("ip", "-n", pod.namespace)
         cable = f"v{self.number}.{number}"
         run("ip", "-n", self.hub, "link", "add", cable, "type", "veth", "peer", "eth0", "netns", pod.namespace)
         run("ip", "-n", self.hub, "link", "set", cable, "master", "bridge", "up")
-        run(*inside, "address", "add", f"{pod.ip}/16", "dev", "eth0")
         run(*inside, "link", "set", "eth0", "up")
+        for family in self.families:
+            run(*inside, "address", "add", *_on(family, number), "dev", "eth0")
         run(*inside, "link", "set", "lo", "up")
         return pod
 
@@ -100,7 +104,7 @@ class Network:
         for other in self.pods:
             other.write_hosts()
 
-    def ask(self, pod: Pod, path: str, body: Any = None, port: int = 8000) -> tuple[int, str]:
+    def ask(self, pod: Pod, path: str, body: Any = None, port: int = 8000, family: int = 0) -> tuple[int, str]:
         """Status and body of one HTTP request from another place in the network; 0 = no answer."""
         script = (
             "import sys,json,urllib.request as u,urllib.error\n"
@@ -110,7 +114,8 @@ class Network:
             "except OSError as e: print(0);print(e)\n"
         )
         data = json.dumps(body) if body is not None else ""
-        url = f"http://{pod.ip}:{port}{path}"
+        ip = _address(family, pod.number) if family else pod.ip
+        url = f"http://{f'[{ip}]' if ':' in ip else ip}:{port}{path}"
         status, _, text = self._in_hub(sys.executable, "-c", script, url, data).partition("\n")
         return int(status), text
 
@@ -121,7 +126,9 @@ class Pod:
 
     network: Network
     name: str
+    number: int
     ip: str
+    """The primary address."""
     template: Mapping[str, Any]
     path: str
     """The image's PATH before /usr/bin."""
@@ -136,7 +143,7 @@ class Pod:
 
     @property
     def namespace(self) -> str:
-        return f"{self.network.hub}-{self.ip.rpartition('.')[2]}"
+        return f"{self.network.hub}-{self.number}"
 
     @property
     def folder(self) -> Path:
@@ -211,7 +218,7 @@ class Pod:
         }
 
     def write_hosts(self) -> None:
-        own = f"127.0.0.1 localhost\n{self.ip} {self.name}\n"
+        own = f"127.0.0.1 localhost\n::1 localhost ip6-localhost\n{self.ip} {self.name}\n"
         (self.folder / "hosts").write_text(own + "".join(f"{ip} {name}\n" for name, ip in self.network.names.items()))
 
     def execute(self, *command: str) -> subprocess.CompletedProcess[str]:
@@ -243,7 +250,7 @@ class Pod:
             for line in Path(f"/proc/{self.main_pid()}/net/{name}").read_text().splitlines()[1:]:
                 address, state = line.split()[1], line.split()[3]
                 host, _, port = address.partition(":")
-                if state == "0A" and not host.endswith("0100007F"):
+                if state == "0A" and not host.endswith(("0100007F", "00000001000000")):
                     found.add(int(port, 16))
         return tuple(sorted(found))
 
@@ -279,6 +286,15 @@ class Pod:
 
     def logged(self) -> str:
         return self.log.read_text(errors="replace")
+
+
+def _address(family: int, number: int) -> str:
+    return f"fd77::{number:x}" if family == 6 else f"10.77.0.{number}"
+
+
+def _on(family: int, number: int) -> tuple[str, ...]:
+    """As `ip address add` takes it; an address of IPv6 is of use at once."""
+    return (f"{_address(family, number)}/64", "nodad") if family == 6 else (f"{_address(family, number)}/16",)
 
 
 def descendants(pid: int) -> list[int]:

@@ -143,7 +143,10 @@ def lead(server: Server) -> None:
     """Node 0: gather the others."""
     nodes, port = server.option("nnodes", 1), server.meeting_port
     deadline = time.monotonic() + server.option("distributed_timeout_seconds", 60)
-    server.door = door = socket.create_server(("", port))  # open to the end, as torch's store is
+    family = socket.AF_INET6 if socket.has_dualstack_ipv6() else socket.AF_INET
+    both = family is socket.AF_INET6
+    # open to the end and for both families, as torch's store is
+    server.door = door = socket.create_server(("", port), family=family, dualstack_ipv6=both)
     while len(server.peers) < nodes - 1:
         door.settimeout(max(0.1, deadline - time.monotonic()))
         try:
@@ -283,7 +286,10 @@ def serve(server: Server) -> None:
         server.stopping = True
 
     signal.signal(signal.SIGTERM, stop)
-    http = ThreadingHTTPServer(("", server.option("port", 8000)), handler(server))
+    host = server.option("host", "")
+    # vLLM's own way: IPv4 unless the host is an address of IPv6
+    ThreadingHTTPServer.address_family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    http = ThreadingHTTPServer((host, server.option("port", 8000)), handler(server))
     threading.Thread(target=http.serve_forever, daemon=True).start()
     print("INFO:     Application startup complete.", flush=True)
     while not server.stopping:

@@ -76,14 +76,23 @@ def test_what_was_decided_stands_on_the_workload_and_not_in_its_pods(kind: dict[
     assert [it["metadata"].get("annotations") for it in templates(child)] == [None] * (2 if kind else 1)
 
 
-@pytest.mark.parametrize("kind", [{}, DISTRIBUTED])
-def test_a_disruption_takes_one_group_at_a_time(kind: dict[str, Any]) -> None:
-    budget = call(spec(**kind)).child("PodDisruptionBudget")["spec"]
-    assert budget == {
+@pytest.mark.parametrize(
+    ("kind", "selected"),
+    [
+        pytest.param({}, {"inference.ai/role": "leader"}, id="Deployment"),
+        pytest.param(DISTRIBUTED, {}, id="LeaderWorkerSet, whose groups end with any of their pods"),
+    ],
+)
+def test_a_disruption_takes_one_group_at_a_time(kind: dict[str, Any], selected: dict[str, str]) -> None:
+    answer = call(spec(**kind))
+    selector = {"inference.ai/service": "demo"} | selected
+    assert answer.child("PodDisruptionBudget")["spec"] == {
         "maxUnavailable": 1,
         "unhealthyPodEvictionPolicy": "AlwaysAllow",
-        "selector": {"matchLabels": {"inference.ai/service": "demo", "inference.ai/role": "leader"}},
+        "selector": {"matchLabels": selector},
     }
+    for template in templates(workload(answer)):
+        assert selector.items() <= template["metadata"]["labels"].items()
 
 
 @pytest.mark.parametrize(

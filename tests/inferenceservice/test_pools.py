@@ -325,3 +325,26 @@ def test_why_pods_are_not_ready_and_how_long_they_loaded_reach_the_service() -> 
     assert broken.status["phase"] == "Failed"
     loaded = asked(children=running(first, request_of(first, loadSeconds=45)), related=[allocation(first)])
     assert loaded.status["modelStatus"]["loadTime"] == "45s"
+
+
+def test_arguments_that_vllm_gave_up_stay_explained_after_they_ended_it() -> None:
+    """Before the start as a warning, and beside vLLM's own words when the pods crash with them."""
+    given = spec(vllm={"engineArgs": {"enable_metrics": True, "task": "embed", "swap_space": 4, "max_num_seq": 3}})
+    first = granted(given)
+    before = first.condition("Ready")["message"]
+    said = "Container leader ended with exit code 2: vllm serve: error: unrecognized arguments: --enable-metrics."
+    failure = {"pod": "demo-leader-1", "reason": "CrashLoop", "message": said, "error": "Configuration"}
+    children = [it for it in observed(first, ready=0) if it["kind"] != "GPURequest"]
+    children.append(request_of(first, failures=[failure]))
+    after = asked(given, children=children, related=[allocation(first)]).condition("Ready")["message"]
+    assert said.rstrip(".") in after
+    for words in (
+        "enable_metrics: vLLM 0.33.0 does not take it: vLLM has no such switch and always serves /metrics",
+        "vllm.engineArgs.task: vLLM 0.33.0 does not take it: it was removed; use runner and convert",
+        "vllm.engineArgs.swap_space: vLLM 0.33.0 does not take it",
+        "did you mean max_num_seqs?",
+    ):
+        assert words in before
+        assert words in after
+    unanswered = asked(given, children=children, related=[]).condition("Ready")["message"]
+    assert "vllm.engineArgs.task" in unanswered

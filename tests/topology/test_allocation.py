@@ -166,8 +166,41 @@ def test_groups_of_an_exclusive_service_are_counted_on_one_node_as_they_are_plac
 
 def test_a_product_that_nobody_knows_serves_a_model_that_nobody_knows() -> None:
     assert hosts(decide([node("n1", product="")], need())["a"]) == ["n1"]
+
+
+def test_a_model_that_was_planned_waits_for_the_name_of_a_product_that_nobody_knows() -> None:
+    """Unknown is neither enough nor zero: nothing is granted, and nothing is called impossible."""
     planned = need(wish=Wish("amd.com/gpu", ("MI300X",)))
-    assert decide([node("n1", product="")], planned)["a"].outcome is Outcome.IMPOSSIBLE
+    found = decide([node("n1", product="")], planned)["a"]
+    assert (found.outcome, found.excluded) == (Outcome.PENDING, (("has GPUs of an unknown product", 1),))
+    assert decide([node("n1", product=""), node("n2")], planned)["a"].outcome is not Outcome.PENDING
+    other = need(wish=Wish("amd.com/other", ("MI300X",)))
+    assert decide([node("n1", product="")], other)["a"].outcome is Outcome.IMPOSSIBLE
+    assert decide([node("n1", 4, product="")], need(gpus=8, wish=planned.wish))["a"].outcome is Outcome.IMPOSSIBLE
+
+
+@pytest.mark.parametrize(
+    ("product", "asked", "words"),
+    [
+        pytest.param("MI300X-CPX-NPS4", "MI300X", "is partitioned cpx_nps4, and whole GPUs are asked for", id="whole"),
+        pytest.param("MI300X", "MI300X-CPX-NPS4", "has whole GPUs, not partitions cpx_nps4", id="partitions"),
+        pytest.param(
+            "MI300X-DPX-NPS1",
+            "MI300X-CPX-NPS4",
+            "is partitioned dpx_nps1, and partitions cpx_nps4 are asked for",
+            id="other partitions",
+        ),
+        pytest.param(
+            "MI325X-CPX-NPS4", "MI300X", "is partitioned cpx_nps4, and whole GPUs are asked for", id="other product"
+        ),
+        pytest.param("MI210", "MI300X", "product MI210 was not planned for", id="no partition at all"),
+    ],
+)
+def test_partitions_that_were_not_asked_for_are_named(product: str, asked: str, words: str) -> None:
+    wish = Wish("amd.com/gpu", (asked,))
+    found = decide([node("n1", product=product)], need(wish=wish))["a"]
+    assert found.outcome is Outcome.IMPOSSIBLE
+    assert found.excluded[0][0].startswith(words)
 
 
 # which nodes

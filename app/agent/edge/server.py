@@ -42,6 +42,6 @@ async def serving(host: str, port: int, find_problem: Callable[[], str]) -> Asyn
 
 async def _listen(runner: web.AppRunner, host: str, port: int) -> None:
     try:
-        await web.TCPSite(runner, host, port).start()
+        await web.TCPSite(runner, host or None, port).start()  # None: all, of both families
     except OSError as error:
         raise StartError(f"cannot listen on {host}:{port}: {error.strerror or error}") from error

@@ -12,10 +12,12 @@ _OF_THE_API = "--api-server-count="
 """Workers serve no API, and vLLM does not start where it is told to serve it and not to."""
 
 
-def build_command(group: Group, arguments: Sequence[str]) -> list[str]:
-    """`vllm serve` as this pod must run it. Ray's own processes span the pods, so there vLLM hears nothing of nodes."""
+def build_command(group: Group, arguments: Sequence[str], host: str = "") -> list[str]:
+    """`vllm serve` as this pod must run it; `host` is what the API listens on, "" = as vLLM does by itself. Ray's own
+    processes span the pods, so there vLLM hears nothing of nodes."""
+    served = [*VLLM, *arguments, *([f"--host={host}"] if host else [])]
     if group.mode in (LaunchMode.SINGLE, LaunchMode.RAY) or group.size == 1:
-        return [*VLLM, *arguments]
+        return served
     place = [
         f"--nnodes={group.size}",
         f"--node-rank={group.index}",
@@ -23,5 +25,5 @@ def build_command(group: Group, arguments: Sequence[str]) -> list[str]:
         f"--master-port={group.master_port}",
     ]
     if group.index == 0:
-        return [*VLLM, *arguments, *place]
+        return [*served, *place]
     return [*VLLM, *(it for it in arguments if not it.startswith(_OF_THE_API)), *place, "--headless"]

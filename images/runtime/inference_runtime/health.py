@@ -93,9 +93,19 @@ def _as_text(problems: Mapping[str, str]) -> str:
 
 def _get(env: Env, path: str) -> tuple[str, bytes]:
     """What is wrong with the answer, and its body."""
+    first = _ask("127.0.0.1", env, path)
+    return first if not first[0].startswith("port ") else _better(first, _ask("[::1]", env, path))
+
+
+def _better(first: tuple[str, bytes], second: tuple[str, bytes]) -> tuple[str, bytes]:
+    """A server may listen on IPv6 alone; where neither answers, the usual loopback tells why."""
+    return first if second[0].startswith("port ") else second
+
+
+def _ask(loopback: str, env: Env, path: str) -> tuple[str, bytes]:
     port = env.get(HTTP_PORT_VARIABLE) or HTTP_PORT
     try:
-        with urllib.request.urlopen(f"http://127.0.0.1:{port}{path}", timeout=TIMEOUT_SECONDS) as answer:
+        with urllib.request.urlopen(f"http://{loopback}:{port}{path}", timeout=TIMEOUT_SECONDS) as answer:
             return "", answer.read()
     except urllib.error.HTTPError as error:
         return f"{path} answers {error.code}", b""

@@ -12,6 +12,7 @@ from collections.abc import Callable, Sequence
 
 from app.kube.runtime import LaunchMode
 from inference_runtime import mpi, ray
+from inference_runtime.address import served_host
 from inference_runtime.command import build_command
 from inference_runtime.failure import EXIT_CONFIGURATION, EXIT_UNAVAILABLE, Failure, log
 from inference_runtime.gpu import find_gpu_problem
@@ -52,7 +53,7 @@ def _start(group: Group, arguments: Arguments, modes: dict[LaunchMode, Start]) -
 
 def _native(group: Group, arguments: Arguments) -> int:
     meet(group)
-    return start(build_command(group, arguments))
+    return start(build_command(group, arguments, served_host(group.own_ip)))
 
 
 def start(command: Sequence[str]) -> int:
@@ -63,7 +64,7 @@ def start(command: Sequence[str]) -> int:
 
 def _ray_leader(group: Group, arguments: Arguments) -> int:
     ray.start_head(group)
-    return start(build_command(group, arguments))
+    return start(build_command(group, arguments, served_host(group.own_ip)))
 
 
 def _ray_worker(group: Group, _: Arguments) -> int:

@@ -17,6 +17,7 @@ from typing import BinaryIO
 
 from app.kube.crash import find_cause
 from inference_runtime import rank, session
+from inference_runtime.address import is_ipv6
 from inference_runtime.failure import EXIT_CONFIGURATION, Failure, log, write_message
 from inference_runtime.group import Group
 from inference_runtime.names import unresolved
@@ -57,6 +58,8 @@ def mpirun_command(files: SshFiles, group: Group, hosts: Path, arguments: Sequen
         "orte_startup_timeout": str(group.join_seconds),
         "hwloc_base_binding_policy": "none",
     } | ({"oob_tcp_if_include": group.interface} if group.interface else {})
+    if is_ipv6(group.own_ip):
+        settings |= {"oob_tcp_disable_ipv6_family": "0"}  # builds of Open MPI differ in it
     return [
         "mpirun",
         "--hostfile",

@@ -13,6 +13,7 @@ import subprocess
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from inference_runtime.address import served_host
 from inference_runtime.command import build_command
 from inference_runtime.failure import EXIT_CONFIGURATION, Failure, log
 from inference_runtime.group import parse_group
@@ -28,7 +29,7 @@ def start_rank(arguments: Sequence[str]) -> int:
     if (rank, size) != (group.index, group.size):
         message = f"mpi: mpirun started rank {rank} of {size} on pod {group.index} of {group.size}"
         raise Failure(message, EXIT_CONFIGURATION)
-    command = build_command(group, arguments)
+    command = build_command(group, arguments, served_host(group.own_ip))
     log(f"rank {rank}: starting {' '.join(command)}")
     environment = {name: value for name, value in os.environ.items() if not name.startswith(_LAUNCHER)}
     return _run(command, environment)

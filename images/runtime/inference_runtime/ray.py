@@ -8,6 +8,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 
+from inference_runtime.address import find_address, with_port
 from inference_runtime.failure import EXIT_CONFIGURATION, Failure, log
 from inference_runtime.group import Group
 from inference_runtime.names import unresolved
@@ -19,7 +20,7 @@ _ALWAYS = ("--disable-usage-stats",)
 
 def start_head(group: Group) -> None:
     """Return when all pods of the group are nodes of one Ray."""
-    address = f"{group.own_ip}:{group.ray_port}"
+    address = with_port(group.own_ip, group.ray_port)
     # Ray would renumber the GPUs of its workers, and vLLM then asks for one that is not there.
     os.environ["RAY_EXPERIMENTAL_NOSET_HIP_VISIBLE_DEVICES"] = "1"
     os.environ["RAY_ADDRESS"] = address
@@ -51,8 +52,8 @@ def worker_command(group: Group) -> list[str]:
     if missing := wait_until(lambda: _head_missing(group), group.join_seconds):
         raise Failure(f"join: {missing} within {group.join_seconds} s")
     os.environ["RAY_EXPERIMENTAL_NOSET_HIP_VISIBLE_DEVICES"] = "1"
-    head = socket.gethostbyname(group.leader)
-    return ["ray", "start", f"--address={head}:{group.ray_port}", "--block", *_node(group)]
+    head = with_port(find_address(group.leader, group.own_ip), group.ray_port)
+    return ["ray", "start", f"--address={head}", "--block", *_node(group)]
 
 
 def _head_missing(group: Group) -> str:

@@ -13,6 +13,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from inference_runtime.address import open_door
 from inference_runtime.failure import EXIT_CONFIGURATION, Failure, log
 from inference_runtime.group import Group
 from inference_runtime.names import unresolved
@@ -103,7 +104,7 @@ def _missing(group: Group, present: dict[int, socket.socket]) -> str:
 @contextmanager
 def _listening(port: int) -> Iterator[socket.socket]:
     try:
-        door = socket.create_server(("", port), backlog=256)
+        door = open_door(port, backlog=256)
     except OSError as error:
         raise Failure(f"join: port {port} cannot be opened ({error.strerror})", EXIT_CONFIGURATION) from None
     with door:
