@@ -87,7 +87,7 @@ def gather_facts(
 
 
 def _identity(parent: Parent) -> Identity:
-    labels = tuple(sorted(parent.labels.items())[:ENTRIES])
+    labels = tuple((key, parent.labels[key]) for key in sorted(parent.labels)[:ENTRIES])
     replan, uid = parent.annotations.get(REPLAN_ANNOTATION, ""), str(parent.metadata.get("uid", ""))
     return Identity(parent.name, parent.namespace, labels, replan, uid)
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from enum import StrEnum
+from functools import cached_property
 from typing import Annotated, Any, ClassVar
 
 from pydantic import AfterValidator, ConfigDict, Field, model_validator
@@ -377,7 +378,7 @@ class InferenceServiceSpec(Model):
         named = (self.resources.gpu.resource or "").rpartition("/")[2]
         return self.resources.gpu.partition or (named if re.match(PARTITION_PATTERN, named) else None)
 
-    @property
+    @cached_property
     def engine_args(self) -> dict[str, Any]:
         """What the user gave, by the names they used."""
         return {name: value for name, value in self.vllm.engine_args if value is not None}
@@ -386,7 +387,7 @@ class InferenceServiceSpec(Model):
     def uses_ray(self) -> bool:
         return bool(self.known_arguments.get("distributed_executor_backend") == "ray")
 
-    @property
+    @cached_property
     def known_arguments(self) -> dict[str, Any]:
         """What the user gave by the arguments' own names, as far as this package reads them."""
         return {name.lstrip("-").replace("-", "_"): value for name, value in self.engine_args.items()}

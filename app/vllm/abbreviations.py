@@ -6,8 +6,10 @@ shortened form; other arguments may be shortened as vLLM likes.
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Iterator, Mapping
 from functools import cache
+from itertools import islice
 
 from app.vllm.code import CODE_ARGUMENTS
 from app.vllm.owned import ARGUMENTS
@@ -27,7 +29,19 @@ def find_abbreviated(name: str) -> str:
     table, name = engine_arguments(), name.lower()
     if not name or name in table.removed:
         return ""
-    return next((whole for option, whole in _options().items() if option.startswith(name)), "")
+    found: list[tuple[int, str]] = []
+    options = _sorted_options()
+    for option, rank, whole in islice(options, bisect_left(options, (name,)), None):
+        if not option.startswith(name):
+            break
+        found.append((rank, whole))
+    return min(found)[1] if found else ""
+
+
+@cache
+def _sorted_options() -> list[tuple[str, int, str]]:
+    """By name, so that those with the same beginning stand together; each with its place in `_options`."""
+    return sorted((option, rank, whole) for rank, (option, whole) in enumerate(_options().items()))
 
 
 @cache

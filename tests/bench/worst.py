@@ -18,10 +18,11 @@ from typing import Any
 import orjson
 
 from app.bounds import ENTRIES, TEXT
+from app.gpus.places import Place, build_entries
 from app.hook import SyncRequest
 from app.inferenceservice.spec import ENGINE_ARGS, ENV_TOTAL
 from app.kinds import HOOKS
-from app.kube.manifest import LAST_APPLIED, kind_key
+from app.kube.manifest import LAST_APPLIED, emit, kind_key
 from app.settings import Settings
 from tests.bench.__main__ import machine
 
@@ -108,7 +109,8 @@ def grown(kind: str, request: Json) -> Json:
 def bound(asked: Json) -> Json:
     """The pool's answer that grants what a GPURequest asks for, as long as an object can be."""
     spec = asked["spec"]
-    gpus = [{"group": number // 256, "worker": number % 256, "node": "n" * 60} for number in range(10_000)]
+    places = {(group, 0): Place(f"{'n' * 50}-{group // 8}", 8) for group in range(10_000)}
+    gpus = [emit(it) for it in build_entries(places, {})]
     decided = {
         "pool": spec["pool"], "digest": spec["digest"], "phase": "Bound", "shape": spec["shapes"][0], "gpus": gpus,
         "groups": 1,
