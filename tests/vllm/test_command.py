@@ -312,9 +312,7 @@ def test_a_beginning_that_the_parser_takes_for_an_argument_of_the_operator_is_re
     st.sampled_from(["", "no_", "--", "-", "no-"]),
     st.booleans(),
 )
-def test_no_beginning_of_an_owned_name_reaches_vllm(
-    name: str, length: int, before: str, keyed: bool
-) -> None:
+def test_no_beginning_of_an_owned_name_reaches_vllm(name: str, length: int, before: str, keyed: bool) -> None:
     key = before + name[:length] + (".x" if keyed else "")
     line = build({key: "x"})
     if not errors(line):  # a whole name of an argument that users may give

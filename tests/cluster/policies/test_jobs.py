@@ -50,8 +50,8 @@ def jobs(cluster: Cluster) -> str:
 
 def test_the_agent_says_on_jobs_of_downloads_why_they_wait_and_nothing_else(agent: Account, jobs: str) -> None:
     problem = {"metadata": {"annotations": {"inference.ai/pod-problem": "FailedMount: x"}}}
-    assert agent.merge(f"{jobs}/demo-download-1", problem) is None
-    assert "only Jobs of downloads" in str(agent.merge(f"{jobs}/other-download-1", problem))
+    assert agent.merge(f"{jobs}/demo-download-9", problem) is None
+    assert "only Jobs of downloads" in str(agent.merge(f"{jobs}/other-download-9", problem))
     for body, says in (
         ({"metadata": {"annotations": {"inference.ai/download-report": "{}"}}}, "pod-problem"),
         ({"metadata": {"labels": {"controller-uid": "x"}}}, "pod-problem"),
@@ -60,7 +60,7 @@ def test_the_agent_says_on_jobs_of_downloads_why_they_wait_and_nothing_else(agen
         ({"spec": {"suspend": False}}, "spec"),
         ({"spec": {"parallelism": 9}}, "spec"),
     ):
-        assert says in str(agent.merge(f"{jobs}/demo-download-1", body)), body
+        assert says in str(agent.merge(f"{jobs}/demo-download-9", body)), body
 
 
 def test_a_downloader_reports_on_its_job_and_changes_nothing_else(downloader: Account, jobs: str) -> None:
