@@ -22,7 +22,7 @@ def test_pods_reach_each_other_on_all_ports_and_others_reach_the_api_alone(kind:
     }
 
 
-def test_where_namespaces_are_named_their_pods_and_those_beside_the_service_reach_the_api() -> None:
+def test_named_namespaces_and_the_services_own_reach_the_api() -> None:
     policy = call(spec(), settings=Settings(client_namespaces=("monitoring", "ingress-nginx")))
     [_, rule] = policy.child("NetworkPolicy")["spec"]["ingress"]
     names = sorted(["ingress-nginx", "monitoring", NAMESPACE])

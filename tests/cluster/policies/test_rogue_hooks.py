@@ -70,7 +70,7 @@ def rogue() -> Iterator[str]:
         yield f"http://127.0.0.1:{server.server_port}"
 
 
-def test_an_answer_that_would_take_the_cluster_makes_its_harmless_child_alone(
+def test_an_answer_that_would_take_the_cluster_makes_nothing_dangerous(
     cluster: Cluster, accounts: Accounts, rogue: str
 ) -> None:
     since = cluster.now()
