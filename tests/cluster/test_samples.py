@@ -41,6 +41,7 @@ def test_the_service_is_ready_and_says_so_in_the_specifications_words(samples: W
     assert status["endpoints"]["internal"] == "http://llama2-7b-service.inference-system.svc:8000"
     assert {it["type"] for it in status["conditions"]} == {
         "Ready", "ModelLoaded", "GPUAllocated", "ServiceReady", "Healthy", "UpdateAvailable", "ChildConflict",
+        "SpecApplied",
     }  # fmt: skip
 
 
