@@ -32,4 +32,5 @@ def built(
     }
     if nodes > 1:
         parts["distributed"] = {"enabled": True, "size": nodes} | (MPI if mode == "mpi" else {})
-    return workload(call(spec(**parts), related=[cache(**({"model": facts} if facts else {}))]))
+    status: dict[str, Any] = {"model": facts} if facts else {}
+    return workload(call(spec(**parts), related=[cache(**status)]))
