@@ -253,7 +253,10 @@ class Runner:
             "restartCount": 0,
             "state": state,
         }
-        body = {"status": {"phase": phase, "containerStatuses": [status]}}
+        # The Job controller counts pods that are Ready, as a kubelet calls those whose containers run.
+        ready = {"type": "Ready", "status": "True" if phase == "Running" else "False"}
+        others = [it for it in pod.get("status", {}).get("conditions", []) if it["type"] != "Ready"]
+        body = {"status": {"phase": phase, "conditions": [*others, ready], "containerStatuses": [status]}}
         name = pod["metadata"]["name"]
         self.cluster.patch("v1", "Pod", name, self.namespace, body, subresource="status")
 

@@ -391,3 +391,14 @@ def _pod_spec(world: World) -> Object:
 
 def _values(world: World) -> list[str]:
     return [str(it.get("value")) for it in _pod_spec(world)["containers"][0]["env"]]
+
+
+def test_a_quota_that_lets_no_pod_of_a_download_be_made_is_quoted(world: World) -> None:
+    """Only an event says it; the agent reads that, and the hook quotes the agent."""
+    quota = {"apiVersion": "v1", "kind": "ResourceQuota", "metadata": {"name": "none"}, "spec": {"hard": {"pods": "0"}}}
+    world.apply(quota)
+    wait_until(lambda: (world.get("v1", "ResourceQuota", "none") or {}).get("status", {}).get("hard"), "it counts", 60)
+    world.apply(cache())
+    found = world.wait_condition("Ready", "False", "exceeded quota", of="ModelCache")
+    assert found["status"]["phase"] == "Pending"
+    assert "FailedCreate" in condition(found, "Ready")["message"]
