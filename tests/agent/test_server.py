@@ -20,8 +20,12 @@ def test_probes_are_answered_on_each_family(address: str) -> None:
     arguments = build_parser().parse_args(["agent", f"--port={port}"])
 
     async def ask() -> int:
-        async with serving(arguments.host, port, lambda: ""), aiohttp.ClientSession() as session:
-            async with session.get(f"http://{address}:{port}/healthz") as answer:
-                return answer.status
+        url = f"http://{address}:{port}/healthz"
+        async with (
+            serving(arguments.host, port, lambda: ""),
+            aiohttp.ClientSession() as session,
+            session.get(url) as answer,
+        ):
+            return answer.status
 
     assert asyncio.run(ask()) == 200
