@@ -16,6 +16,7 @@ from app.vllm.arguments import PATH, SIZES, Given, check, check_names, resolve
 from app.vllm.code import argument_danger
 from app.vllm.environment import build_environment
 from app.vllm.finding import Finding, Severity, error, warning, with_hints
+from app.vllm.hub import check_hub
 from app.vllm.values import Tokens, compact, flag, parse_json, parse_size
 
 __all__ = ["CommandLine", "EngineSpec", "Finding", "Precision", "Severity", "Shape", "build_command_line"]
@@ -94,13 +95,13 @@ def build_command_line(spec: EngineSpec) -> CommandLine:
     advanced, findings = _advanced(given, spec)
     simple: dict[str, Tokens] = {name: (f"{flag(name)}={value}",) for name, value in _simple(spec, given).items()}
     arguments = mine | {name: tokens for name, tokens in simple.items() if name not in advanced} | advanced
+    names = (*_check_precision(spec, given), *check_names(given))
+    hub = check_hub(given, spec.model, spec.served_name, spec.env)
     environment, wrong_variables = build_environment(spec.env, spec.allowed_variables, spec.trusts_code)
     return CommandLine(
         arguments=tuple(token for tokens in arguments.values() for token in tokens),
         environment=environment,
-        findings=tuple(
-            with_hints((*too_long, *_check_precision(spec, given), *check_names(given), *findings, *wrong_variables))
-        ),
+        findings=tuple(with_hints((*too_long, *names, *findings, *hub, *wrong_variables))),
     )
 
 

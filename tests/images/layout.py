@@ -28,6 +28,8 @@ def copies(dockerfile: Path = DOCKERFILE) -> dict[str, str]:
 def install(folder: Path) -> Path:
     """What the image has below /opt/inference, in `folder`."""
     for source, target in copies().items():
+        if not Path(target).is_relative_to(INSTALLED):
+            continue  # what only the build reads
         place = folder / Path(target).relative_to(INSTALLED)
         place.parent.mkdir(parents=True, exist_ok=True)
         if (ROOT / source).is_dir():
