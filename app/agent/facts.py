@@ -17,7 +17,7 @@ from app.agent.demand import Demand, parse_demand
 from app.agent.failure import ENDED, Failure, find_failure
 from app.gpus.allocation import Phase
 from app.gpus.places import parse_places
-from app.kube.lenient import count_at, mapping_at, mappings_at, text_at, value_at
+from app.kube.lenient import mapping_at, mappings_at, text_at, value_at
 from app.kube.names import (
     GROUP_LABEL,
     HEARTBEAT_ANNOTATION,

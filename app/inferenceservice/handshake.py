@@ -35,12 +35,18 @@ class RequestState:
     applied: Manifest
     created: datetime | None
     pool_exists: bool | None
+    any_pool: bool
+    """Whether the agent sees a GPUPool of whatever name."""
     failures: tuple[PodFailure, ...]
     load_seconds: int | None
 
     @property
     def digest(self) -> str:
         return text_at(self.applied, "spec", "digest")
+
+    @property
+    def pool(self) -> str:
+        return text_at(self.applied, "spec", "pool")
 
 
 @dataclass(frozen=True)
@@ -77,6 +83,8 @@ class AllocationState:
     next: NextState | None
     nodes: tuple[str, ...]
     pool_nodes: tuple[Requirement, ...]
+    given_back: str
+    """What became of GPUs whose pods did not come, "" when there are none."""
 
 
 def parse_request(request: SyncRequest) -> RequestState | None:
@@ -90,6 +98,7 @@ def parse_request(request: SyncRequest) -> RequestState | None:
         applied=last_applied(found),
         created=parse_time(text_at(found, "metadata", "creationTimestamp")),
         pool_exists=exists if isinstance(exists, bool) else None,
+        any_pool=value_at(found, "status", "anyPool") is True,
         failures=tuple(_failure(it) for it in mappings_at(found, "status", "failures")),
         load_seconds=seconds if isinstance(seconds, int) else None,
     )
@@ -109,6 +118,7 @@ def parse_allocation(request: SyncRequest) -> AllocationState | None:
         place_in_line=count_at(spec, "placeInLine"),
         next=_next(mapping_at(spec, "next")),
         nodes=tuple(sorted({place.node for place in parse_places(spec).values()})),
+        given_back=text_at(spec, "givenBack", "message"),
         pool_nodes=tuple(_requirement(it) for it in mappings_at(spec, "poolNodes")),
     )
 

@@ -47,7 +47,7 @@ def test_a_label_without_a_request_beside_it_makes_no_service() -> None:
     ],
 )
 def test_a_pod_that_the_workload_did_not_make_is_somebody_elses(owners: list[Json]) -> None:
-    objects = {
+    objects: dict[str, Any] = {
         "pods": [single("a", node="n1", owners=owners)],
         "gpu_nodes": [gpu_node("n1")],
         "requests": [request()],

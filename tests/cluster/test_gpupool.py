@@ -299,10 +299,23 @@ def test_a_pool_that_comes_goes_and_comes_again_writes_no_workload(world: World)
     assert world.wait_ready("alone")["status"]["allocation"]["phase"] == "Bound"
 
 
-def test_without_a_pool_of_the_name_a_service_goes_by_its_spec_and_says_so(world: World) -> None:
-    world.apply(service(resources={"totalGpus": 1, "pool": "nowhere"}))
-    found = world.wait_ready()
-    assert "there is no GPUPool nowhere: free GPUs were not checked" in condition(found, "Ready")["message"]
+def test_a_wrong_name_is_no_way_around_the_pools(world: World) -> None:
+    """Not at once, not after a time of silence, and not for what already waits; once the pool is made, it decides."""
+    world.apply(service(resources={"totalGpus": 8, "pool": "nowhere"}, replicas=4))
+    found = world.wait_condition("Ready", "False", "there is no GPUPool nowhere")
+    assert found["status"]["phase"] == "Failed"
+    time.sleep(40)
+    assert world.names("apps/v1", "Deployment") == set()
+    nodes = {"matchLabels": {"accelerator": "none"}}
+    made = {"apiVersion": API, "kind": "GPUPool", "metadata": {"name": "nowhere"}, "spec": {"nodeSelector": nodes}}
+    world.cluster.apply(made)
+    try:
+        world.wait_condition("Ready", "False", "pool nowhere has no nodes")
+        assert world.names("apps/v1", "Deployment") == set()
+    finally:
+        world.cluster.delete(API, "GPUPool", "nowhere")
+    world.apply(service(resources={"totalGpus": 8}))
+    world.wait_ready()
 
 
 def test_a_pool_serves_the_namespaces_it_selects(world: World) -> None:
