@@ -15,7 +15,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from app.gpus.allocation import GivenBack
-from app.gpus.places import Slot
+from app.gpus.places import MOST_PLACES, Slot
 from app.kube.conditions import format_time, parse_time
 from app.kube.lenient import count_at, mapping_at, mappings_at, text_at, value_at
 from app.kube.manifest import Manifest, emit
@@ -30,14 +30,16 @@ def find_arrived(request: Manifest, bound: Iterable[BoundPod], pods: int, groups
     numbered them yet; the latter are the first that are missing."""
     arrived = {(pod.group, pod.worker) for pod in bound}
     for entry in mappings_at(request, "status", "unbound"):
-        group = count_at(entry, "group")
+        group = min(count_at(entry, "group"), MOST_PLACES)
         absent = [(group, worker) for worker in range(pods) if (group, worker) not in arrived]
         arrived.update(absent[: count_at(entry, "pods")])
     unnumbered = count_at(request, "status", "unnumbered")
-    for group in range(groups if unnumbered else 0):
+    for group in range(groups):
+        if unnumbered <= 0:
+            break
         absent = [(group, worker) for worker in range(pods) if (group, worker) not in arrived]
         arrived.update(absent[:unnumbered])
-        unnumbered -= min(unnumbered, len(absent))
+        unnumbered -= len(absent)
     return frozenset(arrived)
 
 

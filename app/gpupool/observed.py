@@ -17,7 +17,7 @@ from app.gpupool.limits import Limit, find_limit
 from app.gpupool.spec import GPUPoolSpec, to_requirements, to_selector
 from app.gpus.allocation import NodeRequirement
 from app.gpus.node import UNKNOWN_PARTITION
-from app.gpus.places import parse_places
+from app.gpus.places import MOST_PLACES, parse_places
 from app.hook import SyncRequest
 from app.kube.conditions import parse_time
 from app.kube.lenient import count_at, mapping_at, mappings_at, text_at, value_at
@@ -229,7 +229,8 @@ def _need(key: str, request: Manifest, allocation: Manifest | None, limit: Limit
     shapes = mappings_at(spec, "shapes")
     topology_aware, static = (text_at(spec, "strategy") == it for it in ("topology-aware", "static"))
     pods, bound = count_at(spec, "nodes"), tuple(_bound(it) for it in mappings_at(request, "status", "pods"))
-    groups, wanted = count_at(spec, "replicas", "min"), count_at(request, "status", "groups")
+    groups = count_at(spec, "replicas", "min")
+    wanted = min(count_at(request, "status", "groups"), MOST_PLACES // pods)
     retry = find_retry(allocation)
     return Need(
         service=key,

@@ -117,7 +117,8 @@ class _Allocation:
             self._keep(draft, draft.guaranteed)
         for draft in self._by_age:
             self._keep_beyond(draft)
-        for draft in self._from(resume):
+        start = self._find(resume)
+        for draft in self.drafts[start:] + self.drafts[:start]:
             self._place_guaranteed(draft)
             if draft.need.waited >= reserve_after and draft.waits and not self._is_over_quota(draft):
                 self._reserver.reserve(draft.need)
@@ -125,13 +126,14 @@ class _Allocation:
             self._keep(draft, draft.beyond)
         for draft in self.drafts:
             self._filler.place(draft, draft.beyond)
-        unseen = (draft.need.service for draft in self._from(resume) if draft.unseen)
+        for draft in self.drafts[:start]:
+            draft.unseen = False
+        unseen = (draft.need.service for draft in self.drafts[start:] if draft.unseen)
         return Look(self._decisions(), next(unseen, ""))
 
-    def _from(self, resume: str) -> list[Draft]:
-        """The line, beginning where the last look ended: those before it were tried with what is free now."""
-        start = next((it for it, draft in enumerate(self.drafts) if draft.need.service == resume), 0)
-        return self.drafts[start:] + self.drafts[:start]
+    def _find(self, resume: str) -> int:
+        """Where in the line the last look ended. Those before were tried then, with what is free now or more."""
+        return next((it for it, draft in enumerate(self.drafts) if draft.need.service == resume), 0)
 
     # 1. what runs
 

@@ -21,11 +21,12 @@ class Filler:
 
     def __init__(self, ledger: Ledger, eligible: Eligibility, most_looks: int) -> None:
         self.ledger, self.eligible, self._most_looks = ledger, eligible, most_looks
+        self._tried = 0
 
     @property
     def is_spent(self) -> bool:
-        """Whether this look has done all the work it may."""
-        return self.ledger.looks >= self._most_looks
+        """Whether this look has done all the work it may; one group is tried in any case, so that it is of use."""
+        return self._tried > 0 and self.ledger.looks >= self._most_looks
 
     def has_room(self, need: Need, gpus: int) -> bool:
         """Whether the quota of the need's tenant leaves so many GPUs."""
@@ -116,6 +117,7 @@ class Filler:
             return False
         if not self.has_room(need, len(missing) * need.gpus):
             return False
+        self._tried += 1
         stay = [draft.slots[slot] for slot in draft.placed(group)]
         anchors = [place for host in stay if (place := self.ledger.find(host, need.wish.resource)) is not None]
         places = self.eligible.now(need.wish, draft.product)

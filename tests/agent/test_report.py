@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from app.agent.report import MOST_FAILURES, plan_requests
-from tests.agent.build import Json, grouped, pool, request, single, world
+from tests.agent.build import Json, gated, grouped, pool, request, single, world
 
 
 def written(status: Json | None = None, **objects: Any) -> Json:
