@@ -97,6 +97,11 @@ class Settings(BaseSettings):
     sharing: Literal["shared", "exclusive"] = Field(
         "shared", description="Whether a service shares nodes with other services when its spec does not say."
     )
+    pools: Literal["required", "none"] = Field(
+        "required",
+        description="required: a service gets pods only where its GPUPool grants GPUs. none: this cluster has no "
+        "GPUPools, so services go by their specs alone.",
+    )
     storage_class: str = Field("", description="StorageClass of caches that name none; empty: the cluster's default.")
     cache_size: Quantity = Field("100Gi", description="Size of a ModelCache made for spec.model.source.")
     downloader_env: Annotated[dict[str, str], NoDecode] = Field(
@@ -183,6 +188,10 @@ class Settings(BaseSettings):
         description="Whether the hook service describes its interface: /docs, /redoc and /openapi.json.",
     )
     drain: Duration = Field("60s", description="How long a stopping pod may finish running requests.")
+
+    @property
+    def pools_required(self) -> bool:
+        return self.pools == "required"
 
     @field_validator("keep_revisions", mode="before")
     @classmethod

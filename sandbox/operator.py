@@ -42,10 +42,13 @@ class Operator:
         record: Path | None = None,
         pool: bool = True,
     ) -> Iterator[Operator]:
-        """Install everything as deploy/ does, and run it until the block is left. `pool`: with the default GPUPool."""
+        """Install everything as deploy/ does, and run it until the block is left. `pool`: with the default GPUPool;
+        without it services go by their specs."""
         cluster.apply(crds())
         if pool:
             cluster.apply(DEFAULT_POOL)
+        else:
+            settings = {"INFERENCE_POOLS": "none", **(settings or {})}
         with (
             Hooks.start(cluster.directory, settings, record) as hooks,
             Agent.start(cluster, settings) as agent,

@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from functools import partial
@@ -15,7 +16,7 @@ from app.agent.facts import Json, Key, Member, Pod, Request, World
 from app.agent.failure import Failure
 from app.agent.groups import assign_groups, parse_earlier
 from app.agent.patch import Patch, Target, plan_statuses
-from app.gpus.request import BoundPod, GPURequestStatus, PodFailure
+from app.gpus.request import BoundPod, GPURequestStatus, PodFailure, UnboundPods
 from app.kube.conditions import format_time, later, parse_time
 from app.kube.lenient import mappings_at, text_at, value_at
 
@@ -47,8 +48,11 @@ def build_status(world: World, key: Key) -> GPURequestStatus:
     load = find_load(pods, _parse_load(request.status))
     return GPURequestStatus(
         pool_exists=("", request.pool) in world.pools,
+        any_pool=bool(world.pools),
         groups=count_groups(pods),
         pods=_bound(pods, groups),
+        unbound=_unbound(pods),
+        unnumbered=sum(member.group is None for member in _waiting(pods)) or None,
         failures=_failures(request, pods, groups),
         loaded_at=format_time(load.at) if load else None,
         load_seconds=load.seconds if load else None,
@@ -79,6 +83,16 @@ def _bound(pods: Sequence[Pod], groups: Mapping[str, int]) -> list[BoundPod]:
         if pod.name in groups and pod.total
     ]
     return sorted(found, key=lambda pod: (pod.group, pod.worker, pod.name))
+
+
+def _unbound(pods: Sequence[Pod]) -> list[UnboundPods]:
+    """Pods that exist and wait for a node: what was granted to them is not given back."""
+    waiting = Counter(member.group for member in _waiting(pods) if member.group is not None)
+    return [UnboundPods(group=group, pods=count) for group, count in sorted(waiting.items())]
+
+
+def _waiting(pods: Sequence[Pod]) -> Iterator[Member]:
+    return (member for pod, member in _members(pods) if not (pod.node or pod.leaving or pod.ended))
 
 
 def _resource(pod: Pod) -> str:

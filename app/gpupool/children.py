@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from datetime import datetime
 
 from app.crd import API_VERSION
+from app.gpupool.arrivals import is_watched, with_arrivals
 from app.gpupool.observed import Observed, waiting_since
 from app.gpus.allocation import (
     ExcludedNodes,
@@ -21,7 +22,7 @@ from app.gpus.allocation import (
     Phase,
 )
 from app.gpus.node import PARTITION_LABEL
-from app.gpus.places import Place, build_entries
+from app.gpus.places import Place, build_entries, parse_places
 from app.gpus.request import Shape
 from app.kube.conditions import format_time
 from app.kube.lenient import count_at, mapping_at, mappings_at, text_at
@@ -29,28 +30,52 @@ from app.kube.manifest import Manifest, emit, last_applied
 from app.kube.names import OPERATOR, SERVICE_LABEL
 from app.topology.explain import some
 from app.topology.nodes import partition_mode
-from app.topology.request import Decision, Outcome
+from app.topology.request import Decision, Need, Outcome
 
 _WAITING = (Outcome.PENDING, Outcome.IMPOSSIBLE)
 
 
 def build_children(pool: str, decisions: Mapping[str, Decision], observed: Observed, now: datetime) -> list[Manifest]:
     """The whole desired state, in the order of the services' names."""
-    return [_build(pool, key, decisions.get(key), observed, now) for key in sorted(observed.requests)]
+    needs = {need.service: need for need in observed.needs}
+    return [_build(pool, key, decisions.get(key), needs.get(key), observed, now) for key in sorted(observed.requests)]
 
 
-def _build(pool: str, key: str, decision: Decision | None, observed: Observed, now: datetime) -> Manifest:
-    request, before = observed.requests[key], observed.allocations.get(key)
-    if decision is None:
-        return _allocation(key, _refused(pool, key, request))
+def _build(
+    pool: str, key: str, decision: Decision | None, need: Need | None, observed: Observed, now: datetime
+) -> Manifest:
+    request, before, held = observed.requests[key], observed.allocations.get(key), observed.held.get(key)
+    if decision is None or need is None:
+        fault = observed.faults.get(key)
+        if fault and before and held:
+            return last_applied(before)
+        return _allocation(key, emit(_faulty(pool, request, fault) if fault else _refused(pool, key, request)))
+    allocation = _decide(pool, key, decision, observed, now)
+    watched = is_watched(request, observed.agent_is_alive)
+    spec = with_arrivals(allocation["spec"], decision, need, held, before, now, watched)
+    return allocation | {"spec": spec}
+
+
+def _decide(pool: str, key: str, decision: Decision, observed: Observed, now: datetime) -> Manifest:
+    request, before, held = observed.requests[key], observed.allocations.get(key), observed.held.get(key)
     if before and decision.is_kept:
         return _kept(last_applied(before), decision)
-    held = observed.held.get(key)
     if before and held and held.digest != text_at(request, "spec", "digest") and decision.outcome in _WAITING:
         applied = last_applied(before)
-        following = emit(_next(request, decision, before, now))
-        return applied | {"spec": {**mapping_at(applied, "spec"), "next": following}}
-    return _allocation(key, _decided(pool, request, decision, before, observed, now))
+        following = emit(_next(request, decision, before, now, observed.notes.get(key, "")))
+        return applied | {"spec": {**_still_granted(key, applied, decision, observed), "next": following}}
+    return _allocation(key, emit(_decided(pool, key, decision, before, observed, now)))
+
+
+def _still_granted(key: str, applied: Manifest, decision: Decision, observed: Observed) -> Manifest:
+    """The earlier decision, less what is given back of it because its pods did not come."""
+    spec = dict(mapping_at(applied, "spec"))
+    if decision.given_back:
+        need = next(need for need in observed.needs if need.service == key)
+        left = {slot: place for slot, place in parse_places(spec).items() if slot in need.arrived}
+        memory = {text_at(it, "node"): count_at(it, "memoryBytes") or None for it in mappings_at(spec, "gpus")}
+        spec["gpus"] = [emit(it) for it in build_entries(left, memory)]
+    return spec
 
 
 def _kept(applied: Manifest, decision: Decision) -> Manifest:
@@ -60,7 +85,7 @@ def _kept(applied: Manifest, decision: Decision) -> Manifest:
     return applied | {"spec": spec | breaches}
 
 
-def _allocation(key: str, spec: GPUAllocationSpec) -> Manifest:
+def _allocation(key: str, spec: Manifest) -> Manifest:
     namespace, _, name = key.partition("/")
     labels = {
         "app.kubernetes.io/name": OPERATOR,
@@ -72,7 +97,7 @@ def _allocation(key: str, spec: GPUAllocationSpec) -> Manifest:
         "apiVersion": API_VERSION,
         "kind": "GPUAllocation",
         "metadata": {"name": name, "namespace": namespace, "labels": labels},
-        "spec": emit(spec),
+        "spec": spec,
     }
 
 
@@ -87,9 +112,20 @@ def _refused(pool: str, key: str, request: Manifest) -> GPUAllocationSpec:
     )
 
 
+def _faulty(pool: str, request: Manifest, fault: str) -> GPUAllocationSpec:
+    return GPUAllocationSpec(
+        pool=pool,
+        digest=text_at(request, "spec", "digest"),
+        phase=Phase.IMPOSSIBLE,
+        summary="unreadable",
+        message=f"{fault[0].upper()}{fault[1:]}. Ask for less in the InferenceService.",
+    )
+
+
 def _decided(
-    pool: str, request: Manifest, decision: Decision, before: Manifest | None, observed: Observed, now: datetime
+    pool: str, key: str, decision: Decision, before: Manifest | None, observed: Observed, now: datetime
 ) -> GPUAllocationSpec:
+    request = observed.requests[key]
     return GPUAllocationSpec(
         pool=pool,
         digest=text_at(request, "spec", "digest"),
@@ -102,7 +138,7 @@ def _decided(
         pool_nodes=[*observed.pool_nodes, *_whole_gpus(request, observed)] if decision.slots else [],
         groups=decision.groups or None,
         summary=_summary(decision),
-        message=decision.message,
+        message=_message(decision, observed.notes.get(key, "")),
         excluded=[ExcludedNodes(reason=reason, nodes=nodes) for reason, nodes in decision.excluded],
         place_in_line=decision.place_in_line or None,
         waiting_since=_since(decision, before, now),
@@ -123,11 +159,15 @@ def _whole_gpus(request: Manifest, observed: Observed) -> list[NodeRequirement]:
     return [NodeRequirement(key=PARTITION_LABEL, operator="NotIn", values=sorted(modes))] if modes else []
 
 
-def _next(request: Manifest, decision: Decision, before: Manifest, now: datetime) -> NextDecision:
+def _message(decision: Decision, note: str) -> str:
+    return f"{decision.message} {note}".rstrip() if note else decision.message
+
+
+def _next(request: Manifest, decision: Decision, before: Manifest, now: datetime, note: str) -> NextDecision:
     return NextDecision(
         digest=text_at(request, "spec", "digest"),
         phase=Phase(decision.outcome.value),
-        message=decision.message,
+        message=_message(decision, note),
         place_in_line=decision.place_in_line or None,
         waiting_since=_since(decision, before, now),
     )
@@ -151,7 +191,7 @@ def _shape(request: Manifest, decision: Decision) -> Shape | None:
 
 def _gpus(request: Manifest, decision: Decision, observed: Observed) -> list[GrantedGPU]:
     each, resource = count_at(request, "spec", "gpusPerNode"), text_at(request, "spec", "resource")
-    memory = {node.host: node.memory_bytes for node in observed.nodes if node.resource == resource}
+    memory = observed.memory.get(resource, {})
     places = {slot: Place(host, each, slot in decision.proposed) for slot, host in decision.slots.items()}
     return build_entries(places, memory)
 

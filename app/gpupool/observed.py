@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator, Mapping, Sequence, Set
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
 from datetime import datetime
+from functools import cached_property
 from typing import Any
 
 from app.crd import API_VERSION
+from app.gpupool.arrivals import find_arrived, find_retry, is_overdue
+from app.gpupool.faults import find_fault
+from app.gpupool.limits import Limit, find_limit
 from app.gpupool.spec import GPUPoolSpec, to_requirements, to_selector
 from app.gpus.allocation import NodeRequirement
 from app.gpus.node import UNKNOWN_PARTITION
-from app.gpus.places import parse_places
+from app.gpus.places import MOST_PLACES, parse_places
 from app.hook import SyncRequest
 from app.kube.conditions import parse_time
 from app.kube.lenient import count_at, mapping_at, mappings_at, text_at, value_at
@@ -44,6 +49,12 @@ class Observed:
     allocations: Mapping[str, Manifest]
     refused: frozenset[str]
     """Services whose namespace may not use the pool."""
+    faults: Mapping[str, str]
+    """Requests that cannot be read, each with the reason."""
+    notes: Mapping[str, str]
+    """What the pool's limits change of a request, in a sentence."""
+    elsewhere: Mapping[str, int]
+    """GPUs of these nodes by namespace that its services of other pools hold: they count towards its limit."""
     pool_nodes: Sequence[NodeRequirement]
     """What the pool's node selector asks for."""
     silent: tuple[str, ...]
@@ -52,6 +63,14 @@ class Observed:
     """Nodes that the selector matches and an older pool has."""
     heartbeat_age: float | None
     """Seconds since the agent's last sign; None = there was none."""
+
+    @cached_property
+    def memory(self) -> Mapping[str, Mapping[str, int | None]]:
+        """Bytes of one GPU by resource name and node."""
+        found: dict[str, dict[str, int | None]] = {}
+        for node in self.nodes:
+            found.setdefault(node.resource, {})[node.host] = node.memory_bytes
+        return found
 
     @property
     def agent_is_alive(self) -> bool:
@@ -71,16 +90,24 @@ def observe(request: SyncRequest, spec: GPUPoolSpec, now: datetime) -> Observed:
     }
     allocations = dict(sorted(request.children.get(ALLOCATION_KIND, {}).items()))
     refused = frozenset(key for key in asking if not _is_welcome(key, spec, related.get(NAMESPACE_KIND, {})))
-    served = asking.keys() - refused
+    faults = {key: fault for key, found in asking.items() if key not in refused and (fault := find_fault(found))}
+    served = asking.keys() - refused - faults.keys()
+    namespaces = related.get(NAMESPACE_KIND, {})
+    limits = {it: find_limit(spec, it, namespaces) for it in {key.partition("/")[0] for key in served}}
     return Observed(
         nodes=tuple(it for node in ours for it in _offers(node, served, alive, now)),
         needs=tuple(
-            _need(key, found, allocations.get(key), now) for key, found in asking.items() if key not in refused
+            _need(key, found, allocations.get(key), limits[key.partition("/")[0]], alive, now)
+            for key, found in asking.items()
+            if key in served
         ),
         held={key: held for key, found in allocations.items() if (held := _held(found))},
         requests=asking,
         allocations=allocations,
         refused=refused,
+        faults=faults,
+        notes={key: note for key in served if (note := _note(parent.name, key, asking[key], limits))},
+        elsewhere=_elsewhere(ours, served),
         pool_nodes=to_requirements(spec.node_selector),
         silent=tuple(text_at(it, "metadata", "name") for it in ours if not mappings_at(it, "spec", "resources")),
         claimed=claimed,
@@ -186,26 +213,49 @@ def _foreign(node: Manifest, served: Set[str]) -> dict[str, int]:
     return held
 
 
-def _need(key: str, request: Manifest, allocation: Manifest | None, now: datetime) -> Need:
+def _elsewhere(nodes: Iterable[Manifest], served: Set[str]) -> dict[str, int]:
+    held: Counter[str] = Counter()
+    for node in nodes:
+        for use in mappings_at(node, "status", "services"):
+            if f"{text_at(use, 'namespace')}/{text_at(use, 'name')}" not in served:
+                held[text_at(use, "namespace")] += count_at(use, "gpus")
+    return held
+
+
+def _note(pool: str, key: str, request: Manifest, limits: Mapping[str, Limit]) -> str:
+    namespace = key.partition("/")[0]
+    return limits[namespace].note(pool, namespace, count_at(request, "spec", "priority"))
+
+
+def _need(key: str, request: Manifest, allocation: Manifest | None, limit: Limit, alive: bool, now: datetime) -> Need:
     spec = mapping_at(request, "spec")
     shapes = mappings_at(spec, "shapes")
     topology_aware, static = (text_at(spec, "strategy") == it for it in ("topology-aware", "static"))
+    pods, bound = count_at(spec, "nodes"), tuple(_bound(it) for it in mappings_at(request, "status", "pods"))
+    groups = count_at(spec, "replicas", "min")
+    wanted = min(count_at(request, "status", "groups"), MOST_PLACES // pods)
+    retry = find_retry(allocation)
     return Need(
         service=key,
         digest=text_at(spec, "digest"),
         wish=read_wish(spec),
-        pods=max(1, count_at(spec, "nodes")),
-        gpus=max(1, count_at(spec, "gpusPerNode")),
-        least=count_at(spec, "replicas", "min"),
+        pods=pods,
+        gpus=count_at(spec, "gpusPerNode"),
+        least=groups,
         most=count_at(spec, "replicas", "max"),
-        wanted=count_at(request, "status", "groups"),
-        priority=count_at(spec, "priority"),
+        wanted=wanted,
+        priority=limit.capped(count_at(spec, "priority")),
         created=text_at(request, "metadata", "creationTimestamp"),
         waited=_waited(allocation, now),
         exclusive=text_at(spec, "sharing") == "exclusive",
         apart=static,
         islands={text_at(it, "product"): count_at(it, "tensor") for it in shapes} if topology_aware else {},
-        bound=tuple(_bound(it) for it in mappings_at(request, "status", "pods")),
+        bound=bound,
+        quota=limit.gpus,
+        arrived=find_arrived(request, bound, pods, max(groups, wanted)),
+        overdue=is_overdue(request, allocation, alive, now),
+        withheld=retry is not None and retry > now,
+        last=retry is not None,
     )
 
 
@@ -216,7 +266,7 @@ def read_wish(spec: Mapping[str, Any]) -> Wish:
         resource=text_at(spec, "resource"),
         products=tuple(product for it in shapes if (product := text_at(it, "product"))),
         unfit=tuple((text_at(it, "product"), text_at(it, "reason")) for it in mappings_at(spec, "excluded")),
-        labels=tuple(sorted(mapping_at(spec, "nodeSelector").items())),
+        labels=tuple(sorted((key, it) for key, it in mapping_at(spec, "nodeSelector").items() if isinstance(it, str))),
         tolerations=tuple(
             Toleration(
                 text_at(it, "key"),

@@ -66,12 +66,30 @@ def to_requirements(selector: Selector) -> list[NodeRequirement]:
     ]
 
 
+class PoolLimit(Model):
+    """What each of some namespaces may take."""
+
+    namespace_selector: Selector = Field(Selector(), description="Namespaces that are limited, each alone; empty: all.")
+    gpus: int | None = Field(
+        None, ge=0, le=1_000_000, description="GPUs that all services of one namespace may hold together."
+    )
+    max_priority: int | None = Field(
+        None, ge=-1000, le=1000, description="Highest priority that counts; a service that asks for more gets this."
+    )
+    rules: ClassVar[tuple[Rule, ...]] = (
+        Rule("has(self.gpus) || has(self.maxPriority)", "a limit gives gpus, maxPriority or both"),
+    )
+
+
 class GPUPoolSpec(Model):
     """Which nodes a pool holds, and for whom."""
 
     node_selector: Selector = Field(Selector(), description="Nodes of the pool; empty: all AMD nodes.")
     namespace_selector: Selector = Field(
         Selector(), description="Namespaces whose services may use the pool; empty: all."
+    )
+    limits: Annotated[list[PoolLimit], Field(max_length=64)] = Field(
+        [], description="Limits by namespace; all that match hold, and what runs stays."
     )
     reserve_after: Duration = Field(
         "10m", description="A service that has waited this long gets nodes held back for it."
@@ -111,6 +129,9 @@ class GPUPoolStatus(Model):
     fragmentation: int | None = Field(None, description="% of the free GPUs that are on partly used nodes.")
     products: list[ProductStatus] = Field([], description="GPUs by product.")
     pending: int | None = Field(None, description="Services that wait for GPUs.")
+    resume: str | None = Field(
+        None, description="Service with which the next look begins, because there was too much work for one."
+    )
     waiting: list[WaitingService] = Field([], description="The first services in line.")
     conditions: ConditionList = Field([], description="Observations, one of each type.")
 

@@ -22,6 +22,7 @@ def build_status(
     decisions: Mapping[str, Decision],
     previous: Sequence[Mapping[str, Any]],
     now: datetime,
+    resume: str = "",
 ) -> dict[str, Any]:
     """The status of a pool."""
     free = _free(observed, decisions)
@@ -38,6 +39,7 @@ def build_status(
         products=products,
         largest=_largest(products) or None,
         pending=len(waiting),
+        resume=resume or None,
         waiting=waiting[:SHOWN],
         conditions=[],
     )

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from datetime import datetime
 
 from pydantic import ValidationError
 
 from app.crd import API_VERSION
+from app.gpupool.arrivals import GIVE_BACK_SECONDS, find_retry
 from app.gpupool.children import build_children
 from app.gpupool.nameless import with_nameless
 from app.gpupool.observed import STALE_SECONDS, Observed, observe
@@ -15,14 +16,18 @@ from app.gpupool.spec import GPUPoolSpec, to_selector
 from app.gpupool.status import build_status
 from app.hold import hold, release
 from app.hook import CustomizeResponse, Parent, RelatedRule, SyncRequest, SyncResponse
+from app.kube.conditions import parse_time
 from app.kube.duration import parse_duration
+from app.kube.lenient import text_at
 from app.settings import Settings
-from app.topology.allocator import allocate
+from app.topology.allocator import Look, look
 from app.topology.nodes import GONE_SECONDS
-from app.topology.request import Decision, Outcome
+from app.topology.request import Outcome
 
 finalize = release
 
+RESUME_SECONDS = 1.0
+"""Until the next look, when there was too much work for one."""
 _KINDS = ("gpunodes", "gpurequests", "gpupools")
 
 
@@ -34,12 +39,23 @@ def sync(request: SyncRequest, settings: Settings, now: datetime) -> SyncRespons
         return hold(request, error, now, "Ready")
     observed = observe(request, spec, now)
     patience = parse_duration(spec.reserve_after)
-    decided = allocate(observed.nodes, observed.needs, observed.held, patience)
-    decisions = with_nameless(decided, observed.needs, observed.nodes, observed.silent, settings.declared_product_label)
+    found = look(
+        observed.nodes,
+        observed.needs,
+        observed.held,
+        patience,
+        resume=text_at(request.parent.status, "resume"),
+        elsewhere=observed.elsewhere,
+    )
+    decisions = with_nameless(
+        found.decisions, observed.needs, observed.nodes, observed.silent, settings.declared_product_label
+    )
     return SyncResponse(
-        status=build_status(observed, decisions, request.parent.conditions, now),
+        status=build_status(observed, decisions, request.parent.conditions, now, found.resume),
         children=build_children(request.parent.name, decisions, observed, now),
-        resync_after_seconds=min(_moments(observed, decisions, patience), default=0.0),
+        resync_after_seconds=RESUME_SECONDS
+        if found.resume
+        else min(_moments(observed, found, patience, now), default=0.0),
     )
 
 
@@ -47,15 +63,22 @@ def customize(parent: Parent) -> CustomizeResponse:
     """All nodes, requests and pools; namespaces only where the spec selects among them."""
     rules = [RelatedRule(api_version=API_VERSION, resource=resource) for resource in _KINDS]
     try:
-        selective = not to_selector(GPUPoolSpec.model_validate(parent.spec).namespace_selector).is_empty
+        spec = GPUPoolSpec.model_validate(parent.spec)
+        selectors = [spec.namespace_selector, *(limit.namespace_selector for limit in spec.limits)]
+        selective = any(not to_selector(selector).is_empty for selector in selectors)
     except ValidationError:
         selective = False
     namespaces = [RelatedRule(api_version="v1", resource="namespaces")] if selective else []
     return CustomizeResponse(related_resources=rules + namespaces)
 
 
-def _moments(observed: Observed, decisions: Mapping[str, Decision], patience: float) -> Iterator[float]:
-    """Seconds until time alone changes the answer: a node counts as gone, patience ends, the agent counts as silent."""
+def _moments(observed: Observed, found: Look, patience: float, now: datetime) -> Iterator[float]:
+    """Seconds until time alone changes the answer: a node counts as gone, patience ends, the agent counts as silent,
+    GPUs are given back or tried again."""
+    decisions = found.decisions
+    if found.resume:
+        yield RESUME_SECONDS
+    yield from _arrival_moments(observed, now)
     for node in observed.nodes:
         if node.not_ready_seconds is not None and not node.is_gone:
             yield GONE_SECONDS - node.not_ready_seconds + 1
@@ -64,3 +87,12 @@ def _moments(observed: Observed, decisions: Mapping[str, Decision], patience: fl
             yield patience - need.waited + 1
     if observed.agent_is_alive and observed.heartbeat_age is not None:
         yield STALE_SECONDS - observed.heartbeat_age + 1
+
+
+def _arrival_moments(observed: Observed, now: datetime) -> Iterator[float]:
+    for allocation in observed.allocations.values():
+        since, retry = parse_time(text_at(allocation, "spec", "awaitingSince")), find_retry(allocation)
+        if since and observed.agent_is_alive:
+            yield max(1.0, GIVE_BACK_SECONDS - (now - since).total_seconds() + 1)
+        if retry and retry > now:
+            yield (retry - now).total_seconds() + 1

@@ -54,6 +54,15 @@ class NodeRequirement(Model):
     values: list[Word] = Field([], max_length=bounds.ENTRIES, description="Values for In and NotIn.")
 
 
+class GivenBack(Model):
+    """GPUs that were granted to pods which did not come."""
+
+    pods: int = Field(ge=1, description="Pods whose GPUs were given back.")
+    at: Time = Field(description="When.")
+    times: int = Field(ge=1, description="How often in a row; the delay until the next try doubles each time.")
+    message: str | None = Field(None, description="Why, what to look for, and when it is tried again.")
+
+
 class NextDecision(Model):
     """What is said about a changed request, while the decision about the earlier one still holds its GPUs."""
 
@@ -87,6 +96,8 @@ class GPUAllocationSpec(Model):
     place_in_line: int | None = Field(None, ge=1, le=bounds.NUMBER, description="1 = next to get GPUs.")
     waiting_since: Time | None = Field(None, description="Since when it waits.")
     next: NextDecision | None = Field(None, description="What is said about a changed request.")
+    awaiting_since: Time | None = Field(None, description="Since when pods that were granted GPUs do not exist.")
+    given_back: GivenBack | None = Field(None, description="GPUs given back because their pods did not come.")
     foreign_use_unknown: bool | None = Field(None, description="True when nobody reports what other pods hold.")
     breaches: list[Text] = Field(
         [], max_length=bounds.ITEMS, description="Where what runs breaks a rule; it is reported, never moved."

@@ -90,6 +90,13 @@ class BoundPod(Model):
     resource: Key = Field("", description="Resource name of these GPUs.")
 
 
+class UnboundPods(Model):
+    """Pods of one group that exist and have no node yet."""
+
+    group: Count = Field(description="Index of the group.")
+    pods: int = Field(ge=1, description="How many.")
+
+
 class PodFailure(Model):
     """Why a pod is not ready."""
 
@@ -103,8 +110,11 @@ class GPURequestStatus(Model):
     """What became of the pods, written by the agent."""
 
     pool_exists: bool | None = Field(None, description="Whether a GPUPool of the asked name exists.")
+    any_pool: bool | None = Field(None, description="Whether there is any GPUPool.")
     groups: int | None = Field(None, ge=0, description="Groups of which at least one pod exists.")
     pods: list[BoundPod] = Field([], description="Pods that have a node, by group and worker.")
+    unbound: list[UnboundPods] = Field([], description="Pods without a node, by group.")
+    unnumbered: int | None = Field(None, ge=1, description="Pods without a node that are no group yet.")
     failures: list[PodFailure] = Field([], description="Pods that are not ready, and why; at most eight.")
     loaded_at: Time | None = Field(None, description="When the latest leader became ready.")
     load_seconds: int | None = Field(None, ge=0, description="Seconds from that leader's start to ready.")

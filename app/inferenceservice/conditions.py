@@ -40,17 +40,24 @@ def ready_condition(plan: Plan, facts: Facts, progress: Progress, problem: Findi
         return _condition("Ready", Status.FALSE, problem.reason, f"{problem.message}{kept} [{problem.error}]")
     if progress.serving:
         message = f"Inference service is ready and accepting requests: {progress.counts}"
-        return _condition("Ready", Status.TRUE, Reason.INFERENCE_READY, f"{message}{_notes(plan)}")
+        notes = f"{_notes(plan)}{_given_back(facts)}"
+        return _condition("Ready", Status.TRUE, Reason.INFERENCE_READY, f"{message}{notes}")
     if progress.asked == 0:
         return _condition("Ready", Status.FALSE, Reason.SCALED_TO_ZERO, "spec.replicas is 0: no group runs")
     if progress.failure:
         said = f"{progress.counts}: {progress.failure.message}"
         notes = _notes(plan)
         message = f"{said.rstrip('.')}{notes}" if notes else said
-        message = f"{message} [{progress.failure.error}]"
+        message = f"{message} [{progress.failure.error}]{_given_back(facts)}"
         return _condition("Ready", Status.FALSE, progress.failure.reason, message)
-    message = f"{progress.counts}; pods are being scheduled, or load the model{_notes(plan)}"
+    message = f"{progress.counts}; pods are being scheduled, or load the model{_notes(plan)}{_given_back(facts)}"
     return _condition("Ready", Status.FALSE, Reason.IN_PROGRESS, message)
+
+
+def _given_back(facts: Facts) -> str:
+    """Said beside whatever else is true: the workload may serve with the groups that it has."""
+    allocation = facts.observed.allocation
+    return f"; {allocation.given_back}" if allocation and allocation.given_back else ""
 
 
 def _notes(plan: Plan) -> str:

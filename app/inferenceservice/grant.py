@@ -1,8 +1,13 @@
-"""Which GPUs the workload is built for: what the pool granted, or, where no pool decides, the spec alone.
+"""Which GPUs the workload is built for: what the pool granted, or, where the settings say that there are no pools, the
+spec alone.
 
-The pool's answer is a GPUAllocation. Its absence proves nothing, for a pool may be slow, so there are two ways to know
-that nobody will answer: the agent says in the GPURequest's status that no such pool exists; or, where no agent runs
-either, the request has gone unanswered for UNANSWERED_SECONDS. A pool that is known to exist is waited for.
+The pool's answer is a GPUAllocation. Nothing else permits a new workload while pools are required: neither that no pool
+has the name that the service gives, nor that a pool has no nodes, nor silence. Otherwise a user would leave the pools'
+limits by a wrong name.
+
+With INFERENCE_POOLS=none a service goes by its spec once it is known that no pool answers: the agent says in the
+GPURequest's status that there is none, or, where no agent runs either, the request has gone unanswered for
+UNANSWERED_SECONDS. As soon as the agent sees any pool, an unknown name is refused here too.
 """
 
 from __future__ import annotations
@@ -64,9 +69,7 @@ def _answered(facts: Facts, need: Need, allocation: AllocationState) -> Grant | 
     if allocation.phase == Phase.BOUND and allocation.shape:
         return _granted(need, allocation.shape, allocation.pool_nodes)
     if allocation.phase == Phase.UNKNOWN:
-        more = allocation.message.partition(". ")[2].rstrip(".")
-        said = f"pool {facts.spec.resources.pool} has no nodes: free GPUs were not checked"
-        return grant_by_spec(facts, f"{said}; {more}" if more else said)
+        return _without_nodes(facts, allocation.message.partition(". ")[2].rstrip("."))
     return _refused(facts, allocation)
 
 
@@ -77,7 +80,8 @@ def _refused(facts: Facts, answer: AllocationState | NextState) -> Finding:
         return Finding(ErrorClass.PERMANENT, Reason.INSUFFICIENT_GPU, message)
     if answer.phase == Phase.PENDING:
         line = f" (place {answer.place_in_line} in line)" if answer.place_in_line else ""
-        message = f"waits for GPUs of pool {pool}{line}: {answer.message}"
+        given_back = answer.given_back if isinstance(answer, AllocationState) else ""
+        message = f"waits for GPUs of pool {pool}{line}: {' '.join(it for it in (answer.message, given_back) if it)}"
         return Finding(ErrorClass.RESOURCE, Reason.INSUFFICIENT_GPU, message)
     return Finding(ErrorClass.TRANSIENT, Reason.IN_PROGRESS, f"pool {pool} is assigning GPUs")
 
@@ -95,18 +99,45 @@ def _granted(need: Need, granted: GrantedShape, pool_nodes: tuple[Requirement, .
     )
 
 
+def _without_nodes(facts: Facts, more: str) -> Grant | Finding:
+    """`more`: what the pool says besides."""
+    pool, rest = facts.spec.resources.pool, f"; {more}" if more else ""
+    if not facts.settings.pools_required:
+        return grant_by_spec(facts, f"pool {pool} has no nodes: free GPUs were not checked{rest}")
+    message = f"pool {pool} has no nodes: it waits until an AMD node matches the nodeSelector of GPUPool {pool}{rest}"
+    return Finding(ErrorClass.RESOURCE, Reason.INSUFFICIENT_GPU, message)
+
+
 def _unanswered(facts: Facts, need: Need, standing: str) -> Grant | Finding:
     request, pool = facts.observed.request, facts.spec.resources.pool
     if not facts.observed.pools_possible:
         return grant_by_spec(facts, "this installation has no GPU pools: free GPUs were not checked")
-    if request is None or request.digest not in (need.digest, standing):
+    if request is None or request.digest not in (need.digest, standing) or request.pool != pool:
         return Finding(ErrorClass.TRANSIENT, Reason.PENDING, f"asks pool {pool} for GPUs")
     if request.pool_exists is False:
+        return _unknown_pool(facts, request)
+    if not _is_forgotten(facts, request):
+        return Finding(ErrorClass.TRANSIENT, Reason.PENDING, f"asks pool {pool} for GPUs, and has no answer yet")
+    if facts.settings.pools_required:
+        message = (
+            f"neither pool {pool} nor the agent has answered for over {UNANSWERED_SECONDS:.0f} s: check that GPUPool "
+            f"{pool} exists and that the agent runs. {_NO_POOLS}"
+        )
+        return Finding(ErrorClass.TRANSIENT, Reason.PENDING, message)
+    message = f"nobody answered for pool {pool} within {UNANSWERED_SECONDS:.0f} s: free GPUs were not checked"
+    return grant_by_spec(facts, message)
+
+
+_NO_POOLS = "A cluster without any GPUPool needs the operator's setting INFERENCE_POOLS=none"
+
+
+def _unknown_pool(facts: Facts, request: RequestState) -> Grant | Finding:
+    pool = facts.spec.resources.pool
+    if not facts.settings.pools_required and not request.any_pool:
         return grant_by_spec(facts, f"there is no GPUPool {pool}: free GPUs were not checked")
-    if _is_forgotten(facts, request):
-        message = f"nobody answered for pool {pool} within {UNANSWERED_SECONDS:.0f} s: free GPUs were not checked"
-        return grant_by_spec(facts, message)
-    return Finding(ErrorClass.TRANSIENT, Reason.PENDING, f"asks pool {pool} for GPUs, and has no answer yet")
+    message = f"there is no GPUPool {pool}: name one that exists in resources.pool, or have it created"
+    hint = "" if request.any_pool else f". {_NO_POOLS}"
+    return Finding(ErrorClass.PERMANENT, Reason.CONFIGURATION_ERROR, f"{message}{hint}")
 
 
 def _is_forgotten(facts: Facts, request: RequestState) -> bool:

@@ -8,6 +8,7 @@ from datetime import datetime
 from typing import Any
 
 from app.crd import API_VERSION
+from app.gpus.places import parse_places
 from app.hook import SyncRequest
 from app.kube.conditions import parse_time
 from app.kube.lenient import count_at, mapping_at, mappings_at, text_at, texts_at, value_at
@@ -34,12 +35,18 @@ class RequestState:
     applied: Manifest
     created: datetime | None
     pool_exists: bool | None
+    any_pool: bool
+    """Whether the agent sees a GPUPool of whatever name."""
     failures: tuple[PodFailure, ...]
     load_seconds: int | None
 
     @property
     def digest(self) -> str:
         return text_at(self.applied, "spec", "digest")
+
+    @property
+    def pool(self) -> str:
+        return text_at(self.applied, "spec", "pool")
 
 
 @dataclass(frozen=True)
@@ -76,6 +83,8 @@ class AllocationState:
     next: NextState | None
     nodes: tuple[str, ...]
     pool_nodes: tuple[Requirement, ...]
+    given_back: str
+    """What became of GPUs whose pods did not come, "" when there are none."""
 
 
 def parse_request(request: SyncRequest) -> RequestState | None:
@@ -89,6 +98,7 @@ def parse_request(request: SyncRequest) -> RequestState | None:
         applied=last_applied(found),
         created=parse_time(text_at(found, "metadata", "creationTimestamp")),
         pool_exists=exists if isinstance(exists, bool) else None,
+        any_pool=value_at(found, "status", "anyPool") is True,
         failures=tuple(_failure(it) for it in mappings_at(found, "status", "failures")),
         load_seconds=seconds if isinstance(seconds, int) else None,
     )
@@ -107,7 +117,8 @@ def parse_allocation(request: SyncRequest) -> AllocationState | None:
         message=text_at(spec, "message"),
         place_in_line=count_at(spec, "placeInLine"),
         next=_next(mapping_at(spec, "next")),
-        nodes=tuple(sorted({node for it in mappings_at(spec, "gpus") if (node := text_at(it, "node"))})),
+        nodes=tuple(sorted({place.node for place in parse_places(spec).values() if place.node})),
+        given_back=text_at(spec, "givenBack", "message"),
         pool_nodes=tuple(_requirement(it) for it in mappings_at(spec, "poolNodes")),
     )
 

@@ -14,6 +14,13 @@ Order of the ledger, each step on what the earlier ones left:
        itself they count as free, because its old pods go before the new ones come.
     4. groups beyond the guarantee that have no GPUs.
 
+A tenant whose services hold what its quota allows gets no new places; what it has stays. Places of pods that do not
+come are given back, and are granted again once the pods exist; see app/gpupool/arrivals.py.
+
+The work of one call is bounded by the nodes that it looks at (MOST_LOOKS) and by how often it packs anew. When it ends
+before everybody was tried, what was found stands, the others keep what they have, and the next look resumes with the
+first that was not tried.
+
 A group is whole or has nothing, unless a pod of it runs.
 
 Two looks: a place that is chosen now, or that a pod took by itself, is *proposed*. It becomes certain when a later call
@@ -24,61 +31,109 @@ were made without sight of each other never both count, and at no moment is a GP
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import replace
-from functools import cached_property
-from itertools import chain
+from dataclasses import dataclass
 
+from app.topology.capability import Capability
 from app.topology.draft import Draft
 from app.topology.explain import Explainer
 from app.topology.filling import Filler
 from app.topology.ledger import Ledger
 from app.topology.nodes import Eligibility, Node
-from app.topology.packing import repack
-from app.topology.placement import place_group
+from app.topology.packing import may_repack, repack
 from app.topology.promises import Promises
 from app.topology.request import BoundPod, Decision, Held, Need, Outcome, Slot
+from app.topology.reserving import Reserver
+
+MOST_LOOKS = 16_000_000
+"""Nodes looked at in one call: one to two seconds of a core."""
+MOST_REPACKS = 16
+"""Failed tries in one call to find places by packing anew, or at the cost of others."""
+
+
+MOST_HOPELESS = 128
+"""Needs that are remembered as hopeless: each is compared with every other that waits."""
+
+
+@dataclass(frozen=True)
+class Look:
+    """What one call decided."""
+
+    decisions: dict[str, Decision]
+    """For every need, by service."""
+    resume: str = ""
+    """The service with which the next look begins; "" = everybody was tried."""
 
 
 def allocate(
     nodes: Sequence[Node], needs: Iterable[Need], held: Mapping[str, Held], reserve_after: float
 ) -> dict[str, Decision]:
     """A decision for every need, by service. The order of nodes and needs does not matter."""
-    return _Allocation(sorted(nodes, key=lambda node: (node.host, node.resource)), needs, held).run(reserve_after)
+    return look(nodes, needs, held, reserve_after).decisions
+
+
+def look(
+    nodes: Sequence[Node],
+    needs: Iterable[Need],
+    held: Mapping[str, Held],
+    reserve_after: float,
+    *,
+    resume: str = "",
+    elsewhere: Mapping[str, int] | None = None,
+    most_looks: int = MOST_LOOKS,
+) -> Look:
+    """One look at the pool. `elsewhere` are GPUs by tenant that its services of other pools hold on these nodes."""
+    ordered = sorted(nodes, key=lambda node: (node.host, node.resource))
+    allocation = _Allocation(ordered, needs, held, most_looks)
+    for tenant, gpus in (elsewhere or {}).items():
+        allocation.ledger.use(tenant, gpus)
+    return allocation.run(reserve_after, resume)
 
 
 class _Allocation:
-    def __init__(self, nodes: Sequence[Node], needs: Iterable[Need], held: Mapping[str, Held]) -> None:
+    def __init__(self, nodes: Sequence[Node], needs: Iterable[Need], held: Mapping[str, Held], most_looks: int) -> None:
         self.nodes = nodes
         self.ledger = Ledger(nodes)
         self.eligible = Eligibility(nodes)
-        self._filler = Filler(self.ledger, self.eligible)
-        in_line = sorted(needs, key=lambda need: (-need.priority, need.created, need.service))
+        self._filler = Filler(self.ledger, self.eligible, most_looks)
+        self._capability = Capability(nodes, self.eligible)
+        self._reserver = Reserver(self.ledger, self.eligible)
+        in_line = sorted(needs, key=lambda need: (need.last, -need.priority, need.created, need.service))
         self.drafts = [Draft(need, held.get(need.service)) for need in in_line]
         self._by_age = sorted(self.drafts, key=lambda draft: draft.seniority)
+        self._generous = [draft for draft in self._by_age if draft.beyond]
         self._promises = Promises(self.ledger, held)
-        self._possible: dict[object, bool] = {}
-        self._hopeless: set[object] = set()
-        """Wishes for which not one group found a place; as long as no node has more free GPUs, none will."""
+        self._hopeless: list[Need] = []
+        """Needs of which not one group found a place; as long as no node has more free GPUs, none will that asks for as
+        much or more."""
+        self._failed = 0
         self._fresh: list[Draft] = []
         """New in this call, and placed."""
         self._alive = {(node.host, node.resource) for node in nodes if not node.is_gone}
 
-    def run(self, reserve_after: float) -> dict[str, Decision]:
+    def run(self, reserve_after: float, resume: str) -> Look:
         for draft in self.drafts:
             self._book_running(draft)
         for draft in self._by_age:
             self._keep(draft, draft.guaranteed)
         for draft in self._by_age:
             self._keep_beyond(draft)
-        for draft in self.drafts:
+        start = self._find(resume)
+        for draft in self.drafts[start:] + self.drafts[:start]:
             self._place_guaranteed(draft)
-            if draft.need.waited >= reserve_after and draft.waits:
-                self._reserve(draft)
+            if draft.need.waited >= reserve_after and draft.waits and not self._is_over_quota(draft):
+                self._reserver.reserve(draft.need)
         for draft in self._by_age:
             self._keep(draft, draft.beyond)
         for draft in self.drafts:
             self._filler.place(draft, draft.beyond)
-        return self._decisions()
+        for draft in self.drafts[:start]:
+            draft.unseen = False
+        unseen = (draft.need.service for draft in self.drafts[start:] if draft.unseen)
+        return Look(self._decisions(), next(unseen, ""))
+
+    def _find(self, resume: str) -> int:
+        """Where in the line the last look ended. Those before were tried then, with what is free now or more."""
+        return next((it for it, draft in enumerate(self.drafts) if draft.need.service == resume), 0)
 
     # 1. what runs
 
@@ -88,7 +143,9 @@ class _Allocation:
         need = draft.need
         for pod in need.bound:
             place = self._place_of(draft, pod)
-            if place is not None:
+            if place is None:
+                self.ledger.use(need.tenant, pod.gpus)
+            else:
                 self.ledger.book(place, pod.gpus, need.service, need.exclusive and self._is_granted(draft, pod.host))
             if self._is_former(draft, pod):
                 self._remember(draft, place, pod.gpus)
@@ -142,9 +199,19 @@ class _Allocation:
         wanted = (slot for slot in sorted(held.slots) if slot[0] in groups and slot[1] < need.pods)
         with self._filler.lending(draft):
             for slot in wanted:
+                if self._is_given_back(draft, slot):
+                    continue
                 place = self.ledger.find(held.slots[slot], need.wish.resource)
                 if slot not in draft.slots and place is not None and self._is_still_there(draft, place):
                     self._filler.book(draft, slot, place)
+
+    @staticmethod
+    def _is_given_back(draft: Draft, slot: Slot) -> bool:
+        """Its pod has not come in time."""
+        overdue = draft.need.overdue and slot not in draft.need.arrived and slot not in draft.slots
+        if overdue:
+            draft.given_back.add(slot)
+        return overdue
 
     def _keep_beyond(self, draft: Draft) -> None:
         """Beyond the guarantee whole groups only; those of an earlier request wait until all guarantees are placed."""
@@ -156,6 +223,8 @@ class _Allocation:
         """GPUs of the earlier request in which no pod runs at the moment."""
         running = {(pod.group, pod.worker) for pod in draft.need.bound}
         for slot in sorted(held.slots.keys() - running):
+            if slot[0] in groups and self._is_given_back(draft, slot):
+                continue
             place = self.ledger.find(held.slots[slot], held.resource or draft.need.wish.resource)
             if slot[0] in groups and place is not None and self.ledger.free[place] >= held.gpus:
                 self.ledger.book(place, held.gpus, draft.need.service, draft.need.exclusive)
@@ -173,26 +242,57 @@ class _Allocation:
 
     def _place_guaranteed(self, draft: Draft) -> None:
         """Where it fits; else by packing anew what is new; else at the cost of what is held beyond the guarantees."""
-        key = _key(draft.need)
-        if key in self._hopeless and not draft.slots and not draft.former:
+        if not draft.waits:
+            return
+        if self._filler.is_spent:
+            draft.unseen = True
+            return
+        bare = not draft.slots and not draft.former
+        if bare and any(draft.need.is_at_least(it) for it in self._hopeless):
             return
         free = self.ledger.free.copy() if self._hopeless else []
         self._filler.place(draft, draft.guaranteed)
-        if draft.waits and not repack(self._filler, self._fresh, draft):
-            self._place_instead(draft)
+        if draft.waits and not draft.unseen and not self._is_over_quota(draft):
+            self._place_at_cost(draft)
         if any(now > before for now, before in zip(self.ledger.free, free, strict=False)):
             self._hopeless.clear()
         if not draft.waits and draft.is_fresh:
             self._fresh.append(draft)
-        if draft.waits and not draft.slots and not draft.former:
-            self._hopeless.add(key)
+        if draft.waits and not draft.slots and not draft.former and not draft.unseen and self._is_tried(draft):
+            asking_less = [it for it in self._hopeless if not it.is_at_least(draft.need)]
+            self._hopeless = [*asking_less[-MOST_HOPELESS:], draft.need]
 
-    def _place_instead(self, draft: Draft) -> None:
-        """What is not needed of what gave way is booked again."""
-        if yielding := [other for other in self._by_age if self._yields(other)]:
+    def _is_tried(self, draft: Draft) -> bool:
+        """Its own quota did not stand in its way, so others would fare no better."""
+        return self._filler.has_room(draft.need, draft.need.group_gpus)
+
+    def _is_over_quota(self, draft: Draft) -> bool:
+        """Whether the groups that are missing lack quota, whatever is free."""
+        if draft.need.quota is None:
+            return False
+        missing = next((len(slots) for group in draft.guaranteed if (slots := draft.missing(group))), 0)
+        return missing > 0 and not self._filler.has_room(draft.need, missing * draft.need.gpus)
+
+    def _place_at_cost(self, draft: Draft) -> None:
+        """Tries that failed are counted: each costs as much as many placements."""
+        if self._failed >= MOST_REPACKS:
+            return
+        tried = False
+        if may_repack(self._filler, self._fresh, draft):
+            if repack(self._filler, self._fresh, draft):
+                return
+            tried = True
+        tried |= self._place_instead(draft)
+        self._failed += tried and draft.waits
+
+    def _place_instead(self, draft: Draft) -> bool:
+        """What is not needed of what gave way is booked again; whether anything gave way."""
+        yielding = [other for other in self._generous if self._yields(other)]
+        if yielding:
             self._filler.place(draft, draft.guaranteed)
             for other in yielding:
                 self._keep_beyond(other)
+        return bool(yielding)
 
     def _yields(self, draft: Draft) -> bool:
         """Gives up what it holds beyond its guarantee and does not use yet; whether that is anything."""
@@ -201,48 +301,14 @@ class _Allocation:
             self._filler.give_up(draft, held)
         return bool(held)
 
-    def _reserve(self, draft: Draft) -> None:
-        """The nodes that lack least for one group are held back, as few as it needs; rather such as others of the pool
-        will leave than such as pods of no service hold."""
-        need = draft.need
-        for counts_foreign in (True, False):
-            for product in self.eligible.products(need.wish):
-                if found := self._closest(need, product, counts_foreign):
-                    self.ledger.reserve(found, need.service)
-                    return
-
-    def _closest(self, need: Need, product: str, counts_foreign: bool) -> list[int]:
-        """Nodes that would hold one group once services have left them, [] when they do not."""
-        places = sorted(
-            self.eligible.now(need.wish, product), key=lambda place: (-self.ledger.free[place], self.nodes[place].host)
-        )
-        count, chosen = 0, list[int]()
-        for place in places:
-            slots = self._slots_at_most(need, place, counts_foreign)
-            if count < need.pods and slots:
-                chosen.append(place)
-                count += slots
-        return chosen if count >= need.pods else []
-
-    def _slots_at_most(self, need: Need, place: int, counts_foreign: bool) -> int:
-        """Pods that a node holds when no other service is there."""
-        node, foreign = self.nodes[place], self.nodes[place].foreign or 0
-        taken = self.ledger.owner(place) not in ("", need.service) or self.ledger.reserved_for(place)
-        if taken or need.island(node.product) > (node.island or node.gpus):
-            return 0
-        if counts_foreign and need.exclusive and foreign:
-            return 0
-        slots = (node.gpus - foreign * counts_foreign) // need.gpus
-        return min(slots, 1) if need.apart else slots
-
     # answers
 
     def _decisions(self) -> dict[str, Decision]:
         explainer = Explainer(self.ledger, self.eligible)
         line, decisions = 0, dict[str, Decision]()
         for draft in self.drafts:
-            waiting = draft.waits
-            possible = not waiting or self._is_possible(draft.need)
+            waiting = draft.waits and not self._is_over_quota(draft)
+            possible = not draft.waits or self._capability.is_possible(draft.need)
             line += waiting and possible
             decisions[draft.need.service] = self._decision(draft, explainer, possible, line if waiting else 0)
         return decisions
@@ -260,11 +326,20 @@ class _Allocation:
             groups=draft.complete(need.target),
             place_in_line=line if outcome is not Outcome.IMPOSSIBLE else 0,
             is_kept=kept,
-            message="" if kept else explainer.message(need, outcome, draft.slots, draft.complete(need.target)),
+            message="" if kept else self._message(draft, explainer, outcome),
             excluded=() if kept else explainer.excluded(need, draft.slots.values()),
             foreign_unknown=explainer.foreign_unknown,
             breaches=tuple(draft.breaches),
+            given_back=len(draft.given_back),
         )
+
+    def _message(self, draft: Draft, explainer: Explainer, outcome: Outcome) -> str:
+        need, groups = draft.need, draft.complete(draft.need.target)
+        if draft.waits and outcome is not Outcome.IMPOSSIBLE and self._is_over_quota(draft):
+            return explainer.over_quota(need, draft.slots, groups, self.ledger.used.get(need.tenant, 0))
+        if draft.unseen:
+            return explainer.unseen(need, draft.slots, groups)
+        return explainer.message(need, outcome, draft.slots, groups, waits=draft.waits or not draft.withheld)
 
     def _uncertain(self, draft: Draft) -> frozenset[Slot]:
         """Places that another look must confirm."""
@@ -302,26 +377,3 @@ class _Allocation:
         running = {(pod.group, pod.worker) for pod in draft.need.bound if not self._is_former(draft, pod)}
         pending = {slot for slot in proposed - running if slot[0] < draft.need.least}
         return Outcome.PROPOSED if pending else Outcome.BOUND
-
-    @cached_property
-    def _empty(self) -> Ledger:
-        """The pool if nobody were there and nothing ill; needed only when somebody waits."""
-        return Ledger([replace(node, foreign=0, gpus=node.at_best) for node in self.nodes])
-
-    def _is_possible(self, need: Need) -> bool:
-        """Whether the pool could hold one group if nobody else were there and every node and GPU were well."""
-        key = _key(need)
-        if key not in self._possible:
-            places = (
-                (product, self.eligible.ever(need.wish, product)) for product in self.eligible.products(need.wish)
-            )
-            # unknown is neither zero nor enough: who might fit there waits until the product is known
-            unknown = (("", self.eligible.nameless(need.wish)),)
-            tried = chain(places, unknown)
-            self._possible[key] = any(place_group(need.group(product), ever, self._empty) for product, ever in tried)
-        return self._possible[key]
-
-
-def _key(need: Need) -> object:
-    """What is the same for needs that fit in the same places."""
-    return need.wish.reach, need.pods, need.gpus, need.apart, need.exclusive, tuple(sorted(need.islands.items()))

@@ -24,6 +24,10 @@ class Draft:
     former: dict[int, int] = field(default_factory=dict)
     """GPUs by node that were booked for an earlier request of this service."""
     breaches: list[str] = field(default_factory=list)
+    given_back: set[Slot] = field(default_factory=set)
+    """Pods whose GPUs are given back now, because they do not exist."""
+    unseen: bool = False
+    """The work of this look ended before all its groups were tried."""
 
     @cached_property
     def is_known(self) -> bool:
@@ -43,7 +47,13 @@ class Draft:
 
     @property
     def waits(self) -> bool:
-        return any(self.missing(group) for group in self.guaranteed)
+        return self.lacks(self.guaranteed)
+
+    def lacks(self, groups: range) -> bool:
+        """Whether a pod of these groups is to get a place yet."""
+        if not self.slots and not self.withheld:
+            return len(groups) > 0
+        return any(self.missing(group) for group in groups)
 
     @property
     def guaranteed(self) -> range:
@@ -62,8 +72,20 @@ class Draft:
             return True, "", "", self.need.service
         return bool(held.proposed), held.created, held.uid, self.need.service
 
+    @property
+    def withheld(self) -> bool:
+        return self.need.withheld or bool(self.given_back)
+
     def missing(self, group: int) -> list[Slot]:
-        return [(group, worker) for worker in range(self.need.pods) if (group, worker) not in self.slots]
+        """Pods that are to get a place. After GPUs were given back it is pods that exist: of a group that does not run,
+        all of them or none."""
+        slots = ((group, worker) for worker in range(self.need.pods))
+        missing = [slot for slot in slots if slot not in self.slots]
+        if not missing or not self.withheld:
+            return missing
+        arrived = [slot for slot in missing if slot in self.need.arrived]
+        runs = any(slot in self.running for slot in self.placed(group))
+        return arrived if runs or len(arrived) == len(missing) else []
 
     def placed(self, group: int) -> list[Slot]:
         return [(group, worker) for worker in range(self.need.pods) if (group, worker) in self.slots]

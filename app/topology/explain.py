@@ -1,7 +1,8 @@
 """Decisions in numbers: why nodes were not taken, what is free, and who holds the rest.
 
 The reasons of all nodes are counted after everything was decided, so they tell what a waiting service waits for. For
-services that wish the same they are the same, and are found once.
+services that wish the same they are the same, and are found once. Where very many different wishes wait, reasons are
+counted for the first ones of the line.
 """
 
 from __future__ import annotations
@@ -14,6 +15,8 @@ from app.topology.nodes import Eligibility
 from app.topology.placement import keeps_islands
 from app.topology.request import Need, Outcome, Slot
 
+MOST_REASONS = 1_000_000
+"""Reasons that are found in one call, one for each kind of wish and node: about a second of a core."""
 SHOWN = 3
 """Reasons, holders or hosts that a sentence names; the rest are counted."""
 
@@ -24,19 +27,45 @@ class Explainer:
     def __init__(self, ledger: Ledger, eligible: Eligibility) -> None:
         self._ledger, self._eligible = ledger, eligible
         self._reasons: dict[object, tuple[list[str], Counter[str]]] = {}
-        self._held: dict[str, dict[str, Counter[str]]] = {}
+        self._held: dict[str, _Holdings] = {}
         self.foreign_unknown = any(node.foreign is None for node in ledger.nodes)
 
     def excluded(self, need: Need, taken: Iterable[str]) -> tuple[tuple[str, int], ...]:
-        """Why the nodes that were not taken were not, with numbers that sum up to them; the most frequent first."""
-        reasons, counts = self._all_reasons(need)
+        """Why the nodes that were not taken were not, with numbers that sum up to them; the most frequent first. Empty
+        where they were not counted."""
+        found = self._all_reasons(need)
+        if found is None:
+            return ()
+        reasons, counts = found
         places = (self._ledger.find(host, need.wish.resource) for host in set(taken))
         ours = Counter(reasons[place] for place in places if place is not None)
         left = (counts - ours).items()
         return tuple(sorted(left, key=lambda pair: (-pair[1], pair[0])))
 
-    def message(self, need: Need, outcome: Outcome, slots: Mapping[Slot, str], groups: int) -> str:
-        """The decision in sentences."""
+    def over_quota(self, need: Need, slots: Mapping[Slot, str], groups: int, used: int) -> str:
+        """It lacks no GPUs but leave to hold them. Other tenants are not named, for they have no part in it."""
+        return (
+            f"{self._so_far(need, slots, groups)}Namespace {need.tenant} may hold {_gpus(need.quota or 0)} of this "
+            f"pool and holds {used}; {_wants(need, article='a')}. Scale down or delete a service of the namespace, or "
+            "ask the administrator of the pool for a higher limit (spec.limits)."
+        )
+
+    def unseen(self, need: Need, slots: Mapping[Slot, str], groups: int) -> str:
+        """The work of this look ended before it."""
+        return (
+            f"{self._so_far(need, slots, groups)}{_wants(need)}. The pool decides in several looks, because very many "
+            "groups wait; the next one begins here."
+        )
+
+    def _so_far(self, need: Need, slots: Mapping[Slot, str], groups: int) -> str:
+        return f"{groups} of {need.target} groups have their GPUs. " if slots else ""
+
+    def message(
+        self, need: Need, outcome: Outcome, slots: Mapping[Slot, str], groups: int, *, waits: bool = True
+    ) -> str:
+        """The decision in sentences; `waits`: for GPUs, not only for pods that do not come."""
+        if not waits and not slots:
+            return "No group has GPUs."
         match outcome:
             case Outcome.UNKNOWN:
                 return "The pool has no nodes: nothing can be said about free GPUs."
@@ -48,7 +77,7 @@ class Explainer:
             return "No group is asked for."
         hosts = sorted(set(slots.values()))
         placed = f"{_pods(len(slots))} of {_gpus(need.gpus)} on {some(hosts)}{self._not_kept_off(need, slots)}"
-        if groups >= need.least:
+        if groups >= need.least or not waits:
             return f"{placed}."
         missing = f"{groups} of {need.least} groups have their GPUs"
         return f"{placed}; {missing}. {self._why_not(need, hosts)}"
@@ -77,30 +106,36 @@ class Explainer:
     def _holders(self, need: Need) -> str:
         """Services of the same namespace by name, others as a number: no tenant reads another's names."""
         namespace, _, name = need.service.partition("/")
-        by_namespace = self._held_by_namespace(need.wish.resource)
-        named = sorted(by_namespace.get(namespace, Counter()).items(), key=lambda pair: (-pair[1], pair[0]))
-        named = [pair for pair in named if pair[0] != name]
-        others = sum(held.total() for other, held in by_namespace.items() if other != namespace)
-        parts = [f"{service} holds {_gpus(gpus)}" for service, gpus in named[:SHOWN]]
-        rest = sum(gpus for _, gpus in named[SHOWN:])
+        holdings = self._holdings(need.wish.resource)
+        own = holdings.ranked.get(namespace, [])
+        named = [pair for pair in own[: SHOWN + 1] if pair[0] != name][:SHOWN]
+        itself = holdings.by_namespace.get(namespace, Counter())[name]
+        total = holdings.totals.get(namespace, 0)
+        others = holdings.total - total
+        parts = [f"{service} holds {_gpus(gpus)}" for service, gpus in named]
+        rest = total - itself - sum(gpus for _, gpus in named)
         parts += [f"other services of {namespace} hold {_gpus(rest)}"] if rest else []
         parts += [f"services of other namespaces hold {_gpus(others)}"] if others else []
         return "; ".join(parts) or "No service holds GPUs of this kind"
 
-    def _held_by_namespace(self, resource: str) -> dict[str, Counter[str]]:
+    def _holdings(self, resource: str) -> _Holdings:
         if resource not in self._held:
-            held = self._held[resource] = {}
+            found: dict[str, Counter[str]] = {}
             for place, node in enumerate(self._ledger.nodes):
                 for service, gpus in self._ledger.guests(place).items() if node.resource == resource else ():
                     namespace, _, name = service.partition("/")
-                    held.setdefault(namespace, Counter())[name] += gpus
+                    found.setdefault(namespace, Counter())[name] += gpus
+            self._held[resource] = _Holdings(found)
         return self._held[resource]
 
-    def _all_reasons(self, need: Need) -> tuple[list[str], Counter[str]]:
+    def _all_reasons(self, need: Need) -> tuple[list[str], Counter[str]] | None:
         """Of every node, in their order, and counted. The own nodes of a service are taken out by the caller."""
         key = (need.wish, need.gpus, need.exclusive, tuple(sorted(need.islands.items())))
         if key not in self._reasons:
-            reasons = [self._reason(need, place) for place in range(len(self._ledger.nodes))]
+            nodes = len(self._ledger.nodes)
+            if (len(self._reasons) + 1) * nodes > max(nodes, MOST_REASONS):
+                return None
+            reasons = [self._reason(need, place) for place in range(nodes)]
             self._reasons[key] = reasons, Counter(reasons)
         return self._reasons[key]
 
@@ -126,6 +161,19 @@ class Explainer:
         return f"has {free} free GPUs"
 
 
+class _Holdings:
+    """GPUs under one resource name by namespace and service."""
+
+    def __init__(self, by_namespace: Mapping[str, Counter[str]]) -> None:
+        self.by_namespace = by_namespace
+        self.ranked = {
+            namespace: sorted(held.items(), key=lambda pair: (-pair[1], pair[0]))
+            for namespace, held in by_namespace.items()
+        }
+        self.totals = {namespace: held.total() for namespace, held in by_namespace.items()}
+        self.total = sum(self.totals.values())
+
+
 _PLURAL = {"has": "have", "is": "are", "offers": "offer"}
 
 
@@ -135,10 +183,10 @@ def _agree(words: str, count: int) -> str:
     return f"{_PLURAL[verb]} {rest}" if count != 1 and verb in _PLURAL else words
 
 
-def _wants(need: Need) -> str:
+def _wants(need: Need, article: str = "A") -> str:
     pods = f"{need.pods} pods with {_gpus(need.gpus)} each" if need.pods > 1 else f"{_gpus(need.gpus)} on one node"
     alone = " that nobody else uses" if need.exclusive else ""
-    return f"A group needs {pods}{alone}"
+    return f"{article} group needs {pods}{alone}"
 
 
 def _gpus(count: int) -> str:

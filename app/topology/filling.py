@@ -1,4 +1,7 @@
-"""Places for one service's groups, booked in the ledger: found, taken and given up again."""
+"""Places for one service's groups, booked in the ledger: found, taken and given up again.
+
+A place is taken only while the tenant's quota leaves room for it, and while the look has work left.
+"""
 
 from __future__ import annotations
 
@@ -9,39 +12,52 @@ from dataclasses import replace
 from app.topology.draft import Draft
 from app.topology.ledger import Ledger
 from app.topology.nodes import Eligibility
-from app.topology.placement import place_group
+from app.topology.placement import count_groups, place_group
 from app.topology.request import Need, Slot
 
 
 class Filler:
     """Fills drafts; what it does to a draft it does to the ledger too."""
 
-    def __init__(self, ledger: Ledger, eligible: Eligibility) -> None:
-        self.ledger, self._eligible = ledger, eligible
+    def __init__(self, ledger: Ledger, eligible: Eligibility, most_looks: int) -> None:
+        self.ledger, self.eligible, self._most_looks = ledger, eligible, most_looks
+        self._tried = 0
+
+    @property
+    def is_spent(self) -> bool:
+        """Whether this look has done all the work it may; one group is tried in any case, so that it is of use."""
+        return self._tried > 0 and self.ledger.looks >= self._most_looks
+
+    def has_room(self, need: Need, gpus: int) -> bool:
+        """Whether the quota of the need's tenant leaves so many GPUs."""
+        return need.quota is None or self.ledger.used.get(need.tenant, 0) + gpus <= need.quota
 
     def place(self, draft: Draft, groups: range) -> None:
-        if not any(draft.missing(group) for group in groups):
+        if not draft.lacks(groups):
             return
         with self.lending(draft):
+            before = self.ledger.looks
             self._fill(draft, groups)
             if self.drop_torn(draft, groups):
                 self._fill(draft, groups)
-            if draft.need.apart and len(groups) > 1 and any(draft.missing(group) for group in groups):
+            affordable = self.ledger.looks + 2 * (self.ledger.looks - before) < self._most_looks
+            apart = draft.need.apart and len(groups) > 1
+            if apart and affordable and draft.lacks(groups):
                 self._even_out(draft, groups)
 
     @contextmanager
     def lending(self, draft: Draft) -> Iterator[None]:
         """While it lasts, what the earlier request of this service holds counts as free."""
-        self._lend(self._still_former(draft), 1)
+        self._lend(draft, 1)
         yield
-        self._lend(self._still_former(draft), -1)
+        self._lend(draft, -1)
 
     def _fill(self, draft: Draft, groups: range, even: bool = False) -> None:
         """Every group that finds a place, on the product that is chosen already or on the best one."""
         if not draft.slots and len(groups) == 1:
             self._place_on_first(draft, groups.start)
         elif not draft.slots:
-            draft.product = self._best_product(draft, self._eligible.products(draft.need.wish), groups)
+            draft.product = self._best_product(draft, self.eligible.products(draft.need.wish), groups)
         started, full = {group for group, _ in draft.slots}, False
         for group in groups:
             if group in started or not full:
@@ -57,19 +73,22 @@ class Filler:
 
     def _place_on_first(self, draft: Draft, group: int) -> None:
         """The usual service has one group: it goes where it fits first."""
-        for product in self._eligible.products(draft.need.wish):
+        for product in self.eligible.products(draft.need.wish):
             draft.product = product
             self._place_one(draft, group)
             if draft.slots:
                 return
         draft.product = None
 
-    def _lend(self, gpus: Mapping[int, int], sign: int) -> None:
-        for place, count in gpus.items():
+    def _lend(self, draft: Draft, sign: int) -> None:
+        for place, count in self._still_former(draft).items():
             self.ledger.free[place] += sign * count
+            self.ledger.use(draft.need.tenant, -sign * count)
 
     def _still_former(self, draft: Draft) -> dict[int, int]:
         """What the earlier request holds beside what the new decision uses of it."""
+        if not draft.former:
+            return {}
         need, used = draft.need, dict[int, int]()
         for slot in draft.slots.keys() - draft.running:
             place = self.ledger.find(draft.slots[slot], need.wish.resource)
@@ -78,44 +97,30 @@ class Filler:
         return {place: max(0, gpus - used.get(place, 0)) for place, gpus in draft.former.items()}
 
     def _best_product(self, draft: Draft, products: Sequence[str], groups: range) -> str | None:
-        """The first on which all groups fit, else the one that holds most of them; a trial changes nothing."""
+        """The first on which all groups fit, else the one that holds most of them."""
         need, most = draft.need, 0
         best: str | None = None
         for product in products:
-            places = self._eligible.now(need.wish, product)
-            fitting = self._count_fitting(need, product, places, len(groups))
-            if fitting == len(groups):
+            fitting = count_groups(need.group(product), self.eligible.now(need.wish, product), self.ledger)
+            if fitting >= len(groups):
                 return product
             best, most = (product, fitting) if fitting > most else (best, most)
         return best
-
-    def _count_fitting(self, need: Need, product: str, places: Sequence[int], groups: int) -> int:
-        """How many groups could be placed: tried on the ledger, and taken back."""
-        group = replace(need.group(product), even=need.apart)
-        taken: list[int] = []
-        for count in range(groups):
-            found = place_group(group, places, self.ledger)
-            if found is None:
-                self._take_back(need, taken)
-                return count
-            for place in found:
-                self.ledger.book(place, need.gpus, need.service, need.exclusive)
-            taken += found
-        self._take_back(need, taken)
-        return groups
-
-    def _take_back(self, need: Need, places: Iterable[int]) -> None:
-        for place in places:
-            self.ledger.release(place, need.gpus, need.service, need.exclusive)
 
     def _place_one(self, draft: Draft, group: int, even: bool = False) -> bool:
         """The whole group, or those of its pods that lost their place, near to the others; whether it is whole now."""
         need, missing = draft.need, draft.missing(group)
         if not missing or draft.product is None:
             return not missing
+        if self.is_spent:
+            draft.unseen = True
+            return False
+        if not self.has_room(need, len(missing) * need.gpus):
+            return False
+        self._tried += 1
         stay = [draft.slots[slot] for slot in draft.placed(group)]
         anchors = [place for host in stay if (place := self.ledger.find(host, need.wish.resource)) is not None]
-        places = self._eligible.now(need.wish, draft.product)
+        places = self.eligible.now(need.wish, draft.product)
         if need.apart:
             places = [place for place in places if place not in anchors]
         wanted = replace(need.group(draft.product, len(missing)), even=even)

@@ -27,6 +27,10 @@ class Ledger:
         self._owners: dict[str, dict[str, int]] = {}
         """By host: pods of the exclusive services there; what runs may break the rule that they are one."""
         self._reserved: dict[int, str] = {}
+        self.used: dict[str, int] = {}
+        """GPUs by tenant: where pods run, and where they will."""
+        self.looks = 0
+        """Nodes that were looked at for a place: the work of one call, counted so that it is the same everywhere."""
 
     def find(self, host: str, resource: str) -> int | None:
         """The node's place, None when the pool has no such node."""
@@ -36,6 +40,7 @@ class Ledger:
         self.free[place] -= gpus
         guests = self._guests[place]
         guests[service] = guests.get(service, 0) + gpus
+        self.use(tenant_of(service), gpus)
         if exclusive:
             owners = self._owners.setdefault(self.nodes[place].host, {})
             owners[service] = owners.get(service, 0) + 1
@@ -44,8 +49,13 @@ class Ledger:
         """Take one booking back."""
         self.free[place] += gpus
         _less(self._guests[place], service, gpus)
+        self.use(tenant_of(service), -gpus)
         if exclusive:
             _less(self._owners[self.nodes[place].host], service, 1)
+
+    def use(self, tenant: str, gpus: int) -> None:
+        """Count GPUs of a tenant that are not booked on a node of this pool, too."""
+        self.used[tenant] = self.used.get(tenant, 0) + gpus
 
     def reserve(self, places: Iterable[int], service: str) -> None:
         """Hold nodes back for a service that has waited long."""
@@ -73,6 +83,11 @@ class Ledger:
     def guests(self, place: int) -> dict[str, int]:
         """GPUs by service; read only."""
         return self._guests[place]
+
+
+def tenant_of(service: str) -> str:
+    """The namespace, of namespace/name."""
+    return service.partition("/")[0]
 
 
 def _less(counts: dict[str, int], key: str, count: int) -> None:

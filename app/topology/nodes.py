@@ -193,6 +193,7 @@ class Eligibility:
         self._nodes = nodes
         self._now: dict[tuple[object, str], list[int]] = {}
         self._ever: dict[tuple[object, str], list[int]] = {}
+        self._products: dict[object, tuple[str, ...]] = {}
 
     def now(self, wish: Wish, product: str) -> list[int]:
         """Nodes of a product that can be used at present."""
@@ -216,4 +217,7 @@ class Eligibility:
 
     def products(self, wish: Wish) -> tuple[str, ...]:
         """Products to try, best first; where nothing was planned, those of the pool in the order of their names."""
-        return wish.products or tuple(sorted({node.product for node in self._nodes}))
+        if wish.reach not in self._products:
+            wanted = wish.products or sorted({node.product for node in self._nodes})
+            self._products[wish.reach] = tuple(product for product in wanted if self.ever(wish, product))
+        return self._products[wish.reach]

@@ -14,13 +14,24 @@ from app.topology.draft import Draft
 from app.topology.filling import Filler
 
 MOST = 48
-"""Services that are placed once more: one call costs that many placements, and a pool sync may make several."""
+"""Groups that are placed once more: one call costs that many placements."""
+
+
+def may_repack(filler: Filler, fresh: Sequence[Draft], draft: Draft) -> bool:
+    """Whether it is worth a try: few enough groups, and as many GPUs as are missing."""
+    together = (*fresh, draft)
+    if not draft.is_fresh or not fresh or sum(len(it.guaranteed) for it in together) > MOST:
+        return False
+    need, ledger = draft.need, filler.ledger
+    nodes = {
+        place for product in filler.eligible.products(need.wish) for place in filler.eligible.now(need.wish, product)
+    }
+    given_up = sum(len(it.slots) * it.need.gpus for it in together)
+    return sum(max(0, ledger.free[place]) for place in nodes) + given_up >= len(draft.guaranteed) * need.group_gpus
 
 
 def repack(filler: Filler, fresh: Sequence[Draft], draft: Draft) -> bool:
     """Whether the draft found its places together with all of `fresh`; if not, nothing has changed."""
-    if not draft.is_fresh or not 0 < len(fresh) <= MOST:
-        return False
     before = [(it, dict(it.slots), it.product) for it in (*fresh, draft)]
     _clear(filler, before)
     for it in sorted((*fresh, draft), key=_bulk):

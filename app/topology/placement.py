@@ -16,11 +16,13 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from app.topology.ledger import Ledger
 from app.topology.nodes import Node
 
+MEASURED = 16
+"""Looks at a node that it costs to measure its capacity and to sort it by domain."""
 _UNTOUCHED = 1 << 20
 """More GPUs than any node has."""
 
@@ -45,14 +47,18 @@ class Group:
 def place_group(group: Group, places: Sequence[int], ledger: Ledger, anchors: Sequence[int] = ()) -> list[int] | None:
     """A node for each pod, or None. `places` are the nodes that may be used, `anchors` those of pods of the same group
     that stay where they are: the others come as near to them as possible."""
+    ledger.looks += len(places)
     if group.pods == 1 and not anchors:
         tight = _tightest_for_one(group, places, ledger)
         return None if tight is None else [tight]
     free, gpus = ledger.free, group.gpus
-    candidates = (place for place in places if free[place] >= gpus)
+    candidates = [place for place in places if free[place] >= gpus]
+    if sum(free[place] // gpus for place in candidates) < group.pods:
+        return None
     capacities = {place: slots for place in candidates if (slots := capacity(group, place, ledger))}
     if sum(capacities.values()) < group.pods:
         return None
+    ledger.looks += MEASURED * len(candidates)
     if group.even:
         return _emptiest(group.pods, capacities, ledger)
     if not anchors and (tightest := _tightest(capacities, group.pods, ledger)) is not None:
@@ -64,12 +70,38 @@ def place_group(group: Group, places: Sequence[int], ledger: Ledger, anchors: Se
     return _fewest_nodes(group.pods, capacities, ledger)
 
 
+def count_groups(group: Group, places: Sequence[int], ledger: Ledger) -> int:
+    """How many such groups find a place, placed one after the other.
+
+    Pods that may share a node take one unit of capacity each, wherever they go. Of pods that must be apart a node takes
+    one of each group: k groups fit when sum(min(capacity, k)) >= k * pods.
+    """
+    ledger.looks += MEASURED * len(places)
+    together = replace(group, apart=False)
+    capacities = [slots for place in places if (slots := capacity(together, place, ledger))]
+    if not group.apart:
+        return sum(capacities) // group.pods
+    least, most = 0, sum(capacities) // group.pods
+    while least < most:
+        middle = (least + most + 1) // 2
+        if sum(min(slots, middle) for slots in capacities) >= middle * group.pods:
+            least = middle
+        else:
+            most = middle - 1
+    return least
+
+
 def capacity(group: Group, place: int, ledger: Ledger) -> int:
     """Pods of the group that this node can take now."""
-    node, free = ledger.nodes[place], ledger.free[place]
+    free = ledger.free[place]
     if free < group.gpus or not ledger.is_open(place, group.service, group.exclusive):
         return 0
-    if not keeps_islands(group, node, free):
+    return slots_on(group, ledger.nodes[place], free)
+
+
+def slots_on(group: Group, node: Node, free: int) -> int:
+    """Pods of the group that a node holds with so many GPUs free, if it may be used at all."""
+    if free < group.gpus or not keeps_islands(group, node, free):
         return 0
     if group.apart:
         return 1
@@ -139,13 +171,15 @@ def _domains_of(anchors: Iterable[int], level: int, ledger: Ledger) -> set[str]:
 
 
 def _fewest_nodes(pods: int, capacities: dict[int, int], ledger: Ledger) -> list[int]:
-    """A node for each pod; the capacities hold them all."""
-    left, chosen = dict(capacities), list[int]()
-    while len(chosen) < pods:
+    """A node for each pod; the capacities hold them all. Those that hold most come first, until one holds the rest."""
+    ordered = sorted(capacities, key=lambda it: (-capacities[it], _tightness(it, ledger), it))
+    chosen: list[int] = []
+    for index, place in enumerate(ordered):
         missing = pods - len(chosen)
-        tightest = _tightest(left, missing, ledger)
-        place = tightest if tightest is not None else min(left, key=lambda it: (-left[it], _tightness(it, ledger), it))
-        chosen += [place] * min(missing, left.pop(place))
+        if capacities[place] >= missing:
+            last = _tightest({it: capacities[it] for it in ordered[index:]}, missing, ledger)
+            return chosen + [place if last is None else last] * missing
+        chosen += [place] * capacities[place]
     return chosen
 
 

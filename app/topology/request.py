@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
+from functools import cached_property
 
+from app.topology.ledger import tenant_of
 from app.topology.nodes import Wish
 from app.topology.placement import Group
 
@@ -51,6 +53,40 @@ class Need:
     islands: Mapping[str, int] = field(default_factory=dict)
     """By product, "" for all others: GPUs that must be in one island; nothing = no matter."""
     bound: tuple[BoundPod, ...] = ()
+    quota: int | None = None
+    """GPUs that all services of its tenant may hold together before it gets new ones; None = no limit."""
+    arrived: frozenset[Slot] = frozenset()
+    """Pods that exist, whether they have a node or not."""
+    overdue: bool = False
+    """What was granted to pods that do not exist has waited for them long enough, and is given back."""
+    withheld: bool = False
+    """It was given back: until the pods exist, or it is tried again, nothing is granted to those that do not."""
+    last: bool = False
+    """It is tried again: everybody else comes first."""
+
+    @property
+    def tenant(self) -> str:
+        return tenant_of(self.service)
+
+    @property
+    def group_gpus(self) -> int:
+        return self.pods * self.gpus
+
+    @cached_property
+    def footprint(self) -> object:
+        """The same for needs that fit in the same places."""
+        return self.wish.reach, self.pods, self.gpus, self.apart, self.exclusive, tuple(sorted(self.islands.items()))
+
+    def is_at_least(self, other: Need) -> bool:
+        """Wherever a group of this need fits, one of the other does, too."""
+        return (
+            self.wish.reach == other.wish.reach
+            and self.pods >= other.pods
+            and self.gpus >= other.gpus
+            and self.apart >= other.apart
+            and self.exclusive >= other.exclusive
+            and (not any(other.islands.values()) or self.islands == other.islands)
+        )
 
     @property
     def target(self) -> int:
@@ -129,3 +165,5 @@ class Decision:
     """What pods of no service hold is not known for some node; it was counted as free."""
     breaches: tuple[str, ...] = ()
     """Where what runs breaks a rule."""
+    given_back: int = 0
+    """Pods whose GPUs were given back just now, because they do not exist."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from app.agent.report import MOST_FAILURES, plan_requests
-from tests.agent.build import Json, grouped, pool, request, single, world
+from tests.agent.build import Json, gated, grouped, pool, request, single, world
 
 
 def written(status: Json | None = None, **objects: Any) -> Json:
@@ -46,7 +46,16 @@ def test_pods_of_a_group_are_told_by_group_and_worker() -> None:
 
 
 def test_a_pool_that_is_missing_is_told() -> None:
-    assert written(pools=[pool("another")])["poolExists"] is False
+    status = written(pools=[pool("another")])
+    assert (status["poolExists"], status["anyPool"]) == (False, True)
+    assert written()["anyPool"] is False
+
+
+def test_pods_without_a_node_are_told_by_group_so_that_nothing_of_theirs_is_given_back() -> None:
+    status = written(pods=[grouped(1, 0), grouped(1, 1), grouped(0, 0, node="n1"), grouped(2, 0, leaving=True)])
+    assert (status["unbound"], status.get("unnumbered")) == ([{"group": 1, "pods": 2}], None)
+    status = written(pods=[gated(single("a")), single("b"), single("c", node="n1")])
+    assert (status.get("unbound", []), status["unnumbered"]) == ([], 2)
 
 
 def test_groups_count_pods_that_stay() -> None:
@@ -124,7 +133,8 @@ def test_a_sentence_without_a_cause_does_not_replace_one_that_had_it() -> None:
     told = {"pod": "a", "reason": "ImagePull", "message": "Container leader ...: not found.", "error": "Configuration"}
     waits = {"waiting": {"reason": "ImagePullBackOff", "message": 'Back-off pulling image "x"'}}
     item = single("a", status={"containerStatuses": [{"name": "leader", "image": "x", "ready": False, "state": waits}]})
-    assert written({"failures": [told], "groups": 1, "poolExists": True}, pods=[item], pools=[pool()]) == {}
+    before = {"failures": [told], "groups": 1, "poolExists": True, "anyPool": True, "unnumbered": 1}
+    assert written(before, pods=[item], pools=[pool()]) == {}
     assert (
         written({"failures": []}, pods=[item])["failures"][0]["message"] == "Container leader cannot get its image x."
     )
@@ -145,7 +155,7 @@ def test_the_leader_that_became_ready_last_is_measured() -> None:
     assert written(pods=pods)["loadSeconds"] == 70
 
 
-LOADED = {"loadedAt": "2026-01-01T00:00:55Z", "loadSeconds": 45, "groups": 1, "poolExists": False}
+LOADED = {"loadedAt": "2026-01-01T00:00:55Z", "loadSeconds": 45, "groups": 1, "poolExists": False, "anyPool": False}
 
 
 def loaded(**objects: Any) -> Json:

@@ -12,7 +12,7 @@ import random
 import resource
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -21,7 +21,7 @@ import orjson
 from app.gpupool import sync
 from app.hook import SyncRequest
 from app.settings import Settings
-from app.topology.allocator import allocate
+from app.topology.allocator import allocate, look
 from app.topology.nodes import Node, Wish
 from app.topology.request import Held, Need
 from tests.bench.__main__ import machine
@@ -30,6 +30,8 @@ API = "inference.ai/v1alpha1"
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 SIZES = (100, 1000)
 PATIENCE = 600.0
+MOST_SHOWN = 20
+"""Looks after which a mix is left as it is."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -47,6 +49,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         seconds, megabytes = time_sync(size)
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
         print(f"{size:6} nodes and requests: pool sync {seconds:6.3f} s of {megabytes:5.1f} MB, peak {peak:4.0f} MiB")
+    for name, nodes, needs in hostile_mixes():
+        seconds, looks, pods = time_look(nodes, needs)
+        print(f"{name}: {seconds:5.2f} s of CPU for the worst of {looks} looks, {pods} pods placed")
     return 0
 
 
@@ -73,6 +78,103 @@ def time_sync(size: int) -> tuple[float, float]:
     response = sync(SyncRequest.model_validate(orjson.loads(body)), Settings(), NOW)
     orjson.dumps({"status": response.status, "children": response.children})
     return time.process_time() - begun, len(body) / 1e6
+
+
+def hostile_mixes() -> Iterator[tuple[str, list[Node], list[Need]]]:
+    """Requests that cost most: each found by attack, or by looking for what a look does in vain."""
+    thousand = build_nodes(1000)
+    wish = Wish("amd.com/gpu", ("MI300X",))
+
+    def need(number: int, tenant: str = "b", **fields: Any) -> Need:
+        return Need(f"{tenant}/s{number:05}", "d", fields.pop("wish", wish), created=f"{number:05}", **fields)
+
+    def other(number: int) -> Wish:
+        return Wish("amd.com/gpu", ("MI300X",), unfit=(("MI210", f"needs {number} GiB"),))
+
+    def waiting(number: int, **fields: Any) -> Need:
+        return need(number, waited=10 * PATIENCE, **fields)
+
+    yield "2,000 mixed services", thousand, build_needs(2000)
+    yield (
+        "7,900 groups, 40 long ones wait",
+        thousand,
+        [
+            need(0, "a", pods=1, gpus=1, least=7900),
+            *(need(it, pods=200 + it, gpus=8) for it in range(1, 41)),
+        ],
+    )
+    yield (
+        "7,900 groups, 1,999 long ones wait, each shorter than the one before",
+        thousand,
+        [
+            need(0, "a", pods=1, gpus=1, least=7900),
+            *(need(it, pods=2200 - it, gpus=8) for it in range(1, 2000)),
+        ],
+    )
+    yield (
+        "40 x 40 groups, 400 wait",
+        build_nodes(256),
+        [
+            *(need(it, "a", pods=1, gpus=1, least=40) for it in range(40)),
+            *(need(it, pods=it, gpus=8) for it in range(40, 440)),
+        ],
+    )
+    yield (
+        "1 x 2,000 groups, 200 wait",
+        build_nodes(256),
+        [
+            need(0, "a", pods=1, gpus=1, least=2000),
+            *(need(it, pods=200 + it, gpus=8) for it in range(1, 201)),
+        ],
+    )
+    yield "2,000 of two pods", thousand, [need(it, pods=2, gpus=1) for it in range(2000)]
+    yield (
+        "2,000 different wishes wait long",
+        thousand,
+        [
+            need(0, "a", pods=1, gpus=1, least=8000),
+            *(waiting(it, pods=1 + it % 7, gpus=1 + it % 8, wish=other(it)) for it in range(1, 2000)),
+        ],
+    )
+    yield (
+        "fewer GPUs, more pods, each less than the one before",
+        thousand,
+        [
+            need(0, "a", pods=1, gpus=1, least=7999),
+            *(waiting(it, pods=2 + it // 8, gpus=8 - it % 8, exclusive=it % 2 == 0) for it in range(1, 2000)),
+        ],
+    )
+    yield (
+        "apart, ten thousand groups each",
+        thousand,
+        [need(it, pods=1 + it % 3, gpus=1, least=10_000, apart=True) for it in range(200)],
+    )
+    yield (
+        "a thousand yield, a thousand wait",
+        thousand,
+        [
+            *(need(it, "a", pods=1, gpus=1, least=1, most=20, wanted=20) for it in range(1000)),
+            *(waiting(it, pods=1 + it % 5, gpus=8, priority=1) for it in range(1000, 2000)),
+        ],
+    )
+
+
+def time_look(nodes: Sequence[Node], needs: Sequence[Need]) -> tuple[float, int, int]:
+    """CPU seconds of the worst look, looks until everything is decided, and pods that were placed."""
+    held: dict[str, Held] = {}
+    worst, resume, looks = 0.0, "", 0
+    by_service = {need.service: need for need in needs}
+    while True:
+        begun = time.process_time()
+        found = look(nodes, needs, held, PATIENCE, resume=resume)
+        worst, looks, resume = max(worst, time.process_time() - begun), looks + 1, found.resume
+        held = {
+            key: Held(by_service[key].digest, it.product, it.slots, by_service[key].gpus, it.proposed)
+            for key, it in found.decisions.items()
+            if it.slots
+        }
+        if not resume or looks >= MOST_SHOWN:
+            return worst, looks, sum(len(it.slots) for it in found.decisions.values())
 
 
 def build_nodes(size: int) -> list[Node]:

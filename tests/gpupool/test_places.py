@@ -1,4 +1,4 @@
-"""The compact list of an allocation's places: small, and read back the same, also as earlier versions wrote it."""
+"""The list of an allocation's places: small enough, read back the same, and read as earlier versions wrote it."""
 
 from __future__ import annotations
 

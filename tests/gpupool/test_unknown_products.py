@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import pytest
@@ -22,12 +23,12 @@ SERVICE = {
 }
 
 
-def node(gpus: int = 8, **labels: str) -> Object:
+def node(labels: Mapping[str, str], gpus: int = 8) -> Object:
     offers = {"amd.com/gpu": str(gpus)} if gpus else {}
     return {
         "apiVersion": "v1",
         "kind": "Node",
-        "metadata": {"name": "n", "labels": {"kubernetes.io/hostname": "n", "accelerator": "amd-gpu"} | labels},
+        "metadata": {"name": "n", "labels": {"kubernetes.io/hostname": "n", "accelerator": "amd-gpu", **labels}},
         "status": {"allocatable": offers, "capacity": offers, "conditions": [{"type": "Ready", "status": "True"}]},
     }
 
@@ -58,23 +59,23 @@ def told(of: Object, **shape: Any) -> tuple[str, str]:
     ],
 )
 def test_an_unknown_product_is_unknown_and_the_label_is_named(labels: dict[str, str]) -> None:
-    phase, message = told(node(**labels))
+    phase, message = told(node(labels))
     assert phase == "Pending"
     assert f"until its label {LABEL} names one, for example {LABEL}=MI300X" in message
-    [answer] = batch([{"service": SERVICE, "nodes": [node(**labels)]}])
+    [answer] = batch([{"service": SERVICE, "nodes": [node(labels)]}])
     assert answer["outcome"] == "unknown"
     assert LABEL in " ".join(answer["reasons"])
 
 
 def test_the_label_ends_the_wait() -> None:
-    phase, _ = told(node(**{LABEL: "MI300X"}))
+    phase, _ = told(node({LABEL: "MI300X"}))
     assert phase == "Bound"
-    [answer] = batch([{"service": SERVICE, "nodes": [node(**{LABEL: "MI300X"})]}])
+    [answer] = batch([{"service": SERVICE, "nodes": [node({LABEL: "MI300X"})]}])
     assert answer["outcome"] == "fit"
 
 
 def test_a_partitioned_node_is_told_as_one_by_both() -> None:
-    parts = node(**{"amd.com/gpu.compute-memory-partition": "cpx_nps4", "amd.com/gpu.device-id": "74a1"})
+    parts = node({"amd.com/gpu.compute-memory-partition": "cpx_nps4", "amd.com/gpu.device-id": "74a1"})
     phase, message = told(parts)
     assert phase == "Impossible"
     assert "1 of 1 nodes is partitioned cpx_nps4, and whole GPUs are asked for" in message
@@ -84,6 +85,6 @@ def test_a_partitioned_node_is_told_as_one_by_both() -> None:
 
 
 def test_a_labelled_node_that_offers_no_gpus_is_named() -> None:
-    phase, message = told(node(0, **{"amd.com/gpu.device-id": "74a1"}))
+    phase, message = told(node({"amd.com/gpu.device-id": "74a1"}, gpus=0))
     assert phase == "Unknown"
     assert message.endswith("n carries the signs of AMD GPUs and offers none: look at AMD's device plugin there.")

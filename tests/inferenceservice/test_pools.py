@@ -147,18 +147,69 @@ def test_an_answer_to_an_earlier_request_is_no_answer() -> None:
     assert "Deployment" not in answer.kinds()
 
 
-def test_no_pool_of_that_name_is_the_agents_word_and_the_service_goes_by_its_spec() -> None:
-    answer = asked(children=[request_of(asked(), poolExists=False)])
+NO_POOLS = Settings(pools="none")
+
+
+@pytest.mark.parametrize("any_pool", [True, False])
+def test_a_pool_that_nobody_made_blocks_the_service(any_pool: bool) -> None:
+    """Else a wrong name would be the way around every limit of the pools."""
+    answer = asked(children=[request_of(asked(), poolExists=False, anyPool=any_pool)], now=NOW + timedelta(days=1))
+    assert "Deployment" not in answer.kinds()
+    assert "GPURequest" in answer.kinds(), "the agent tells there when the pool comes"
+    assert answer.status["phase"] == "Failed"
+    assert answer.conditions()["Ready"] == ("False", "ConfigurationError")
+    message = answer.condition("Ready")["message"]
+    assert "there is no GPUPool default: name one that exists in resources.pool" in message
+    assert ("INFERENCE_POOLS=none" in message) is not any_pool
+
+
+def test_silence_permits_nothing() -> None:
+    request = request_of(asked(), created="2026-01-01T12:00:00Z")
+    soon = asked(children=[request], now=NOW + timedelta(seconds=UNANSWERED_SECONDS - 1))
+    late = asked(children=[request], now=NOW + timedelta(days=1))
+    assert "Deployment" not in [*soon.kinds(), *late.kinds()]
+    assert "check that GPUPool default exists and that the agent runs" in late.condition("Ready")["message"]
+
+
+def test_a_pool_without_nodes_permits_nothing() -> None:
+    answer = granted(phase="Unknown")
+    assert "Deployment" not in answer.kinds()
+    assert "pool default has no nodes" in answer.condition("Ready")["message"]
+
+
+def test_what_was_said_of_another_pool_is_not_said_of_this_one() -> None:
+    elsewhere = spec(resources={"totalGpus": 1, "pool": "elsewhere"})
+    answer = asked(children=[request_of(asked(elsewhere), poolExists=False)])
+    assert answer.conditions()["Ready"] == ("False", "Pending")
+    assert answer.child("GPURequest")["spec"]["pool"] == "default"
+
+
+@pytest.mark.parametrize("status", [{"poolExists": False, "anyPool": True}, {}])
+def test_what_runs_stays_when_its_pool_goes(status: dict[str, Any]) -> None:
+    first = granted()
+    answer = asked(children=running(first, request_of(first, **status)), now=NOW + timedelta(days=1))
+    assert workload(answer) == workload(first)
+
+
+def test_without_pools_a_service_goes_by_its_spec() -> None:
+    request = request_of(asked(), poolExists=False, anyPool=False)
+    answer = asked(children=[request], settings=NO_POOLS)
     assert "Deployment" in answer.kinds()
     assert "there is no GPUPool default" in answer.condition("Ready")["message"]
 
 
-def test_where_nobody_answers_for_long_the_service_goes_by_its_spec() -> None:
+def test_without_pools_a_service_waits_for_no_agent() -> None:
     request = request_of(asked(), created="2026-01-01T12:00:00Z")
-    soon = asked(children=[request], now=NOW + timedelta(seconds=UNANSWERED_SECONDS - 1))
-    late = asked(children=[request], now=NOW + timedelta(seconds=UNANSWERED_SECONDS))
+    late = NOW + timedelta(seconds=UNANSWERED_SECONDS)
+    soon = asked(children=[request], settings=NO_POOLS, now=late - timedelta(seconds=1))
     assert "Deployment" not in soon.kinds()
-    assert "nobody answered for pool default" in late.condition("Ready")["message"]
+    answer = asked(children=[request], settings=NO_POOLS, now=late)
+    assert "nobody answered for pool default" in answer.condition("Ready")["message"]
+
+
+def test_as_soon_as_there_is_a_pool_the_name_counts_whatever_the_setting() -> None:
+    request = request_of(asked(), poolExists=False, anyPool=True)
+    assert "Deployment" not in asked(children=[request], settings=NO_POOLS).kinds()
 
 
 def test_a_pool_that_is_known_to_exist_is_waited_for() -> None:
@@ -166,8 +217,9 @@ def test_a_pool_that_is_known_to_exist_is_waited_for() -> None:
     assert "Deployment" not in answer.kinds()
 
 
-def test_an_empty_pool_knows_nothing_and_stands_in_nobodys_way() -> None:
-    answer = granted(phase="Unknown")
+def test_where_pools_are_not_required_an_empty_one_stands_in_nobodys_way() -> None:
+    first = asked()
+    answer = asked(children=[request_of(first)], related=[allocation(first, "Unknown")], settings=NO_POOLS)
     assert "Deployment" in answer.kinds()
     assert "pool default has no nodes" in answer.condition("Ready")["message"]
 
@@ -228,7 +280,7 @@ def test_a_pool_of_all_nodes_asks_for_nothing() -> None:
 
 def test_nobody_gates_pods_where_no_pool_would_lift_the_gate() -> None:
     request = request_of(asked(spec(**EXCLUSIVE)), poolExists=False)
-    assert "schedulingGates" not in pod(asked(spec(**EXCLUSIVE), children=[request]))
+    assert "schedulingGates" not in pod(asked(spec(**EXCLUSIVE), children=[request], settings=NO_POOLS))
 
 
 def test_exclusive_pods_keep_every_other_service_off_and_not_their_own() -> None:

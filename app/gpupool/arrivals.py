@@ -1,0 +1,104 @@
+"""GPUs that were granted to pods which do not come, because a quota or an admission policy keeps them out.
+
+After GIVE_BACK_SECONDS without a pod its GPUs are given back. They are granted again as soon as the pod exists: its
+workload goes on trying to make it. Without a pod they are tried again only after a delay that doubles each time, behind
+everybody else in line, so that one service cannot hold a pool for pods that are never made.
+
+The clock is kept in the allocation (`awaitingSince`), runs over edits of the service, and counts only while the agent
+is alive and has reported on the service: whoever looks away must not take a pod for absent.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from datetime import datetime, timedelta
+from typing import Any
+
+from app.gpus.allocation import GivenBack
+from app.gpus.places import MOST_PLACES, Slot
+from app.kube.conditions import format_time, parse_time
+from app.kube.lenient import count_at, mapping_at, mappings_at, text_at, value_at
+from app.kube.manifest import Manifest, emit
+from app.topology.request import BoundPod, Decision, Held, Need
+
+GIVE_BACK_SECONDS = 600.0
+LONGEST_DELAY = 6 * 3600.0
+
+
+def find_arrived(request: Manifest, bound: Iterable[BoundPod], pods: int, groups: int) -> frozenset[Slot]:
+    """Pods that exist: those with a node, and those that the agent counts by group, or by number where nobody has
+    numbered them yet; the latter are the first that are missing."""
+    arrived = {(pod.group, pod.worker) for pod in bound}
+    for entry in mappings_at(request, "status", "unbound"):
+        group = min(count_at(entry, "group"), MOST_PLACES)
+        absent = [(group, worker) for worker in range(pods) if (group, worker) not in arrived]
+        arrived.update(absent[: count_at(entry, "pods")])
+    unnumbered = count_at(request, "status", "unnumbered")
+    for group in range(groups):
+        if unnumbered <= 0:
+            break
+        absent = [(group, worker) for worker in range(pods) if (group, worker) not in arrived]
+        arrived.update(absent[:unnumbered])
+        unnumbered -= len(absent)
+    return frozenset(arrived)
+
+
+def is_watched(request: Manifest, alive: bool) -> bool:
+    """Whether the agent would tell if a pod were there."""
+    return alive and isinstance(value_at(request, "status", "groups"), int)
+
+
+def is_overdue(request: Manifest, allocation: Manifest | None, alive: bool, now: datetime) -> bool:
+    since = parse_time(text_at(allocation, "spec", "awaitingSince"))
+    waited = since is not None and (now - since).total_seconds() >= GIVE_BACK_SECONDS
+    return waited and is_watched(request, alive)
+
+
+def find_retry(allocation: Manifest | None) -> datetime | None:
+    """When what was given back is tried again, None when nothing was."""
+    given_back = mapping_at(allocation, "spec", "givenBack")
+    at = parse_time(text_at(given_back, "at"))
+    if at is None:
+        return None
+    doublings = max(0, min(count_at(given_back, "times") - 1, 16))
+    return at + timedelta(seconds=min(GIVE_BACK_SECONDS * 2**doublings, LONGEST_DELAY))
+
+
+def with_arrivals(
+    spec: Mapping[str, Any],
+    decision: Decision,
+    need: Need,
+    held: Held | None,
+    before: Manifest | None,
+    now: datetime,
+    watched: bool,
+) -> dict[str, Any]:
+    """The spec of an allocation with what it says of pods that do not come."""
+    plain = {key: value for key, value in spec.items() if key not in ("awaitingSince", "givenBack")}
+    waits_as_before = held is not None and held.digest != need.digest and not decision.slots
+    granted = held.slots if held and waits_as_before else decision.slots
+    absent = granted.keys() - need.arrived
+    earlier = mapping_at(before, "spec", "givenBack")
+    if decision.given_back:
+        return plain | {"givenBack": emit(_given_back(decision, count_at(earlier, "times") + 1, now))}
+    since = text_at(before, "spec", "awaitingSince")
+    if not since and watched and absent - decision.proposed:
+        since = format_time(now)
+    missing = bool(absent) or decision.groups < need.target
+    return (
+        plain
+        | ({"awaitingSince": since} if since and absent else {})
+        | ({"givenBack": dict(earlier)} if earlier and missing else {})
+    )
+
+
+def _given_back(decision: Decision, times: int, now: datetime) -> GivenBack:
+    given_back = GivenBack(pods=decision.given_back, at=format_time(now), times=times)
+    retry = find_retry({"spec": {"givenBack": emit(given_back)}})
+    pods = "1 pod" if decision.given_back == 1 else f"{decision.given_back} pods"
+    message = (
+        f"The GPUs of {pods} were given back, because the pods did not come within {GIVE_BACK_SECONDS / 60:.0f} "
+        "minutes: look for a ResourceQuota or an admission policy that refuses them. They are granted again once the "
+        f"pods exist, and are tried again after {format_time(retry or now)}."
+    )
+    return given_back.model_copy(update={"message": message})
