@@ -57,10 +57,12 @@ class NodeRequirement(Model):
 class GivenBack(Model):
     """GPUs that were granted to pods which did not come."""
 
-    pods: int = Field(ge=1, description="Pods whose GPUs were given back.")
+    pods: int = Field(ge=1, le=bounds.NUMBER, description="Pods whose GPUs were given back.")
     at: Time = Field(description="When.")
-    times: int = Field(ge=1, description="How often in a row; the delay until the next try doubles each time.")
-    message: str | None = Field(None, description="Why, what to look for, and when it is tried again.")
+    times: int = Field(
+        ge=1, le=bounds.NUMBER, description="How often in a row; the delay until the next try doubles each time."
+    )
+    message: Text | None = Field(None, description="Why, what to look for, and when it is tried again.")
 
 
 class NextDecision(Model):

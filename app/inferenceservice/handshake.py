@@ -8,7 +8,6 @@ from datetime import datetime
 from typing import Any
 
 from app.crd import API_VERSION
-from app.gpus.places import parse_places
 from app.hook import SyncRequest
 from app.kube.conditions import parse_time
 from app.kube.lenient import count_at, mapping_at, mappings_at, text_at, texts_at, value_at
@@ -117,7 +116,7 @@ def parse_allocation(request: SyncRequest) -> AllocationState | None:
         message=text_at(spec, "message"),
         place_in_line=count_at(spec, "placeInLine"),
         next=_next(mapping_at(spec, "next")),
-        nodes=tuple(sorted({place.node for place in parse_places(spec).values() if place.node})),
+        nodes=tuple(sorted({node for it in mappings_at(spec, "gpus") if (node := text_at(it, "node"))})),
         given_back=text_at(spec, "givenBack", "message"),
         pool_nodes=tuple(_requirement(it) for it in mappings_at(spec, "poolNodes")),
     )
