@@ -6,10 +6,14 @@ services of the pool nothing.
 
 from __future__ import annotations
 
+from pydantic import TypeAdapter, ValidationError
+
 from app.gpus.places import MOST_PLACES
+from app.gpus.request import Shape
 from app.kube.lenient import value_at
 from app.kube.manifest import Manifest
 
+_SHAPES = TypeAdapter(list[Shape])
 _RANGES = (
     (("nodes",), 1, 10_000),
     (("gpusPerNode",), 1, 4_096),
@@ -30,4 +34,14 @@ def find_fault(request: Manifest) -> str:
     pods = value_at(request, "spec", "nodes") * value_at(request, "spec", "replicas", "min")
     if pods > MOST_PLACES:
         return f"{pods} pods are asked for, and a pool decides about at most {MOST_PLACES} of one service"
+    return _find_wrong_shape(request)
+
+
+def _find_wrong_shape(request: Manifest) -> str:
+    try:
+        _SHAPES.validate_python(value_at(request, "spec", "shapes"))
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_input=False)[0]
+        where = ".".join(str(part) for part in ("shapes", *first["loc"]))
+        return f"spec.{where} of the GPURequest cannot be read: {first['msg']}"
     return ""

@@ -27,6 +27,8 @@ HUGE = 2**53
         pytest.param(
             {"nodes": 10_000, "replicas": {"min": 1000, "max": 1000}}, "10000000 pods are asked for", id="together"
         ),
+        pytest.param({"shapes": [{"product": "MI300X"}]}, "Spec.shapes.0.tensor of the GPURequest", id="no sizes"),
+        pytest.param({"shapes": 3}, "Spec.shapes of the GPURequest cannot be read", id="no list of shapes"),
     ],
 )
 def test_an_absurd_request_is_refused_with_the_number_and_others_are_served(spec: Object, words: str) -> None:
