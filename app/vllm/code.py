@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping
 from fnmatch import translate
-from functools import cache
+from functools import cache, lru_cache
 from typing import Any
 
 from app.vllm.values import parse_json
@@ -105,6 +105,7 @@ _CODE_KEYS = (REMOTE_CODE, "module_path")
 _OFF = (None, False, 0, "", "false", "False", "0")
 
 
+@lru_cache(maxsize=4096)
 def variable_danger(name: str, allowed: tuple[str, ...], trusts_code: bool) -> str:
     """Why this variable is refused, and the setting that allows it; "" when it is harmless or allowed."""
     if _any_of(allowed).fullmatch(name):

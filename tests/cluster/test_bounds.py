@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
-from itertools import cycle
+from itertools import count, cycle
 from threading import Event, Thread
 from typing import Any
 
@@ -102,8 +102,11 @@ def test_an_object_of_before_keeps_its_children_and_gets_a_status(
         wait_until(lambda: accepted(world, late), "the schema has no bounds")
         world.patch("demo", {"spec": change}, kind)
     before = {it["metadata"]["uid"] for it in world.all_of("v1", child)}
-    late["metadata"]["name"] = "later"
-    wait_until(lambda: not accepted(world, late), "the schema has its bounds again")
+    names = count()
+    wait_until(
+        lambda: not accepted(world, late | {"metadata": {"name": f"later-{next(names)}"}}),
+        "the schema has its bounds again",
+    )
     found = world.wait_condition(headline, "False", field, of=kind)
     assert condition(found, headline)["reason"] == "ConfigurationError"
     said = found["status"]["observedGeneration"]
