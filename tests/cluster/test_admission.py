@@ -121,7 +121,9 @@ REFUSED = [
         id="two sizes",
     ),
     pytest.param(
-        service(model={"name": "m", "source": "hf://org/m"}), "spec.model.source", id="a source of unknown scheme"
+        service(model={"name": "m", "source": "ftp://a/m"}),
+        "source must begin with hf://, huggingface://, s3://, gs://, http:// or https://",
+        id="a source of unknown scheme",
     ),
     pytest.param(
         service(model={"name": "m", "source": "s3://bucket/m"}, storage={"modelCache": "c"}),
