@@ -29,6 +29,8 @@ RUNS_HERE = "test.inference.ai/runs-downloads"
 SCHEDULER = "runner"
 COMPONENT = {"app.kubernetes.io/component": "model-downloader"}
 TOKEN_SECONDS = 3600
+STRATEGIC_MERGE_PATCH = "application/strategic-merge-patch+json"
+"""Keeps conditions that others wrote, such as that a pod is being evicted."""
 
 _ENTER = """
 mount -t tmpfs tmpfs /run && mkdir -p /run/secrets/kubernetes.io/serviceaccount &&
@@ -255,10 +257,11 @@ class Runner:
         }
         # The Job controller counts pods that are Ready, as a kubelet calls those whose containers run.
         ready = {"type": "Ready", "status": "True" if phase == "Running" else "False"}
-        others = [it for it in pod.get("status", {}).get("conditions", []) if it["type"] != "Ready"]
-        body = {"status": {"phase": phase, "conditions": [*others, ready], "containerStatuses": [status]}}
+        body = {"status": {"phase": phase, "conditions": [ready], "containerStatuses": [status]}}
         name = pod["metadata"]["name"]
-        self.cluster.patch("v1", "Pod", name, self.namespace, body, subresource="status")
+        self.cluster.patch(
+            "v1", "Pod", name, self.namespace, body, subresource="status", content_type=STRATEGIC_MERGE_PATCH
+        )
 
 
 def _claim(volume: Object) -> str:

@@ -162,9 +162,9 @@ def test_a_service_waits_for_its_cache_and_says_which(world: World) -> None:
 
 
 def test_pods_that_the_scheduler_cannot_place_are_waited_for(world: World) -> None:
-    """Without a pool nobody looks for free GPUs before pods are made; the agent tells what the scheduler says."""
-    world.apply(service(resources={"totalGpus": 16, "pool": "nowhere"}))
-    found = world.wait_condition("GPUAllocated", "False", "Insufficient amd.com/gpu")
+    """A pool counts GPUs and nothing else; the agent tells what the scheduler says."""
+    world.apply(service(resources={"totalGpus": 1, "cpuRequest": "10000"}))
+    found = world.wait_condition("Ready", "False", "Insufficient cpu")
     assert found["status"]["phase"] == "Starting"
 
 
