@@ -391,7 +391,7 @@ def test_a_namespace_stays_within_its_limit_and_is_told_the_numbers(world: World
     limits = [{"namespaceSelector": {"matchLabels": label}, "gpus": 8, "maxPriority": 0}]
     world.cluster.patch(API, "GPUPool", "default", None, {"spec": {"limits": limits}})
     try:
-        wait_until(lambda: pool(world)["spec"].get("limits") == limits, "the limit is there")
+        wait_until(lambda: bool(pool(world)["spec"].get("limits")), "the limit is there")
         time.sleep(2)
         for number in range(4):
             world.apply(service(f"s{number}", resources={"totalGpus": 4, "priority": 1000}))
