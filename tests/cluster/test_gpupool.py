@@ -60,6 +60,11 @@ def allocations(world: World) -> dict[str, Object]:
     return {it["metadata"]["name"]: it["spec"] for it in world.all_of(API, "GPUAllocation")}
 
 
+ORPHAN_SECONDS = 120
+"""Kubernetes removes pods of a node that is gone at a look each 20 s, once they have been orphans for 40 s; what a pod
+holds is given up after it."""
+
+
 def phases(world: World) -> Counter[str]:
     return Counter(it["phase"] for it in allocations(world).values())
 
@@ -73,9 +78,9 @@ def granted(world: World) -> Counter[str]:
     return found
 
 
-def wait_phase(world: World, name: str, phase: str) -> Object:
+def wait_phase(world: World, name: str, phase: str, timeout: float = 60) -> Object:
     world.cluster.wait_for(
-        API, "GPUAllocation", name, world.namespace, lambda it: it["spec"]["phase"] == phase, describe=phase
+        API, "GPUAllocation", name, world.namespace, lambda it: it["spec"]["phase"] == phase, timeout, phase
     )
     return allocations(world)[name]
 
@@ -231,7 +236,7 @@ def test_when_a_node_goes_its_gpus_are_given_up_and_other_services_stay(world: W
     pods = {it["metadata"]["uid"] for it in world.all_of("v1", "Pod") if it["spec"].get("nodeName") != "mi300x-4"}
     try:
         world.cluster.delete("v1", "Node", "mi300x-4")
-        wait_phase(world, lost, "Pending")
+        wait_phase(world, lost, "Pending", timeout=ORPHAN_SECONDS)
         assert {name: it for name, it in allocations(world).items() if name != lost} == others
     finally:
         world.cluster.create_nodes([build_node(4)])

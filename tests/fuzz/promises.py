@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import gc
 import time
 from collections.abc import Callable
+from datetime import datetime
 from functools import cache, partial
 from pathlib import Path
 from typing import Any
@@ -14,11 +16,13 @@ from app.hook import SyncRequest, SyncResponse
 from app.kinds import HOOKS
 from app.kube.manifest import kind_key
 from app.kube.privilege import Allowed, find_privileges
+from app.settings import Settings
 from tests.golden.replay import FOLDER, kind_of, load, newest_time, settings_of
 
 SAMPLE = FOLDER / "inferenceservice" / "llama2-7b-service" / "07-ready.request.json"
 MOST_WORK = 10
 """Times the thread CPU of the sample's sync, best of three."""
+TRIES = 5
 TENANTS = ("inferenceservice", "modelcache", "inferenceendpoint")
 """Kinds that tenants write. The work of a pool is bounded in total, not by its sample."""
 OWN_ACCOUNTS = ("-downloader", "-ssh-keys")
@@ -37,8 +41,8 @@ def keep_promises(path: Path, request: dict[str, Any]) -> None:
     HOOKS[kind].customize(seen.parent)
     _check_children(kind, seen, HOOKS[kind].finalize(seen))
     if kind in TENANTS and spent > MOST_WORK * sample_work():
-        least = best_of_three(ask)
-        assert least <= MOST_WORK * sample_work(), f"{least / sample_work():.1f} times the work of the sample"
+        ratio = work_ratio(ask)
+        assert ratio <= MOST_WORK, f"{ratio:.1f} times the work of the sample"
 
 
 def _check_children(kind: str, request: SyncRequest, answer: SyncResponse) -> None:
@@ -50,20 +54,44 @@ def _check_children(kind: str, request: SyncRequest, answer: SyncResponse) -> No
         assert list(find_privileges(child, allowed)) == []
 
 
+def work_ratio(ask: Callable[[], object]) -> float:
+    """Work of a request in that of the sample's sync. Both are measured in turn, so that a machine which is slow now is
+    slow for both, and are tried again before a request is called too dear: what disturbs only ever adds."""
+    mine, sample = float("inf"), float("inf")
+    for _ in range(TRIES):
+        mine, sample = min(mine, best_of_three(ask)), min(sample, best_of_three(_ask_for_the_sample))
+        if mine <= MOST_WORK * sample:
+            break
+    return mine / sample
+
+
 @cache
 def sample_work() -> float:
     """Seconds of the sample's sync."""
-    request = SyncRequest.model_validate(load(SAMPLE))
-    return best_of_three(
-        partial(HOOKS["inferenceservice"].sync, request, settings_of(SAMPLE), newest_time(load(SAMPLE)))
-    )
+    return best_of_three(_ask_for_the_sample)
+
+
+def _ask_for_the_sample() -> object:
+    request, settings, now = _sample()
+    return HOOKS["inferenceservice"].sync(request, settings, now)
+
+
+@cache
+def _sample() -> tuple[SyncRequest, Settings, datetime]:
+    return SyncRequest.model_validate(load(SAMPLE)), settings_of(SAMPLE), newest_time(load(SAMPLE))
 
 
 def best_of_three(ask: Callable[[], object]) -> float:
-    """Least seconds of thread CPU."""
+    """Least seconds of thread CPU, without garbage collection: how much there is to look through is not ask's doing."""
     spent = []
-    for _ in range(3):
-        began = time.thread_time()
-        ask()
-        spent.append(time.thread_time() - began)
+    collected = gc.isenabled()
+    gc.disable()
+    try:
+        for _ in range(3):
+            began = time.thread_time()
+            ask()
+            spent.append(time.thread_time() - began)
+    finally:
+        if collected:
+            gc.enable()
     return min(spent)

@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 import time
 import traceback
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from hypothesis import HealthCheck, Phase, given, seed, settings
+from hypothesis.errors import HypothesisWarning
 
 from tests.fuzz.promises import keep_promises
 from tests.fuzz.requests import requests
@@ -57,7 +59,10 @@ def _round(number: int) -> int:
         keep_promises(*drawn)
 
     try:
-        one()
+        with warnings.catch_warnings():
+            # Hypothesis tells how long the text of a failing request is. The request goes into a file.
+            warnings.simplefilter("ignore", HypothesisWarning)
+            one()
     except Exception as error:
         path, request = last
         FAILURES.mkdir(parents=True, exist_ok=True)

@@ -6,15 +6,18 @@ import os
 import random
 import subprocess
 import sys
+from datetime import datetime
 from typing import Any
 
 import pytest
 
-from app.hook import SyncResponse
+from app.hook import SyncRequest, SyncResponse
 from app.kinds import HOOKS
+from app.settings import Settings
 from tests.fuzz.promises import SAMPLE, keep_promises
+from tests.fuzz.requests import SAMPLES
 from tests.fuzz.run import ROUND, fuzz
-from tests.golden.replay import load
+from tests.golden.replay import kind_of, load
 
 SECONDS = 60
 
@@ -38,6 +41,19 @@ def test_a_broken_promise_is_seen(monkeypatch: pytest.MonkeyPatch, children: lis
     monkeypatch.setitem(HOOKS, "inferenceservice", broken)
     with pytest.raises(AssertionError):
         keep_promises(SAMPLE, load(SAMPLE))
+
+
+def test_a_request_beyond_its_bound_is_seen(monkeypatch: pytest.MonkeyPatch) -> None:
+    path = next(it for it in SAMPLES if kind_of(it) == "modelcache")
+    usual = HOOKS["modelcache"].sync
+
+    def slow(request: SyncRequest, settings: Settings, now: datetime) -> SyncResponse:
+        sum(range(10**7))
+        return usual(request, settings, now)
+
+    monkeypatch.setitem(HOOKS, "modelcache", HOOKS["modelcache"]._replace(sync=slow))
+    with pytest.raises(AssertionError, match="times the work of the sample"):
+        keep_promises(path, load(path))
 
 
 def test_the_command_prints_its_seed_and_repeats_it() -> None:
