@@ -185,6 +185,10 @@ def containers(*found: dict[str, Any]) -> dict[str, Any]:
 
 
 OTHER = {"inference.ai/service": "other"}
+UNCONFINED = {"type": "Unconfined"}
+EXPRESSION = {"matchExpressions": [{"key": "a", "operator": "Exists"}]}
+LEADER: dict[str, Any] = {"name": "leader", "securityContext": {"allowPrivilegeEscalation": False}}
+SECCOMP = {"securityContext": {"seccompProfile": UNCONFINED}}
 STRANGERS = [
     pytest.param("Deployment", {"spec": {"selector": {"matchLabels": {"a": "b"}}}}, id="other pods"),
     pytest.param("Deployment", containers({"name": "evil", **CONTAINER}), id="another container"),
@@ -198,7 +202,25 @@ STRANGERS = [
     pytest.param("Deployment", pod(securityContext={"runAsUser": 0}), id="root"),
     pytest.param("Deployment", pod(initContainers=[{"name": "evil"}]), id="an init container"),
     pytest.param("Deployment", pod(volumes=[{"name": "x", "hostPath": {"path": "/"}}]), id="the node's files"),
+    pytest.param("Deployment", pod(nodeName="n"), id="a node of its choice"),
+    pytest.param("Deployment", pod(automountServiceAccountToken=True), id="a token"),
+    pytest.param("Deployment", pod(securityContext={"sysctls": [{"name": "a", "value": "1"}]}), id="a kernel setting"),
+    pytest.param("Deployment", pod(securityContext={"seLinuxOptions": {"type": "spc_t"}}), id="an SELinux type"),
+    pytest.param("Deployment", pod(securityContext={"windowsOptions": {"hostProcess": True}}), id="a host process"),
+    pytest.param("Deployment", pod(securityContext={"seccompProfile": UNCONFINED}), id="all system calls"),
+    pytest.param("Deployment", pod(securityContext={"appArmorProfile": UNCONFINED}), id="no AppArmor"),
+    pytest.param("Deployment", pod(volumes=[{"name": "x", "gitRepo": {"repository": "x"}}]), id="git on the node"),
+    pytest.param("Deployment", pod(volumes=[{"name": "x", "flexVolume": {"driver": "x"}}]), id="a driver of the node"),
+    pytest.param("Deployment", containers(LEADER | {"ports": [{"containerPort": 1, "hostPort": 80}]}), id="a host port"),
+    pytest.param("Deployment", containers(merged(LEADER, SECCOMP)), id="all system calls of a container"),
+    pytest.param("Deployment", {"spec": {"selector": EXPRESSION}}, id="pods by an expression"),
     pytest.param("Service", {"spec": {"selector": {"app": "other"}}}, id="a Service of other pods"),
+    pytest.param("Service", {"spec": {"type": "ExternalName", "externalName": "x"}}, id="a Service of another host"),
+    pytest.param("NetworkPolicy", {"spec": {"podSelector": EXPRESSION}}, id="a policy of pods by an expression"),
+    pytest.param("PodDisruptionBudget", {"spec": {"selector": EXPRESSION}}, id="a budget of pods by an expression"),
+    pytest.param(
+        "PodDisruptionBudget", {"spec": {"selector": {"matchLabels": {"a": "b"}}}}, id="a budget of one more label"
+    ),
     pytest.param("Service", {"metadata": {"name": "other"}}, id="a Service of another name"),
     pytest.param("PodDisruptionBudget", {"spec": {"selector": {"matchLabels": OTHER}}}, id="a budget of other pods"),
     pytest.param("NetworkPolicy", {"spec": {"podSelector": {"matchLabels": OTHER}}}, id="a policy of other pods"),
@@ -212,6 +234,14 @@ def test_an_object_that_we_would_not_have_made_is_left_out(
 ) -> None:
     strange = changed(kind, changes, service.running())
     assert kind not in ask("inferenceservice", spec, children=strange).kinds() or "name" in changes.get("metadata", {})
+
+
+@pytest.mark.parametrize("spec", [with_everything(), UNREADABLE], ids=["served", "unreadable"])
+def test_an_autoscaler_of_another_kind_is_left_out(spec: dict[str, Any]) -> None:
+    ours = service.running(with_everything())
+    assert "HorizontalPodAutoscaler" in ask("inferenceservice", spec, children=ours).kinds()
+    strange = changed("HorizontalPodAutoscaler", {"spec": {"scaleTargetRef": {"kind": "StatefulSet"}}}, ours)
+    assert "HorizontalPodAutoscaler" not in ask("inferenceservice", spec, children=strange).kinds()
 
 
 def test_in_its_place_ours_is_made_once_it_is_gone() -> None:
