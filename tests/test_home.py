@@ -211,7 +211,9 @@ STRANGERS = [
     pytest.param("Deployment", pod(securityContext={"appArmorProfile": UNCONFINED}), id="no AppArmor"),
     pytest.param("Deployment", pod(volumes=[{"name": "x", "gitRepo": {"repository": "x"}}]), id="git on the node"),
     pytest.param("Deployment", pod(volumes=[{"name": "x", "flexVolume": {"driver": "x"}}]), id="a driver of the node"),
-    pytest.param("Deployment", containers(LEADER | {"ports": [{"containerPort": 1, "hostPort": 80}]}), id="a host port"),
+    pytest.param(
+        "Deployment", containers(LEADER | {"ports": [{"containerPort": 1, "hostPort": 80}]}), id="a host port"
+    ),
     pytest.param("Deployment", containers(merged(LEADER, SECCOMP)), id="all system calls of a container"),
     pytest.param("Deployment", {"spec": {"selector": EXPRESSION}}, id="pods by an expression"),
     pytest.param("Service", {"spec": {"selector": {"app": "other"}}}, id="a Service of other pods"),
