@@ -67,6 +67,13 @@ CLAIMS = [
     pytest.param({"spec": {"accessModes": [{"name": {}}]}}, id="names that are none"),
     pytest.param({"spec": {"resources": {"requests": {"storage": "1Pi"}}}}, id="a large claim"),
     pytest.param({"spec": 3}, id="no spec"),
+    pytest.param({"metadata": {"labels": {"controller-uid": "another"}}}, id="another parent"),
+    pytest.param({"metadata": {"labels": {"inference.ai/x y": "a b"}}}, id="a label that is none"),
+    pytest.param({"metadata": {"labels": {"app.kubernetes.io/name": "x"}}}, id="another value of a label"),
+    pytest.param({"metadata": {"labels": None, "annotations": None}}, id="no labels"),
+    pytest.param({"spec": {"template": {"spec": {"securityContext": None}}}}, id="no security context"),
+    pytest.param({"spec": {"template": {"spec": {"containers": []}}}}, id="no containers"),
+    pytest.param({"spec": {"template": {}, "selector": {}, "ports": []}}, id="nothing in it"),
 ]
 SOURCE = {"model": {"name": "org/m", "source": "huggingface://org/m"}}
 KEYS = {"distributed": {"enabled": True, "size": 2, "mpi": {"enabled": True}}, "resources": {"totalGpus": 2}}
@@ -127,6 +134,23 @@ def test_a_forged_annotation_changes_no_child(case: Case, claims: dict[str, Any]
     assert children
     honest = answer_to(case, children)
     assert by_key(answer_to(case, [forged(it, **claims) for it in children])) == by_key(honest)
+
+
+@every_state
+def test_an_annotation_that_leaves_out_security_contexts_changes_no_child(case: Case) -> None:
+    """The answer would have pods with privileges, which is a 500."""
+
+    def without(value: Any) -> Any:
+        if isinstance(value, list):
+            return [without(item) for item in value]
+        return {k: without(v) for k, v in value.items() if k != "securityContext"} if isinstance(value, dict) else value
+
+    children = case[2]()
+    silent = copy.deepcopy(children)
+    for child in silent:
+        said = json.loads(child["metadata"]["annotations"][LAST_APPLIED])
+        child["metadata"]["annotations"][LAST_APPLIED] = json.dumps(without(said))
+    assert by_key(answer_to(case, silent)) == by_key(answer_to(case, children))
 
 
 @every_state
