@@ -8,6 +8,7 @@ Source: metacontroller v4.17.2, pkg/controller/composite/api/v2 and pkg/controll
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from functools import cached_property
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -35,11 +36,11 @@ class Parent(BaseModel):
     def namespace(self) -> str:
         return str(self.metadata["namespace"])
 
-    @property
+    @cached_property
     def labels(self) -> dict[str, str]:
         return dict(texts_in(self.metadata, "labels"))
 
-    @property
+    @cached_property
     def annotations(self) -> dict[str, str]:
         return dict(texts_in(self.metadata, "annotations"))
 

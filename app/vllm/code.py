@@ -133,7 +133,7 @@ _OFF_INSIDE = (None, False, 0, "")
 
 def value_danger(name: str, value: str, allowed: tuple[str, ...]) -> str:
     """Why this value of a variable is refused; "" when it is harmless or allowed."""
-    if _BUILD_WORD.fullmatch(value) or not _any_of_either_case(_BUILD_WORDS).fullmatch(name):
+    if _BUILD_WORD.fullmatch(value) or not _any_of(_BUILD_WORDS).fullmatch(name.upper()):
         return ""
     if _any_of(allowed).fullmatch(name):
         return ""
@@ -148,18 +148,15 @@ def variable_danger(name: str, allowed: tuple[str, ...], trusts_code: bool) -> s
         return ""
     if not trusts_code and "TRUST_REMOTE_CODE" in name.upper():
         return f"code beside a model is not trusted here ({ALLOW_REMOTE_CODE})"
-    why = next((why for why, patterns in _REASONS.items() if _any_of_either_case(patterns).fullmatch(name)), "")
+    large = name.upper()
+    why = next((why for why, patterns in _REASONS.items() if _any_of(patterns).fullmatch(large)), "")
     return f"{why}; an administrator may allow it in {ALLOW_VARIABLES}" if why else ""
 
 
 @cache
-def _any_of(patterns: tuple[str, ...], flags: int = 0) -> re.Pattern[str]:
+def _any_of(patterns: tuple[str, ...]) -> re.Pattern[str]:
     """Compiled once: a spec may have hundreds of variables, and a sync is to cost little."""
-    return re.compile("|".join(translate(pattern) for pattern in patterns) or r"(?!)", flags)
-
-
-def _any_of_either_case(patterns: tuple[str, ...]) -> re.Pattern[str]:
-    return _any_of(patterns, re.IGNORECASE)
+    return re.compile("|".join(translate(pattern) for pattern in patterns) or r"(?!)")
 
 
 def argument_danger(name: str, value: Any) -> str:
