@@ -262,6 +262,22 @@ def test_an_object_that_we_would_not_have_made_is_left_out(
     assert kind not in ask("inferenceservice", spec, children=strange).kinds() or "name" in changes.get("metadata", {})
 
 
+@pytest.mark.parametrize(
+    "changes",
+    [
+        pytest.param({"selector": {"inference.ai/role": "worker"}}, id="workers"),
+        pytest.param({"selector": {"app": "other"}}, id="one more label"),
+        pytest.param({"type": "ExternalName", "externalName": "x"}, id="another host"),
+    ],
+)
+@pytest.mark.parametrize("spec", [endpoint.spec(), {}], ids=["served", "unreadable"])
+def test_an_endpoint_keeps_no_service_of_other_pods(spec: dict[str, Any], changes: dict[str, Any]) -> None:
+    ours = endpoint.observed(endpoint.spec())
+    assert "Service" in ask("inferenceendpoint", spec, children=ours).kinds()
+    strange = changed("Service", {"spec": changes}, ours)
+    assert "Service" not in ask("inferenceendpoint", spec, children=strange).kinds()
+
+
 @pytest.mark.parametrize("spec", [with_everything(), UNREADABLE], ids=["served", "unreadable"])
 def test_an_autoscaler_of_another_kind_is_left_out(spec: dict[str, Any]) -> None:
     ours = service.running(with_everything())
