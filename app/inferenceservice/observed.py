@@ -177,7 +177,7 @@ def _workload(kind: WorkloadKind, observed: Manifest) -> WorkloadState:
         kind=kind,
         size=count_at(observed, "spec", "leaderWorkerTemplate", "size") or 1,
         applied=last_applied(observed),
-        asked=asked if isinstance(asked, int) else 1,
+        asked=1 if asked is None else max(0, count_at(observed, "spec", "replicas")),
         running=count_at(observed, "status", "replicas"),
         ready=count_at(observed, "status", "readyReplicas"),
         failure=_failure(mappings_at(observed, "status", "conditions")),

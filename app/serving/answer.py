@@ -160,6 +160,8 @@ def _finalize(hooks: KindHooks, body: Any) -> SyncResponse:
 def _asked(hooks: KindHooks, body: Any) -> SyncRequest:
     request = _parsed(SyncRequest, body)
     _named(request.parent, hooks.kind)
+    if misplaced := next(request.misplaced(), ""):
+        raise BadRequestError(400, f"not a SyncRequest: children.{misplaced[:300]} is not what its keys say")
     return request
 
 
