@@ -10,11 +10,14 @@ from pydantic import BaseModel
 
 from app.kube.fields import Fields, spec_fields, within
 from app.kube.lenient import mapping_at, text_at, value_at
+from app.kube.weight import holds_more
 
 Manifest = dict[str, Any]
 
 LAST_APPLIED = "metacontroller.k8s.io/last-applied-configuration"
 
+APPLIED_VALUES = 16_384
+"""JSON values of what was applied last; the largest workload that we make has a third of them."""
 _OUR_METADATA = ("app.kubernetes.io/", "inference.ai/", "prometheus.io/", "controller-uid")
 """Prefixes of the labels and annotations that we write; those of Ingresses are the user's, hence any."""
 
@@ -66,7 +69,11 @@ def last_applied(observed: Mapping[str, Any]) -> Manifest:
 def annotated(observed: Mapping[str, Any]) -> Manifest:
     """What the annotation claims was applied, {} where it is about another object. For people to look at: never answer
     it."""
-    applied = _parsed_object(text_at(observed, "metadata", "annotations", LAST_APPLIED))
+    text = text_at(observed, "metadata", "annotations", LAST_APPLIED)
+    is_whole = spec_fields(kind_key(observed)) is True  # a GPUAllocation, which no tenant can edit
+    if not is_whole and holds_more(text.encode(errors="replace"), APPLIED_VALUES):
+        return {}  # only a forger writes so much
+    applied = _parsed_object(text)
     return applied if _is_of(applied, observed) else {}
 
 
