@@ -117,8 +117,10 @@ def to_annotation(report: DownloadReport) -> str:
 
 def parse_annotation(text: str) -> DownloadReport | None:
     """The report in an annotation; None when there is none or it makes no sense."""
+    if holds_more(text.encode(errors="replace"), REPORT_VALUES):
+        return None
     try:
-        raw = {} if holds_more(text.encode(errors="replace"), REPORT_VALUES) else json.loads(text)
+        raw = json.loads(text)
     except (ValueError, RecursionError):
         return None
     return codec.read(DownloadReport, raw) if isinstance(raw, dict) else None

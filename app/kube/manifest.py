@@ -70,8 +70,8 @@ def annotated(observed: Mapping[str, Any]) -> Manifest:
     """What the annotation claims was applied, {} where it is about another object. For people to look at: never answer
     it."""
     text = text_at(observed, "metadata", "annotations", LAST_APPLIED)
-    is_whole = spec_fields(kind_key(observed)) is True  # a GPUAllocation, which no tenant can edit
-    if not is_whole and holds_more(text.encode(errors="replace"), APPLIED_VALUES):
+    is_tenants = observed.get("kind") != "GPUAllocation"  # no tenant edits those, and they list up to 10,000 GPUs
+    if is_tenants and holds_more(text.encode(errors="replace"), APPLIED_VALUES):
         return {}  # only a forger writes so much
     applied = _parsed_object(text)
     return applied if _is_of(applied, observed) else {}

@@ -147,7 +147,7 @@ def _take_marks(metadata: Fields) -> str:
         text = bytes(metadata.get(name, b""))
         if text.count(b'":"') > MARKS:
             metadata[name] = Raw(b"{}")
-            problem = f"metadata.{name}: they have {len(text)} bytes as JSON, and can be {MARKS} at most"
+            problem = f"metadata.{name} are too many: {len(text)} bytes as JSON, {MARKS} of them are the most"
     return problem
 
 
