@@ -169,7 +169,12 @@ def invalid_spec(error: ValidationError) -> Finding:
     first = error.errors(include_url=False, include_input=False, include_context=False)[0]
     where = ".".join(("spec", *(shortened(str(part), 64) for part in first["loc"])))
     what = shortened(first["msg"], 512)
-    message = f"{shortened(where, 256)} is not accepted: {what}. Nothing was changed; correct the field."
+    return unread_spec(f"{shortened(where, 256)} is not accepted: {what}")
+
+
+def unread_spec(what: str) -> Finding:
+    """A part of a stored object that was too much to be read, as a finding."""
+    message = f"{what}. Nothing was changed; correct the field."
     return Finding(ErrorClass.CONFIGURATION, Reason.CONFIGURATION_ERROR, message)
 
 

@@ -27,6 +27,8 @@ class Parent(BaseModel):
     metadata: dict[str, Any]
     spec: dict[str, Any] = Field(default_factory=dict)
     status: dict[str, Any] | None = None
+    unread: str = ""
+    """What of the object was too much to be read, and why: app.serving.reading says so, never the wire."""
 
     @property
     def name(self) -> str:
