@@ -124,3 +124,10 @@ def test_what_is_not_served_needs_no_memory() -> None:
     answer = one(service("Qwen/Qwen3-8B", 1, vllm=arguments(max_model_len=10_000_000)), nodes(1, "MI300X"))
     assert answer["outcome"] == "fit"
     assert answer["maxModelLen"] == 40960
+
+
+@pytest.mark.parametrize("given", ["auto", -1])
+def test_a_length_that_vllm_chooses_itself_leaves_nothing_to_be_said_of_the_simple_field(given: Any) -> None:
+    answer = serve(model={"name": "org/tiny", "maxTokens": 8192}, vllm=arguments(max_model_len=given))
+    assert length(answer) == [f"--max-model-len={given}"]
+    assert "tokens are more" not in answer.condition("Ready")["message"]
