@@ -109,11 +109,12 @@ def build_command_line(spec: EngineSpec) -> CommandLine:
 
 def _fixed(spec: EngineSpec) -> dict[str, Tokens]:
     revision: dict[str, Tokens] = {"revision": (f"--revision={spec.revision}",)} if spec.revision else {}
-    return revision | {
+    return {
         "model": (f"--model={spec.model}",),
         "served_model_name": (f"--served-model-name={spec.served_name}",),
         "port": (f"--port={spec.port}",),
         "shutdown_timeout": (f"--shutdown-timeout={spec.drain_seconds}",),
+        **revision,
     }
 
 
