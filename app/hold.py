@@ -10,7 +10,7 @@ from datetime import datetime
 
 from pydantic import ValidationError
 
-from app.crd import invalid_spec
+from app.crd import Model, invalid_spec
 from app.hook import SyncRequest, SyncResponse
 from app.kube.conditions import Condition, Status, with_times
 from app.kube.manifest import Manifest, last_applied
@@ -35,13 +35,14 @@ def without_grants(child: Manifest) -> None:
 def hold(
     request: SyncRequest,
     error: ValidationError,
+    of: type[Model],
     now: datetime,
     headline: str,
     phase: str = "",
     rebuild: Rebuild = without_grants,
 ) -> SyncResponse:
     """Every child as it stands, the status as before but for the phase and the headline condition."""
-    problem = invalid_spec(error)
+    problem = invalid_spec(error, of)
     previous = request.parent.conditions
     refused = Condition(headline, Status.FALSE, problem.reason, f"{problem.message} [{problem.error}]")
     others = [condition for condition in previous if condition.get("type") != headline]

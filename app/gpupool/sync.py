@@ -36,7 +36,7 @@ def sync(request: SyncRequest, settings: Settings, now: datetime) -> SyncRespons
     try:
         spec = GPUPoolSpec.model_validate(request.parent.spec)
     except ValidationError as error:
-        return hold(request, error, now, "Ready")
+        return hold(request, error, GPUPoolSpec, now, "Ready")
     observed = observe(request, spec, now)
     patience = parse_duration(spec.reserve_after)
     found = look(

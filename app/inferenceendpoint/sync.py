@@ -29,7 +29,7 @@ def sync(request: SyncRequest, settings: Settings, now: datetime) -> SyncRespons
     try:
         spec = InferenceEndpointSpec.model_validate(parent.spec)
     except ValidationError as error:
-        return hold(request, error, now, AVAILABLE)
+        return hold(request, error, InferenceEndpointSpec, now, AVAILABLE)
     ingress = allow_ingress(spec.ingress, parent.namespace, settings, request.child(INGRESS, service_name(parent.name)))
     spec = spec.model_copy(update={"ingress": ingress.spec})
     plan = plan_endpoint(parent.name, parent.namespace, spec, parse_observed(request, spec.service), ingress.notes)

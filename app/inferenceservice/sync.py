@@ -28,7 +28,7 @@ def sync(request: SyncRequest, settings: Settings, now: datetime) -> SyncRespons
         spec = InferenceServiceSpec.model_validate(request.parent.spec)
     except ValidationError as error:
         rebuild = rebuild_grants(request.parent.name, settings.client_namespaces)
-        return hold(request, error, now, "Ready", _held_phase(request.parent), rebuild)
+        return hold(request, error, InferenceServiceSpec, now, "Ready", _held_phase(request.parent), rebuild)
     facts = gather_facts(request, spec, settings, now)
     plan = plan_service(facts)
     wanted = build_children(plan, facts)

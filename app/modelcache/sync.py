@@ -28,7 +28,7 @@ def sync(request: SyncRequest, settings: Settings, now: datetime) -> SyncRespons
     try:
         spec = ModelCacheSpec.model_validate(request.parent.spec)
     except ValidationError as error:
-        return hold(request, error, now, "Ready", _held_phase(request.parent), rebuild_grants(request))
+        return hold(request, error, ModelCacheSpec, now, "Ready", _held_phase(request.parent), rebuild_grants(request))
     return _apply(request, spec, settings, now)
 
 
