@@ -181,12 +181,12 @@ def _longest(values: Values, architecture: str) -> int | None:
 
 
 def _positions(values: Values, architecture: str) -> int | None:
-    """What may be asked for beyond that, under LongRoPE."""
+    """What may be asked for beyond that: all positions under LongRoPE, and what a key of its own names."""
     scaling = values.part("rope_scaling") or values.part("rope_parameters") or Values({})
-    if (scaling.word("rope_type") or scaling.word("type")) not in _LONG_ROPE:
-        return None
-    own, usual = values.find_count("max_position_embeddings"), _longest(values, architecture)
-    return own if own and usual and own > usual else None
+    is_long = (scaling.word("rope_type") or scaling.word("type")) in _LONG_ROPE
+    own = (values.find_count("max_position_embeddings") or 0) if is_long else 0
+    most, usual = max(own, values.find_count("model_max_length") or 0), _longest(values, architecture)
+    return most if usual and most > usual else None
 
 
 def _dense_width(values: Values, architecture: str) -> int:

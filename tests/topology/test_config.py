@@ -185,10 +185,16 @@ def test_the_longest_sequence_follows_the_scaling(scaling: dict[str, Any] | None
         (None, 131_072),
     ],
 )
-def test_more_than_the_usual_length_may_be_asked_for_under_longrope_alone(
+def test_more_than_the_usual_length_may_be_asked_for_under_longrope(
     scaling: dict[str, Any] | None, longest: int
 ) -> None:
     assert read(PUBLISHED_LLAMA | {"rope_scaling": scaling}).longest == longest
+
+
+@pytest.mark.parametrize(("named", "longest"), [(262_144, 262_144), (4096, 131_072), (None, 131_072)])
+def test_a_length_that_a_key_of_its_own_names_may_be_asked_for(named: int | None, longest: int) -> None:
+    facts = read(PUBLISHED_LLAMA | {"rope_scaling": None, "model_max_length": named})
+    assert (facts.max_position, facts.longest) == (131_072, longest)
 
 
 def test_the_size_of_the_weight_files_is_kept_and_32_bits_count_as_16() -> None:
