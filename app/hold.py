@@ -14,7 +14,7 @@ from pydantic import ValidationError
 
 from app.crd import Model, invalid_spec, unread_spec
 from app.hook import Parent, SyncRequest, SyncResponse
-from app.kube.conditions import Condition, Status, with_times
+from app.kube.conditions import Condition, Finding, Status, with_times
 from app.kube.manifest import Manifest, last_applied
 
 GRANTS = frozenset({"NetworkPolicy", "Role", "RoleBinding", "ServiceAccount"})
@@ -36,30 +36,33 @@ def without_grants(child: Manifest) -> None:
     """For parents that have no children of these kinds."""
 
 
-class UnreadError(Exception):
-    """A part of the object was too much to be read. The message says which."""
+class RefusedSpecError(Exception):
+    """A stored spec that today's model refuses, or of which a part was too much to be read: `finding` says which."""
 
-
-REFUSED = (ValidationError, UnreadError)
+    def __init__(self, finding: Finding) -> None:
+        super().__init__(finding.message)
+        self.finding = finding
 
 
 def read_spec(model: type[Spec], parent: Parent) -> Spec:
-    """The spec as a model. Raises one of REFUSED, which `hold` answers."""
+    """The spec as a model. Raises RefusedSpecError, whose finding `hold` tells."""
     if parent.unread:
-        raise UnreadError(parent.unread)
-    return model.model_validate(parent.spec)
+        raise RefusedSpecError(unread_spec(parent.unread))
+    try:
+        return model.model_validate(parent.spec)
+    except ValidationError as error:
+        raise RefusedSpecError(invalid_spec(error, model)) from None
 
 
 def hold(
     request: SyncRequest,
-    error: ValidationError | UnreadError,
+    problem: Finding,
     now: datetime,
     headline: str,
     phase: str = "",
     rebuild: Rebuild = without_grants,
 ) -> SyncResponse:
     """Every child as it stands, the status as before but for the phase and the headline condition."""
-    problem = unread_spec(str(error)) if isinstance(error, UnreadError) else invalid_spec(error)
     previous = request.parent.conditions
     refused = Condition(headline, Status.FALSE, problem.reason, f"{problem.message} [{problem.error}]")
     others = [condition for condition in previous if condition.get("type") != headline]

@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 from datetime import datetime
 
-from pydantic import ValidationError
-
 from app.crd import API_VERSION
 from app.gpupool.arrivals import GIVE_BACK_SECONDS, find_retry
 from app.gpupool.children import build_children
@@ -14,7 +12,7 @@ from app.gpupool.nameless import with_nameless
 from app.gpupool.observed import STALE_SECONDS, Observed, observe
 from app.gpupool.spec import GPUPoolSpec, to_selector
 from app.gpupool.status import build_status
-from app.hold import hold, release
+from app.hold import RefusedSpecError, hold, read_spec, release
 from app.hook import CustomizeResponse, Parent, RelatedRule, SyncRequest, SyncResponse
 from app.kube.conditions import parse_time
 from app.kube.duration import parse_duration
@@ -34,9 +32,9 @@ _KINDS = ("gpunodes", "gpurequests", "gpupools")
 def sync(request: SyncRequest, settings: Settings, now: datetime) -> SyncResponse:
     """A GPUAllocation for every GPURequest of the pool, and the pool's numbers."""
     try:
-        spec = GPUPoolSpec.model_validate(request.parent.spec)
-    except ValidationError as error:
-        return hold(request, error, now, "Ready")
+        spec = read_spec(GPUPoolSpec, request.parent)
+    except RefusedSpecError as refused:
+        return hold(request, refused.finding, now, "Ready")
     observed = observe(request, spec, now)
     patience = parse_duration(spec.reserve_after)
     found = look(
@@ -63,10 +61,10 @@ def customize(parent: Parent) -> CustomizeResponse:
     """All nodes, requests and pools; namespaces only where the spec selects among them."""
     rules = [RelatedRule(api_version=API_VERSION, resource=resource) for resource in _KINDS]
     try:
-        spec = GPUPoolSpec.model_validate(parent.spec)
+        spec = read_spec(GPUPoolSpec, parent)
         selectors = [spec.namespace_selector, *(limit.namespace_selector for limit in spec.limits)]
         selective = any(not to_selector(selector).is_empty for selector in selectors)
-    except ValidationError:
+    except RefusedSpecError:
         selective = False
     namespaces = [RelatedRule(api_version="v1", resource="namespaces")] if selective else []
     return CustomizeResponse(related_resources=rules + namespaces)

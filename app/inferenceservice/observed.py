@@ -51,6 +51,8 @@ class WorkloadState:
     ready: int
     failure: str
     """What the workload says of its own failure, "" when it says nothing."""
+    is_rolling: bool = False
+    """Pods of its previous template are still there."""
 
     @property
     def replicas_applied(self) -> bool:
@@ -135,6 +137,8 @@ class Observed:
     allocation: AllocationState | None = None
     service: str = ""
     """Name of the InferenceService."""
+    told_version: str = ""
+    """Version of the weights that the previous status tells."""
     children: tuple[Manifest, ...] = field(default=(), repr=False)
 
     def workload(self, kind: WorkloadKind) -> WorkloadState | None:
@@ -167,6 +171,7 @@ def parse_observed(request: SyncRequest, cache_name: str | None, makes_cache: bo
         request=parse_request(request),
         allocation=parse_allocation(request),
         service=name,
+        told_version=text_at(request.parent.status, "modelStatus", "version"),
         children=tuple(request.observed_children()),
     )
 
@@ -181,7 +186,16 @@ def _workload(kind: WorkloadKind, observed: Manifest) -> WorkloadState:
         running=count_at(observed, "status", "replicas"),
         ready=count_at(observed, "status", "readyReplicas"),
         failure=_failure(mappings_at(observed, "status", "conditions")),
+        is_rolling=_is_rolling(observed),
     )
+
+
+def _is_rolling(workload: Manifest) -> bool:
+    """A new template that its controller has not read yet, or that not all groups have."""
+    generation = count_at(workload, "metadata", "generation")
+    seen = count_at(workload, "status", "observedGeneration")
+    updated = count_at(workload, "status", "updatedReplicas")
+    return 0 < seen < generation or updated < count_at(workload, "status", "replicas")
 
 
 def _failure(conditions: Sequence[Mapping[str, Any]]) -> str:

@@ -17,15 +17,11 @@ Manifest = dict[str, Any]
 
 LAST_APPLIED = "metacontroller.k8s.io/last-applied-configuration"
 
-<<<<<<< HEAD
 SELECTOR_LABEL = "controller-uid"
 """Metacontroller's own, on every child: the uid of its parent. It refuses an answer with another value."""
-_OUR_METADATA = ("app.kubernetes.io/", "inference.ai/", "prometheus.io/", SELECTOR_LABEL)
-=======
 APPLIED_VALUES = 16_384
 """JSON values of what was applied last; the largest workload that we make has a third of them."""
-_OUR_METADATA = ("app.kubernetes.io/", "inference.ai/", "prometheus.io/", "controller-uid")
->>>>>>> raw
+_OUR_METADATA = ("app.kubernetes.io/", "inference.ai/", "prometheus.io/", SELECTOR_LABEL)
 """Prefixes of the labels and annotations that we write; those of Ingresses are the user's, hence any."""
 _MARK = re.compile(r"[a-z0-9.-]{1,253}/[A-Za-z0-9]([A-Za-z0-9._-]{0,61}[A-Za-z0-9])?")
 _LABEL = re.compile(r"([A-Za-z0-9]([A-Za-z0-9._-]{0,61}[A-Za-z0-9])?)?")

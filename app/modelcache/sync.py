@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from app.hold import REFUSED, hold, read_spec, release
+from app.hold import RefusedSpecError, hold, read_spec, release
 from app.hook import CustomizeResponse, Parent, RelatedRule, SyncRequest, SyncResponse, sooner
 from app.kube.conflict import conflict_condition, managed, unmanaged_finding
 from app.kube.lenient import text_at
@@ -25,8 +25,8 @@ def sync(request: SyncRequest, settings: Settings, now: datetime) -> SyncRespons
     """The desired children and status of a ModelCache."""
     try:
         spec = read_spec(ModelCacheSpec, request.parent)
-    except REFUSED as error:
-        return hold(request, error, now, "Ready", _held_phase(request.parent), rebuild_grants(request))
+    except RefusedSpecError as refused:
+        return hold(request, refused.finding, now, "Ready", _held_phase(request.parent), rebuild_grants(request))
     return _apply(request, spec, settings, now)
 
 

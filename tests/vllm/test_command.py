@@ -531,3 +531,31 @@ def test_the_tables_are_whole() -> None:
     }  # fmt: skip
     assert not table.removed.keys() & table.arguments.keys()
     assert "VLLM_ROCM_USE_AITER" in environment_names()
+
+
+@pytest.mark.parametrize(
+    ("given", "tokens"),
+    [
+        pytest.param({"max_model_len": 1e5}, ["--max-model-len=100000"], id="a number that YAML reads as a float"),
+        pytest.param({"O3": True}, ["--optimization-level=3"], id="the level in the argument's name"),
+        pytest.param({"-O2": ""}, ["--optimization-level=2"], id="the level as on a command line"),
+        pytest.param({"generation_config": "/model-store/x"}, ["--generation-config=/model-store/x"], id="a folder"),
+    ],
+)
+def test_what_means_an_argument_is_taken_without_a_word(given: dict[str, Any], tokens: list[str]) -> None:
+    line = build_command_line(EngineSpec(model="org/m", served_name="m", engine_args=given))
+    assert list(line.arguments[4:]) == tokens
+    assert line.findings == ()
+
+
+@pytest.mark.parametrize("name", ["quantization", "load_format", "kv_cache_dtype"])
+def test_an_argument_that_takes_words_is_not_empty(name: str) -> None:
+    [finding] = build_command_line(EngineSpec(model="org/m", served_name="m", engine_args={name: ""})).findings
+    assert (finding.severity, finding.message) == (Severity.ERROR, "is empty: leave it out, or give it a value")
+
+
+def test_a_revision_of_the_model_is_passed_on_unless_the_user_gives_one() -> None:
+    line = build_command_line(EngineSpec(model="org/m", served_name="m", revision="v1"))
+    assert "--revision=v1" in line.arguments
+    own = EngineSpec(model="org/m", served_name="m", revision="v1", engine_args={"revision": "v2"})
+    assert [it for it in build_command_line(own).arguments if "revision" in it] == ["--revision=v2"]
