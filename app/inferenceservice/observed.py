@@ -51,6 +51,8 @@ class WorkloadState:
     ready: int
     failure: str
     """What the workload says of its own failure, "" when it says nothing."""
+    overdue: bool = False
+    """Its failure is only that pods do not become ready in time."""
 
     @property
     def replicas_applied(self) -> bool:
@@ -173,6 +175,7 @@ def parse_observed(request: SyncRequest, cache_name: str | None, makes_cache: bo
 
 def _workload(kind: WorkloadKind, observed: Manifest) -> WorkloadState:
     asked = value_at(observed, "spec", "replicas")
+    failure, overdue = _failure(mappings_at(observed, "status", "conditions"))
     return WorkloadState(
         kind=kind,
         size=count_at(observed, "spec", "leaderWorkerTemplate", "size") or 1,
@@ -180,19 +183,22 @@ def _workload(kind: WorkloadKind, observed: Manifest) -> WorkloadState:
         asked=asked if isinstance(asked, int) else 1,
         running=count_at(observed, "status", "replicas"),
         ready=count_at(observed, "status", "readyReplicas"),
-        failure=_failure(mappings_at(observed, "status", "conditions")),
+        failure=failure,
+        overdue=overdue,
     )
 
 
-def _failure(conditions: Sequence[Mapping[str, Any]]) -> str:
-    """A Deployment tells of pods it may not create, and of a rollout that does not come to an end."""
+def _failure(conditions: Sequence[Mapping[str, Any]]) -> tuple[str, bool]:
+    """A Deployment tells of pods or a ReplicaSet that it may not create, and of a rollout that does not come to an end;
+    the latter says nothing of the cause."""
     refused = find_condition(conditions, "ReplicaFailure")
     stuck = find_condition(conditions, "Progressing")
     if refused.get("status") == "True":
-        return f"{refused.get('reason', 'FailedCreate')}: {refused.get('message', 'pods cannot be created')}"
-    if stuck.get("status") == "False" and stuck.get("reason") == "ProgressDeadlineExceeded":
-        return f"ProgressDeadlineExceeded: {stuck.get('message', 'pods do not become ready')}"
-    return ""
+        return f"{refused.get('reason', 'FailedCreate')}: {refused.get('message', 'pods cannot be created')}", False
+    if stuck.get("status") == "False" and stuck.get("reason") in ("ProgressDeadlineExceeded", "ReplicaSetCreateError"):
+        overdue = stuck["reason"] == "ProgressDeadlineExceeded"
+        return f"{stuck['reason']}: {stuck.get('message', 'pods do not become ready')}", overdue
+    return "", False
 
 
 def _keys(job: Manifest | None) -> KeysState | None:
