@@ -86,7 +86,7 @@ def _unschedulable(pod: Json) -> Failure | None:
     scheduled = find_condition(mappings_at(pod, "status", "conditions"), "PodScheduled")
     if scheduled.get("status") != "False" or scheduled.get("reason") != "Unschedulable":
         return None
-    said = text_at(scheduled, "message").partition(" preemption:")[0]
+    said = text_at(scheduled, "message").partition(" preemption:")[0].replace("not found. not found", "not found")
     if _CLAIM.search(said):
         return build_volume_failure("The scheduler finds no node", normalised(said))
     message = _sentence("The scheduler finds no node", normalised(said))

@@ -52,7 +52,7 @@ def find_volume_texts(pod: Pod, claims: Sequence[str], warned: Warnings) -> Sequ
     return [f"PersistentVolumeClaim {claim}: {text}" for claim, it in subjects for text in find_texts(warned, it)]
 
 
-_POD = re.compile(r"create Pod (?P<pod>\S+) in StatefulSet (?P<set>\S+) failed error: (?P<said>.+)")
+_POD = re.compile(r"\b[Cc]reate Pod (?P<pod>\S+) in StatefulSet (?P<set>\S+) failed error: (?P<said>.+)")
 _LEADERS = re.compile(r"Failed to create leader statefulset (?P<set>\S+): (?P<said>.+)")
 _WORKERS = re.compile(r"Failed to create worker statefulset for leader pod (?P<pod>\S+): (?P<said>.+)")
 

@@ -19,8 +19,8 @@ QUOTA = "exceeded quota: team, requested: requests.amd.com/gpu=8, used: requests
 QUOTA += "amd.com/gpu=4"
 ATTACH = 'Multi-Attach error for volume "pvc-1" Volume is already used by pod(s) other-0'
 CLAIM = 'storageclass.storage.k8s.io "fast" not found'
-REPLICAS = {"replicas": {"min": 2, "max": 2}}
-UNBOUND = {
+REPLICAS: Json = {"replicas": {"min": 2, "max": 2}}
+UNBOUND: Json = {
     "type": "PodScheduled",
     "status": "False",
     "reason": "Unschedulable",
@@ -30,7 +30,7 @@ UNBOUND = {
 
 def refused(name: str, of: str = "llama", **more: Any) -> Json:
     """As the controller of StatefulSets writes it."""
-    message = f'create Pod {name} in StatefulSet {of} failed error: pods "{name}" is forbidden: {QUOTA}'
+    message = f'Create Pod {name} in StatefulSet {of} failed error: pods "{name}" is forbidden: {QUOTA}'
     return event(message, **{"reason": "FailedCreate", "kind": "StatefulSet", "about": of, "name": name} | more)
 
 
@@ -50,8 +50,8 @@ def waiting(item: Json, *statuses: Json) -> Json:
     return item | {"status": {"phase": "Pending", "containerStatuses": list(statuses)}}
 
 
-CREATING = {"name": "leader", "ready": False, "state": {"waiting": {"reason": "ContainerCreating"}}}
-CACHE = {"volumes": [{"name": "cache", "persistentVolumeClaim": {"claimName": "weights"}}]}
+CREATING: Json = {"name": "leader", "ready": False, "state": {"waiting": {"reason": "ContainerCreating"}}}
+CACHE: Json = {"volumes": [{"name": "cache", "persistentVolumeClaim": {"claimName": "weights"}}]}
 
 
 def test_a_pod_of_a_group_that_a_quota_forbids_is_told() -> None:
@@ -86,14 +86,14 @@ def test_of_one_pod_the_newest_refusal_is_told() -> None:
         pytest.param([], [refused("llama-0", "llama-9")], "", id="it is of another set"),
         pytest.param([], [refused("llama-x")], "", id="it is of no group"),
         pytest.param([], [refused("llama-0", about="rag-llama")], "", id="it is about another set"),
-        pytest.param([], [refused("llama-0") | {"message": "create Claim c"}], "", id="it is about a claim"),
+        pytest.param([], [refused("llama-0") | {"message": "Create Claim c"}], "", id="it is about a claim"),
     ],
 )
 def test_a_refusal_that_is_over_or_not_ours_is_not_told(pods: list[Json], events: list[Json], created: str) -> None:
     assert failures(pods, events, created=created) == []
 
 
-LWS = {"reason": "FailedCreate", "kind": "LeaderWorkerSet", "about": "llama", "lastTimestamp": None}
+LWS: Json = {"reason": "FailedCreate", "kind": "LeaderWorkerSet", "about": "llama", "lastTimestamp": None}
 
 
 def test_what_lws_itself_may_not_make_is_told() -> None:
@@ -187,7 +187,7 @@ def test_a_claim_of_which_no_event_tells_is_told_by_the_scheduler() -> None:
 
 
 def test_a_claim_that_is_not_there_needs_an_edit() -> None:
-    missing = UNBOUND | {"message": '0/4 nodes are available: persistentvolumeclaim "kernels" not found.'}
+    missing = UNBOUND | {"message": '0/4 nodes are available: persistentvolumeclaim "kernels" not found. not found'}
     [failure] = failures([single("p") | {"status": {"phase": "Pending", "conditions": [missing]}}], [])
     assert (failure["reason"], failure["error"]) == ("Volume", "Configuration")
     assert 'persistentvolumeclaim "kernels" not found; create the claim' in failure["message"]
