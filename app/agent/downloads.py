@@ -10,13 +10,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from app.agent.facts import Fact, Json, Key, parse_identity
-from app.agent.failure import ENDED, MESSAGE_LIMIT, find_failure, normalised
+from app.agent.events import find_recent, find_texts
+from app.agent.facts import Fact, Json, Key, Warnings, find_claims, parse_identity
+from app.agent.failure import ENDED, MESSAGE_LIMIT, find_failure
 from app.agent.patch import Patch, Target, merge_patch
 from app.kube.lenient import mapping_at, mappings_at, text_at
 from app.kube.names import PROBLEM_ANNOTATION
 
-EVENT_REASONS = ("FailedCreate", "FailedMount", "FailedAttachVolume", "ProvisioningFailed")
 JOB_LABEL = "batch.kubernetes.io/job-name"
 
 
@@ -38,16 +38,6 @@ class DownloadPod(Fact):
     claims: tuple[str, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Warned(Fact):
-    """An event."""
-
-    kind: str
-    about: str
-    """Name of the object of that kind, of the event's namespace."""
-    text: str
-
-
 def parse_job(item: Json) -> DownloadJob:
     ends = {"Complete", "Failed"}
     conditions = mappings_at(item, "status", "conditions")
@@ -62,52 +52,38 @@ def parse_download_pod(item: Json) -> DownloadPod | None:
     if phase in ENDED or "deletionTimestamp" in mapping_at(item, "metadata"):
         return None
     failure = find_failure(item)
-    claims = (text_at(it, "persistentVolumeClaim", "claimName") for it in mappings_at(item, "spec", "volumes"))
     return DownloadPod(
         *parse_identity(item),
         job=text_at(item, "metadata", "labels", JOB_LABEL),
         started=phase == "Running",
         problem=f"{failure.reason}: {failure.message}" if failure else "",
-        claims=tuple(claim for claim in claims if claim),
+        claims=find_claims(item),
     )
 
 
-def parse_event(item: Json) -> Warned | None:
-    reason = text_at(item, "reason")
-    if reason not in EVENT_REASONS:
-        return None
-    text = f"{reason}: {normalised(text_at(item, 'message'))}"
-    kind, name = text_at(item, "involvedObject", "kind"), text_at(item, "involvedObject", "name")
-    return Warned(*parse_identity(item), kind=kind, about=name, text=text)
-
-
-def plan_problems(
-    jobs: Mapping[Key, DownloadJob], pods: Iterable[DownloadPod], events: Iterable[Warned]
-) -> list[Patch]:
+def plan_problems(jobs: Mapping[Key, DownloadJob], pods: Iterable[DownloadPod], warned: Warnings) -> list[Patch]:
     """Patches of the Jobs whose annotation is not what is known of their pods."""
     of_job: dict[Key, list[DownloadPod]] = {}
     for pod in pods:
         of_job.setdefault((pod.namespace, pod.job), []).append(pod)
-    said: dict[tuple[str, str, str], str] = {}
-    for event in sorted(events, key=lambda it: it.version):
-        said[(event.namespace, event.kind, event.about)] = event.text
-    patches = (_patch(job, find_problem(job, of_job.get(key, ()), said)) for key, job in sorted(jobs.items()))
+    patches = (_patch(job, find_problem(job, of_job.get(key, ()), warned)) for key, job in sorted(jobs.items()))
     return [patch for patch in patches if patch]
 
 
-def find_problem(job: DownloadJob, pods: Sequence[DownloadPod], said: Mapping[tuple[str, str, str], str]) -> str:
+def find_problem(job: DownloadJob, pods: Sequence[DownloadPod], warned: Warnings) -> str:
     """Why no pod of the Job runs; "" when one does, none is needed, or nothing is known."""
     if job.over or any(pod.started for pod in pods):
         return ""
     if not pods:
-        return _short(said.get((job.namespace, "Job", job.name), ""))
+        refused = find_recent(warned, (job.namespace, "Job", job.name), job.uid)
+        return _short(refused[-1].text) if refused else ""
     pod = min(pods, key=lambda it: it.name)
     volumes = (
         f"PersistentVolumeClaim {claim}: {text}"
         for claim in pod.claims
-        if (text := said.get((pod.namespace, "PersistentVolumeClaim", claim)))
+        for text in find_texts(warned, (pod.namespace, "PersistentVolumeClaim", claim))
     )
-    parts = (pod.problem, said.get((pod.namespace, "Pod", pod.name), ""), *volumes)
+    parts = (pod.problem, *find_texts(warned, (pod.namespace, "Pod", pod.name), pod.uid), *volumes)
     return _short("; ".join(part.rstrip(". ") for part in parts if part))
 
 

@@ -11,6 +11,7 @@ import ipaddress
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from functools import cached_property
 from typing import Any, NamedTuple
 
@@ -18,7 +19,8 @@ from app.agent.demand import Demand, parse_demand
 from app.agent.failure import ENDED, Failure, find_failure
 from app.gpus.allocation import Phase
 from app.gpus.places import parse_places
-from app.kube.lenient import mapping_at, mappings_at, text_at, value_at
+from app.kube.conditions import find_condition, parse_time
+from app.kube.lenient import count_at, mapping_at, mappings_at, text_at, value_at
 from app.kube.names import (
     GROUP_LABEL,
     HEARTBEAT_ANNOTATION,
@@ -76,6 +78,12 @@ class Member:
     started_at: str
     """Start of the first container, "" while it does not run."""
     failure: Failure | None
+    refused: bool = False
+    """The scheduler finds no node for it."""
+    waits: bool = False
+    """No container has been set up: its volumes may be missing."""
+    claims: tuple[str, ...] = ()
+    """PersistentVolumeClaims that it mounts, while it waits."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,6 +119,9 @@ class Request(Fact):
     pool: str
     digest: str
     status: Json
+    created: datetime | None = None
+    most: int = 0
+    """Groups there may be."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,6 +160,33 @@ class Pool(Fact):
     heartbeat: str
 
 
+Subject = tuple[str, str, str]
+"""What an event is about: namespace, kind and name."""
+
+
+@dataclass(frozen=True, slots=True)
+class Warned(Fact):
+    """An event."""
+
+    kind: str
+    about: str
+    """Name of the object of that kind, of the event's namespace."""
+    uid_about: str
+    """Its uid, "" where it is not told."""
+    at: int = field(compare=False)
+    """Seconds since 1970 when it was last seen: that it is seen again changes nothing."""
+    text: str
+    """Reason and message, without what varies."""
+
+    @property
+    def subject(self) -> Subject:
+        return (self.namespace, self.kind, self.about)
+
+
+Warnings = Mapping[Subject, Sequence[Warned]]
+"""Events by what they are about, oldest first."""
+
+
 @dataclass(frozen=True)
 class World:
     """Everything a decision depends on, but for the time."""
@@ -161,6 +199,8 @@ class World:
     pools: Mapping[Key, Pool]
     devices: Devices = field(default_factory=dict)
     """What exporters have told."""
+    warned: Warnings | None = None
+    """What events tell; None: they are not known, or not yet."""
 
     @cached_property
     def members(self) -> Mapping[Key, list[Pod]]:
@@ -246,7 +286,38 @@ def _member(item: Json, service: str) -> Member:
         ready_at=text_at(ready, "lastTransitionTime"),
         started_at=_started(item),
         failure=find_failure(item),
+        refused=_is_refused(item),
+        waits=(waits := is_waiting(item)),
+        claims=find_claims(item) if waits else (),
     )
+
+
+def _is_refused(item: Json) -> bool:
+    scheduled = find_condition(mappings_at(item, "status", "conditions"), "PodScheduled")
+    return scheduled.get("status") == "False" and scheduled.get("reason") == "Unschedulable"
+
+
+_SETTING_UP = frozenset({"", "ContainerCreating", "PodInitializing"})
+
+
+def is_waiting(item: Json) -> bool:
+    """Whether a pod may still wait for volumes: of no container, init containers included, is more known."""
+    kinds = ("initContainerStatuses", "containerStatuses")
+    statuses = [it for kind in kinds for it in mappings_at(item, "status", kind)]
+    begun = any(
+        mapping_at(it, "state", "running")
+        or mapping_at(it, "state", "terminated")
+        or mapping_at(it, "lastState", "terminated")
+        or text_at(it, "state", "waiting", "reason") not in _SETTING_UP
+        for it in statuses
+    )
+    return text_at(item, "status", "phase") in ("", "Pending") and not begun
+
+
+def find_claims(item: Json) -> tuple[str, ...]:
+    """Names of the PersistentVolumeClaims that a pod mounts."""
+    claims = (text_at(it, "persistentVolumeClaim", "claimName") for it in mappings_at(item, "spec", "volumes"))
+    return tuple(claim for claim in claims if claim)
 
 
 def _index(label: object) -> int | None:
@@ -275,6 +346,8 @@ def parse_request(item: Json) -> Request:
         pool=text_at(item, "spec", "pool"),
         digest=text_at(item, "spec", "digest"),
         status=mapping_at(item, "status"),
+        created=parse_time(text_at(item, "metadata", "creationTimestamp")),
+        most=count_at(item, "spec", "replicas", "max"),
     )
 
 

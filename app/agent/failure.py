@@ -16,6 +16,7 @@ from typing import Any
 from app.kube.conditions import ErrorClass, find_condition
 from app.kube.crash import CauseKind, find_cause
 from app.kube.lenient import count_at, mapping_at, mappings_at, text_at
+from app.kube.refusal import find_volume_remedy
 
 MESSAGE_LIMIT = 480
 """Characters of a sentence: eight of them and their pods' names stay far below etcd's limit for one object."""
@@ -36,6 +37,8 @@ class PodReason(StrEnum):
     CRASH_LOOP = "CrashLoop"  # the process ends by itself
     EVICTED = "Evicted"  # the node took it off
     POD_FAILED = "PodFailed"  # kubelet refused or ended the pod
+    VOLUME = "Volume"  # a volume cannot be made, attached or mounted
+    NOT_CREATED = "NotCreated"  # the pod may not be made: a quota, a policy
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,9 +86,38 @@ def _unschedulable(pod: Json) -> Failure | None:
     scheduled = find_condition(mappings_at(pod, "status", "conditions"), "PodScheduled")
     if scheduled.get("status") != "False" or scheduled.get("reason") != "Unschedulable":
         return None
-    said = text_at(scheduled, "message").partition(" preemption:")[0]
+    said = text_at(scheduled, "message").partition(" preemption:")[0].replace("not found. not found", "not found")
+    if _CLAIM.search(said):
+        return build_volume_failure("The scheduler finds no node", normalised(said))
     message = _sentence("The scheduler finds no node", normalised(said))
     return Failure(PodReason.UNSCHEDULABLE, ErrorClass.RESOURCE, message)
+
+
+_CLAIM = re.compile(r"persistentvolumeclaim", re.I)
+_BINDING = re.compile(r"VolumeBinding|binding volumes")
+
+
+def _unbound_volume(pod: Json) -> Failure | None:
+    """The scheduler chose a node and waited ten minutes for the volume to be made there."""
+    scheduled = find_condition(mappings_at(pod, "status", "conditions"), "PodScheduled")
+    said = text_at(scheduled, "message")
+    if scheduled.get("status") != "False" or scheduled.get("reason") != "SchedulerError" or not _BINDING.search(said):
+        return None
+    return build_volume_failure("The scheduler cannot bind the pod's claims", normalised(said))
+
+
+def build_volume_failure(start: str, said: str) -> Failure:
+    """A volume that is missing, as Kubernetes says it, and what to do."""
+    remedy = find_volume_remedy(said)
+    return Failure(PodReason.VOLUME, remedy.error, advised(start, said, remedy.advice))
+
+
+def advised(start: str, said: str, advice: str) -> str:
+    """A sentence that quotes, and says what to do: the quotation is what gets cut."""
+    room = MESSAGE_LIMIT - len(start) - len(advice) - len(": ; .")
+    quoted = said.rstrip(". ")
+    quoted = quoted if len(quoted) <= room else quoted[: max(0, room - 4)].rstrip() + " ..."
+    return _sentence(start, "; ".join(part for part in (quoted, advice) if part))
 
 
 _PULLS = frozenset(
@@ -172,6 +204,7 @@ def _crash(pod: Json) -> Failure | None:
 _CHECKS: Sequence[Callable[[Json], Failure | None]] = (
     _ended_by_kubelet,
     _unschedulable,
+    _unbound_volume,
     _image_pull,
     _config_error,
     _container_error,

@@ -11,7 +11,6 @@ from collections.abc import Iterator
 
 from app.agent.bind import find_bound
 from app.agent.facts import Key, Member, Pod, World
-from app.agent.failure import PodReason
 from app.agent.patch import Patch, Target
 
 
@@ -40,5 +39,4 @@ def _recall_service(world: World, key: Key) -> Iterator[Patch]:
 def _is_stuck(pod: Pod, member: Member) -> bool:
     """No node, no gate any more, a host that we chose, and the scheduler's word that it cannot be had."""
     given = member.gate is None and bool(member.hostname) and member.group is not None
-    refused = member.failure is not None and member.failure.reason is PodReason.UNSCHEDULABLE
-    return given and refused and not pod.node and not pod.leaving and not pod.ended
+    return given and member.refused and not pod.node and not pod.leaving and not pod.ended

@@ -8,16 +8,18 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime
 from functools import partial
 from typing import NamedTuple
 
-from app.agent.facts import Json, Key, Member, Pod, Request, World
-from app.agent.failure import Failure
+from app.agent.facts import Json, Key, Member, Pod, Request, Warnings, World
+from app.agent.failure import Failure, PodReason
 from app.agent.groups import assign_groups, parse_earlier
+from app.agent.obstacles import find_failure_now, find_missing
 from app.agent.patch import Patch, Target, plan_statuses
 from app.gpus.request import BoundPod, GPURequestStatus, PodFailure, UnboundPods
-from app.kube.conditions import format_time, later, parse_time
+from app.kube.conditions import ErrorClass, format_time, later, parse_time
 from app.kube.lenient import mappings_at, text_at, value_at
 
 MOST_FAILURES = 8
@@ -53,7 +55,7 @@ def build_status(world: World, key: Key) -> GPURequestStatus:
         pods=_bound(pods, groups),
         unbound=_unbound(pods),
         unnumbered=sum(member.group is None for member in _waiting(pods)) or None,
-        failures=_failures(request, pods, groups),
+        failures=_failures(request, pods, groups, world.warned),
         loaded_at=format_time(load.at) if load else None,
         load_seconds=load.seconds if load else None,
     )
@@ -100,18 +102,53 @@ def _resource(pod: Pod) -> str:
     return max(pod.gpus, key=lambda demand: demand[1], default=("", 0))[0]
 
 
-def _failures(request: Request, pods: Sequence[Pod], groups: Mapping[str, int]) -> list[PodFailure]:
+Rank = tuple[bool, int, int, str]
+
+
+def _failures(
+    request: Request, pods: Sequence[Pod], groups: Mapping[str, int], warned: Warnings | None
+) -> list[PodFailure]:
     """Leaders first: they are what serves. Pods that leave are not waited for."""
     earlier = {(text_at(it, "pod"), text_at(it, "reason")): it for it in mappings_at(request.status, "failures")}
     found = [
-        (_rank(pod, member, groups), _build_failure(pod, member.failure, earlier))
+        (_rank(pod, member, groups), _build_failure(pod.name, failure, earlier))
         for pod, member in _members(pods)
-        if member.failure and not pod.leaving and not _outlived(pod, pods)
+        if not pod.leaving and not _outlived(pod, pods) and (failure := _find_failure(pod, member, earlier, warned))
     ]
-    return [failure for _, failure in sorted(found, key=lambda it: it[0])][:MOST_FAILURES]
+    missing = _missing(request, pods, warned) if warned is not None else _still_missing(request, pods)
+    return [failure for _, failure in sorted([*found, *missing], key=lambda it: it[0])][:MOST_FAILURES]
 
 
-def _rank(pod: Pod, member: Member, groups: Mapping[str, int]) -> tuple[bool, int, int, str]:
+def _find_failure(
+    pod: Pod, member: Member, earlier: Mapping[tuple[str, str], Json], warned: Warnings | None
+) -> Failure | None:
+    """While events are not known, what they told of a pod that still waits stands."""
+    if warned is not None:
+        return find_failure_now(pod, member, warned)
+    if not member.waits or (pod.name, PodReason.VOLUME) not in earlier:
+        return member.failure
+    own = member.failure or Failure(PodReason.VOLUME, ErrorClass.EXTERNAL, "")
+    return replace(own, vague=own.vague or own.reason is PodReason.VOLUME)
+
+
+def _missing(request: Request, pods: Sequence[Pod], warned: Warnings) -> Iterator[tuple[Rank, PodFailure]]:
+    for name, it in find_missing(request, pods, warned).items():
+        yield (it.worker > 0, it.group, it.worker, name), _build_failure(name, it.failure, {})
+
+
+def _still_missing(request: Request, pods: Sequence[Pod]) -> Iterator[tuple[Rank, PodFailure]]:
+    """While events are not known, what they told of pods that are not made stands until the pods are there."""
+    there = {pod.name for pod in pods}
+    for it in mappings_at(request.status, "failures"):
+        name, reason = text_at(it, "pod"), text_at(it, "reason")
+        numbers = name.removeprefix(f"{request.name}-").split("-")
+        if reason == PodReason.NOT_CREATED and name not in there and all(map(str.isdecimal, numbers)):
+            group, worker = int(numbers[0]), int(numbers[1]) if numbers[1:] else 0
+            failure = PodFailure(pod=name, reason=reason, message=text_at(it, "message"), error=text_at(it, "error"))
+            yield (worker > 0, group, worker, name), failure
+
+
+def _rank(pod: Pod, member: Member, groups: Mapping[str, int]) -> Rank:
     group = member.group if member.group is not None else groups.get(pod.name, UNKNOWN_GROUP)
     return (not member.leader, group, member.worker, pod.name)
 
@@ -122,11 +159,11 @@ def _outlived(pod: Pod, pods: Sequence[Pod]) -> bool:
     return pod.ended and any(member.ready and member.created > created for _, member in _members(pods))
 
 
-def _build_failure(pod: Pod, failure: Failure, earlier: Mapping[tuple[str, str], Json]) -> PodFailure:
+def _build_failure(pod: str, failure: Failure, earlier: Mapping[tuple[str, str], Json]) -> PodFailure:
     """A sentence without a cause does not replace one that had it."""
-    before = earlier.get((pod.name, failure.reason), {}) if failure.vague else {}
+    before = earlier.get((pod, failure.reason), {}) if failure.vague else {}
     return PodFailure(
-        pod=pod.name,
+        pod=pod,
         reason=failure.reason,
         message=text_at(before, "message") or failure.message,
         error=text_at(before, "error") or failure.error,

@@ -17,6 +17,10 @@ class Store(Generic[F]):
         self._parse = parse
         self.facts: dict[Key, F] = {}
 
+    def trim(self, facts: list[F]) -> list[F]:
+        """What is kept of the pages of a list that have come so far."""
+        return facts
+
     def replace(self, facts: Iterable[F]) -> bool:
         """Take what a list told in place of everything."""
         before, self.facts = self.facts, {fact.key: fact for fact in facts}

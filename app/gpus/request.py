@@ -100,8 +100,8 @@ class UnboundPods(Model):
 class PodFailure(Model):
     """Why a pod is not ready."""
 
-    pod: Name = Field(description="Name of the pod.")
-    reason: str = Field(description="Unschedulable, ImagePull, CrashLoop, OutOfMemory, ConfigError, Evicted, ...")
+    pod: Name = Field(description="Name of the pod, also of one that is not made.")
+    reason: str = Field(description="Unschedulable, ImagePull, CrashLoop, Volume, NotCreated, Evicted, ...")
     message: str = Field(description="What Kubernetes and the process said.")
     error: str = Field(description="Class of the error.")
 

@@ -51,6 +51,8 @@ class WorkloadState:
     ready: int
     failure: str
     """What the workload says of its own failure, "" when it says nothing."""
+    overdue: bool = False
+    """Its failure is only that pods do not become ready in time."""
     is_rolling: bool = False
     """Pods of its previous template are still there."""
 
@@ -178,6 +180,7 @@ def parse_observed(request: SyncRequest, cache_name: str | None, makes_cache: bo
 
 def _workload(kind: WorkloadKind, observed: Manifest) -> WorkloadState:
     asked = value_at(observed, "spec", "replicas")
+    failure, overdue = _failure(mappings_at(observed, "status", "conditions"))
     return WorkloadState(
         kind=kind,
         size=count_at(observed, "spec", "leaderWorkerTemplate", "size") or 1,
@@ -185,7 +188,8 @@ def _workload(kind: WorkloadKind, observed: Manifest) -> WorkloadState:
         asked=1 if asked is None else max(0, count_at(observed, "spec", "replicas")),
         running=count_at(observed, "status", "replicas"),
         ready=count_at(observed, "status", "readyReplicas"),
-        failure=_failure(mappings_at(observed, "status", "conditions")),
+        failure=failure,
+        overdue=overdue,
         is_rolling=_is_rolling(observed),
     )
 
@@ -198,15 +202,17 @@ def _is_rolling(workload: Manifest) -> bool:
     return 0 < seen < generation or updated < count_at(workload, "status", "replicas")
 
 
-def _failure(conditions: Sequence[Mapping[str, Any]]) -> str:
-    """A Deployment tells of pods it may not create, and of a rollout that does not come to an end."""
+def _failure(conditions: Sequence[Mapping[str, Any]]) -> tuple[str, bool]:
+    """A Deployment tells of pods or a ReplicaSet that it may not create, and of a rollout that does not come to an end;
+    the latter says nothing of the cause."""
     refused = find_condition(conditions, "ReplicaFailure")
     stuck = find_condition(conditions, "Progressing")
     if refused.get("status") == "True":
-        return f"{refused.get('reason', 'FailedCreate')}: {refused.get('message', 'pods cannot be created')}"
-    if stuck.get("status") == "False" and stuck.get("reason") == "ProgressDeadlineExceeded":
-        return f"ProgressDeadlineExceeded: {stuck.get('message', 'pods do not become ready')}"
-    return ""
+        return f"{refused.get('reason', 'FailedCreate')}: {refused.get('message', 'pods cannot be created')}", False
+    if stuck.get("status") == "False" and stuck.get("reason") in ("ProgressDeadlineExceeded", "ReplicaSetCreateError"):
+        overdue = stuck["reason"] == "ProgressDeadlineExceeded"
+        return f"{stuck['reason']}: {stuck.get('message', 'pods do not become ready')}", overdue
+    return "", False
 
 
 def _keys(job: Manifest | None) -> KeysState | None:

@@ -5,12 +5,20 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from app.inferenceservice.facts import Facts
-from app.inferenceservice.observed import WorkloadState
+from app.inferenceservice.handshake import PodFailure
+from app.inferenceservice.observed import WorkloadKind, WorkloadState
 from app.inferenceservice.plan import Plan, Serve
 from app.kube.conditions import ErrorClass, Reason
+from app.kube.refusal import find_refusal
 
 UNSCHEDULABLE = "Unschedulable"
 """The agent's word for a pod that no node takes."""
+NOT_CREATED = "NotCreated"
+"""Its word for a pod of a LeaderWorkerSet that may not be made."""
+VOLUME = "Volume"
+"""Its word for a pod that waits for a volume."""
+MULTI_ATTACH = "Multi-Attach"
+"""Kubernetes' word for a ReadWriteOnce volume that another node has."""
 
 
 @dataclass(frozen=True)
@@ -61,16 +69,34 @@ def find_progress(plan: Plan, facts: Facts) -> Progress:
 
 
 def _failure(current: WorkloadState, facts: Facts) -> Failure | None:
-    """A pod's own cause says most; where no pod may be made, the workload says why."""
-    if current.failure:
-        resource = facts.spec.gpu_resource(facts.settings.gpu_resource)
-        named = resource in current.failure  # a quota that is used up names its resource
-        return Failure(current.failure, ErrorClass.RESOURCE, Reason.INSUFFICIENT_GPU if named else Reason.FAILED)
-    request = facts.observed.request
-    if request is None or not request.failures:
-        return None
-    first = request.failures[0]
-    gpus_missing = first.reason == UNSCHEDULABLE
+    """Where no pod may be made, the workload says why; else a pod's own cause says most."""
+    told = facts.observed.request.failures if facts.observed.request else ()
+    first = next((it for it in told if _is_of(it, current)), None)
+    if current.failure and not (current.overdue and first):
+        remedy = find_refusal(current.failure)
+        said = f"{current.failure.rstrip('. ')}; {remedy.advice}" if remedy.advice else current.failure
+        error = ErrorClass.RESOURCE if current.overdue else remedy.error
+        return Failure(said, error, _refusal_reason(current.failure, facts))
+    return _pod_failure(first, facts) if first else None
+
+
+def _is_of(failure: PodFailure, current: WorkloadState) -> bool:
+    """A Deployment says itself that it may not make pods: a StatefulSet of that name is another's."""
+    return failure.reason != NOT_CREATED or current.kind is WorkloadKind.LEADER_WORKER_SET
+
+
+def _refusal_reason(said: str, facts: Facts) -> Reason:
+    """A quota that is used up names its resource."""
+    resource = facts.spec.gpu_resource(facts.settings.gpu_resource)
+    return Reason.INSUFFICIENT_GPU if resource in said else Reason.FAILED
+
+
+def _pod_failure(failure: PodFailure, facts: Facts) -> Failure:
+    if failure.reason == NOT_CREATED:
+        return Failure(failure.message, failure.error, _refusal_reason(failure.message, facts))
+    gpus_missing = failure.reason == UNSCHEDULABLE
+    shared = gpus_missing or MULTI_ATTACH in failure.message
+    near = f" {facts.neighbour.message}." if shared and facts.neighbour else ""
+    passes = failure.reason == VOLUME and failure.error != ErrorClass.CONFIGURATION
     reason = Reason.INSUFFICIENT_GPU if gpus_missing else Reason.FAILED
-    near = f" {facts.neighbour.message}." if gpus_missing and facts.neighbour else ""
-    return Failure(f"{first.message}{near}", first.error, reason, waits=gpus_missing)
+    return Failure(f"{failure.message}{near}", failure.error, reason, waits=gpus_missing or passes)

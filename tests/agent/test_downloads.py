@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from app.agent.downloads import parse_download_pod, parse_event, parse_job, plan_problems
+from app.agent.downloads import parse_download_pod, parse_job, plan_problems
+from app.agent.events import index_events, parse_event
 from app.agent.patch import Target
 from app.kube.names import PROBLEM_ANNOTATION
 
@@ -47,7 +48,7 @@ def problem_of(pods: list[Any], events: list[Any], of: dict[str, Any] | None = N
     patches = plan_problems(
         {found.key: found},
         [waiting for item in pods if (waiting := parse_download_pod(item))],
-        [warned for item in events if (warned := parse_event(item))],
+        index_events(warned for item in events if (warned := parse_event(item))),
     )
     if not patches:
         return None

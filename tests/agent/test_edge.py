@@ -13,13 +13,15 @@ from app.agent.edge.api import CONFLICT, GONE, OPEN, UNREACHABLE, Api, ApiError
 from app.agent.edge.backoff import MOST_SECONDS, pause
 from app.agent.edge.log import fields
 from app.agent.edge.reflector import Reflector
-from app.agent.edge.resources import GPU_NODES
+from app.agent.edge.resources import EVENTS, GPU_NODES
 from app.agent.edge.writer import AT_ONCE, Result, Writer
-from app.agent.facts import GPUNode, parse_gpu_node
+from app.agent.events import MOST, EventStore
+from app.agent.facts import GPUNode, Warned, parse_gpu_node
 from app.agent.observe import plan_nodes
 from app.agent.patch import Patch, Target
 from app.agent.store import Store
 from tests.agent.build import Json, gpu_node, world
+from tests.agent.test_events import event as warning
 
 
 def run(work: Coroutine[Any, Any, None]) -> None:
@@ -100,10 +102,12 @@ class Scripted:
 
     def __init__(self, pages: list[Json | ApiError], watches: list[list[Json | ApiError]]) -> None:
         self.pages, self.watches = pages, watches
+        self.limits: list[str] = []
         self.versions: list[str] = []
         self.done = asyncio.Event()
 
     async def get(self, path: str, query: Json, accept: str) -> Json:
+        self.limits.append(query["limit"])
         page = self.pages.pop(0)
         if isinstance(page, ApiError):
             raise page
@@ -180,6 +184,34 @@ def test_a_reflector_is_current_only_while_its_watch_is_open(monkeypatch: pytest
     cut: list[Json | ApiError] = [{"type": OPEN}, ApiError(UNREACHABLE, "cut", "")]
     _, reflector = reflect(lambda: Scripted([page(version="10")], [cut]), monkeypatch)
     assert not reflector.current
+
+
+def test_a_list_of_events_comes_in_small_pages_and_is_bounded_while_it_comes() -> None:
+    names = [f"e{number}" for number in range(MOST + 20)]
+    pages = [events_page(names[:MOST], more="next"), events_page(names[MOST:])]
+    held: list[int] = []
+
+    class Counting(EventStore):
+        def trim(self, facts: list[Warned]) -> list[Warned]:
+            kept = super().trim(facts)
+            held.append(len(kept))
+            return kept
+
+    async def work() -> Scripted:
+        server = Scripted([*pages], [])
+        reflector = Reflector(cast("Api", server), EVENTS[0], Counting(), lambda: None)
+        task = asyncio.create_task(reflector.run())
+        await asyncio.wait_for(server.done.wait(), 10)
+        task.cancel()
+        return server
+
+    assert asyncio.run(work()).limits == ["100", "100"]
+    assert held[:2] == [MOST, MOST]
+
+
+def events_page(names: list[str], more: str = "") -> Json:
+    items = [warning(name=name, version=int(name[1:]) + 1) for name in names]
+    return {"items": items, "metadata": {"resourceVersion": "1000", "continue": more}}
 
 
 def test_pauses_grow_to_a_limit_and_differ() -> None:

@@ -41,6 +41,8 @@ STUCK = {
     "reason": "ProgressDeadlineExceeded",
     "message": 'ReplicaSet "demo" has timed out progressing.',
 }
+NO_SET = STUCK | {"reason": "ReplicaSetCreateError", "message": "replicasets.apps is forbidden: exceeded quota: x"}
+UNSAFE = REFUSED | {"message": 'pods are forbidden: violates PodSecurity "restricted:latest": hostPath volumes'}
 PROGRESSING = {"type": "Progressing", "status": "True", "reason": "ReplicaSetUpdated", "message": "as it goes"}
 
 
@@ -270,6 +272,10 @@ def test_all_conditions_are_always_there_with_a_message(answer: Answer, phase: s
             call(BROKEN, children=running()), "Ready", "what ran before goes on: 1 of 1 group is ready", id="goes on"
         ),
         pytest.param(call(children=starting(REFUSED)), "Ready", "FailedCreate: pods are forbidden", id="refused"),
+        pytest.param(call(children=starting(REFUSED)), "Ready", "raise that ResourceQuota", id="what to do"),
+        pytest.param(call(children=starting(NO_SET)), "Ready", "replicasets.apps is forbidden", id="no ReplicaSet"),
+        pytest.param(call(children=starting(UNSAFE)), "Ready", "Pod Security level that permits it", id="policy"),
+        pytest.param(call(children=starting(UNSAFE)), "Ready", "[Configuration]", id="its class"),
         pytest.param(call(children=starting(NO_GPUS)), "GPUAllocated", "limited: requests.amd.com/gpu=4", id="quota"),
         pytest.param(call(children=starting(STUCK)), "Healthy", "has timed out progressing", id="stuck"),
         pytest.param(call(spec(**DISTRIBUTED), unmanaged=[LWS]), "Ready", "install LWS", id="LWS"),

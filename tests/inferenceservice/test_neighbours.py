@@ -133,11 +133,14 @@ def test_who_cannot_have_that_node_is_told_why_and_what_to_do() -> None:
         assert words in message
 
 
-def test_a_pod_that_no_node_takes_is_told_of_the_neighbour() -> None:
+@pytest.mark.parametrize(
+    ("reason", "said"), [("Unschedulable", "no node takes pod demo-0."), ("Volume", "Multi-Attach error for volume x.")]
+)
+def test_a_pod_that_no_node_takes_or_that_waits_for_the_volume_is_told_of_the_neighbour(reason: str, said: str) -> None:
     first = call(spec(**ONCE), related=[volume()])
-    failure = {"pod": "demo-0", "reason": "Unschedulable", "error": "Resource", "message": "no node takes pod demo-0."}
+    failure = {"pod": "demo-0", "reason": reason, "error": "Resource", "message": said}
     request = manifest(API, "GPURequest", "demo", spec={"digest": "x"}, status={"failures": [failure]})
     children = [*(stored(it) for it in first.children), request]
     answer = pooled(volume(), sibling(), children=children)
     message = answer.condition("Ready")["message"]
-    assert "no node takes pod demo-0. PersistentVolumeClaim m-cache is ReadWriteOnce" in message
+    assert f"{said} PersistentVolumeClaim m-cache is ReadWriteOnce" in message

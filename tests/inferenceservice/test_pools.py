@@ -379,6 +379,63 @@ def test_why_pods_are_not_ready_and_how_long_they_loaded_reach_the_service() -> 
     assert loaded.status["modelStatus"]["loadTime"] == "45s"
 
 
+def told(given: dict[str, Any], failure: dict[str, str], conditions: Iterable[dict[str, str]] = ()) -> Answer:
+    """A granted service of which no group is ready, for a reason that the agent tells."""
+    first = granted(given)
+    children = [it for it in observed(first, ready=0, conditions=conditions) if it["kind"] != "GPURequest"]
+    return asked(given, children=[*children, request_of(first, failures=[failure])], related=[allocation(first)])
+
+
+QUOTA = "StatefulSet demo cannot make pod demo-0: exceeded quota: team, requested: requests.amd.com/gpu=2, used: "
+QUOTA += "requests.amd.com/gpu=0, limited: requests.amd.com/gpu=1; raise that ResourceQuota, or ask for less."
+NOT_CREATED = {"pod": "demo-0", "reason": "NotCreated", "message": QUOTA, "error": "Resource"}
+MISSING_SECRET = {
+    "pod": "demo-0",
+    "reason": "Volume",
+    "message": 'A volume is missing: FailedMount: secret "k" not found; create it.',
+    "error": "Configuration",
+}
+ELSEWHERE = MISSING_SECRET | {"message": "A volume is missing: Multi-Attach error; stop the pods.", "error": "Resource"}
+OVERDUE = {"type": "Progressing", "status": "False", "reason": "ProgressDeadlineExceeded", "message": "timed out"}
+
+
+@pytest.mark.parametrize(
+    ("given", "failure", "reason", "phase"),
+    [
+        pytest.param(DISTRIBUTED, NOT_CREATED, "InsufficientGPU", "Failed", id="a quota of GPUs"),
+        pytest.param(
+            DISTRIBUTED,
+            NOT_CREATED | {"message": "exceeded quota: team, requested: pods=1"},
+            "Failed",
+            "Failed",
+            id="a quota",
+        ),
+        pytest.param({}, MISSING_SECRET, "Failed", "Failed", id="a Secret that is not there"),
+        pytest.param({}, ELSEWHERE, "Failed", "Starting", id="a volume that another node has"),
+        pytest.param(DISTRIBUTED, ELSEWHERE, "Failed", "Starting", id="and of a group"),
+    ],
+)
+def test_what_events_say_reaches_the_service(
+    given: dict[str, Any], failure: dict[str, str], reason: str, phase: str
+) -> None:
+    answer = told(spec(**given), failure)
+    assert answer.conditions()["Ready"] == ("False", reason)
+    message = answer.condition("Ready")["message"]
+    assert failure["message"].rstrip(".") in message
+    assert f"[{failure['error']}]" in message
+    assert answer.status["phase"] == phase
+
+
+def test_a_deployment_says_itself_that_it_may_not_make_pods() -> None:
+    assert "StatefulSet" not in told(spec(), NOT_CREATED).condition("Ready")["message"]
+
+
+def test_why_a_pod_waits_says_more_than_that_it_waits_too_long() -> None:
+    message = told(spec(), MISSING_SECRET, [OVERDUE]).condition("Ready")["message"]
+    assert 'secret "k" not found' in message
+    assert "ProgressDeadlineExceeded" not in message
+
+
 def test_arguments_that_vllm_gave_up_stay_explained_after_they_ended_it() -> None:
     """Before the start as a warning, and beside vLLM's own words when the pods crash with them."""
     given = spec(vllm={"engineArgs": {"enable_metrics": True, "task": "embed", "swap_space": 4, "max_num_seq": 3}})

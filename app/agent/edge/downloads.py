@@ -1,33 +1,47 @@
-"""What is watched of downloads. Nothing else waits for it: where the rights are missing, only the causes are."""
+"""What is watched of events, and of downloads. Nothing else waits for either: where the rights are missing, only the
+causes are."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from app.agent.downloads import parse_download_pod, parse_event, parse_job, plan_problems
+from app.agent.downloads import parse_download_pod, parse_job, plan_problems
 from app.agent.edge import resources
 from app.agent.edge.api import Api
 from app.agent.edge.reflector import Reflector
+from app.agent.events import EventStore, index_events
+from app.agent.facts import Warnings
 from app.agent.patch import Patch
 from app.agent.store import Store
 
 
+class Events:
+    """Those of a few reasons, for downloads and services."""
+
+    def __init__(self, api: Api, wake: Callable[[], None]) -> None:
+        self.reflectors = [Reflector(api, it, EventStore(), wake) for it in resources.EVENTS]
+
+    def look(self) -> Warnings | None:
+        """None until all of them are known."""
+        if not all(it.current for it in self.reflectors):
+            return None
+        return index_events(event for it in self.reflectors for event in it.store.facts.values())
+
+
 class Downloads:
-    """Jobs, their pods, and the events that tell of either."""
+    """Jobs and their pods."""
 
     def __init__(self, api: Api, wake: Callable[[], None]) -> None:
         self.jobs = Reflector(api, resources.DOWNLOAD_JOBS, Store(parse_job), wake)
         self._pods = Reflector(api, resources.DOWNLOAD_PODS, Store(parse_download_pod), wake)
-        self._events = [Reflector(api, it, Store(parse_event), wake) for it in resources.EVENTS]
 
     @property
     def reflectors(self) -> Sequence[Reflector[Any]]:
-        return (self.jobs, self._pods, *self._events)
+        return (self.jobs, self._pods)
 
-    def plan(self) -> list[Patch]:
+    def plan(self, warned: Warnings | None) -> list[Patch]:
         """Nothing until all of it is known: an annotation must not go because its cause was not read yet."""
-        if not all(it.current for it in self.reflectors):
+        if warned is None or not all(it.current for it in self.reflectors):
             return []
-        events = [event for it in self._events for event in it.store.facts.values()]
-        return plan_problems(self.jobs.store.facts, self._pods.store.facts.values(), events)
+        return plan_problems(self.jobs.store.facts, self._pods.store.facts.values(), warned)

@@ -19,8 +19,6 @@ from app.agent.store import F, Store
 
 log = logging.getLogger(__name__)
 
-PAGE = 500
-"""Objects of one answer to a list: bounds what is in memory at once."""
 WATCH_SECONDS = (300, 600)
 """How long a watch lasts before it is opened anew, at random, so that API servers share the load."""
 LASTING_SECONDS = 5.0
@@ -66,10 +64,11 @@ class Reflector(Generic[F]):
 
     async def _list(self) -> None:
         facts: list[F] = []
-        query = {"limit": str(PAGE), **self.resource.selectors}
+        query = {"limit": str(self.resource.page), **self.resource.selectors}
         while True:
             page = await self._api.get(self.resource.path, query, accept=self.resource.list_type)
             facts += [fact for item in page["items"] or () if (fact := self.store.parse(item)) is not None]
+            facts = self.store.trim(facts)
             metadata = page["metadata"]
             if not metadata.get("continue"):
                 break

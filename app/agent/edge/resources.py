@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from app.agent.downloads import EVENT_REASONS, JOB_LABEL
+from app.agent.downloads import JOB_LABEL
+from app.agent.events import EVENT_REASONS
 from app.agent.facts import Key
 from app.agent.patch import Target
 from app.crd import API_VERSION
@@ -27,6 +28,8 @@ class Resource:
     selectors: Mapping[str, str] = field(default_factory=dict)
     list_type: str = JSON_TYPE
     watch_type: str = JSON_TYPE
+    page: int = 500
+    """Objects of one answer to a list: bounds what is in memory at once."""
 
 
 # Completed pods, most of all that ended, are never sent. Failed ones are: a service's evicted pod says why.
@@ -42,9 +45,11 @@ GPU_POOLS = Resource("gpupools", f"{OURS}/gpupools", list_type=METADATA_LIST, wa
 DOWNLOAD_JOBS = Resource("downloads", "/apis/batch/v1/jobs", {"labelSelector": CACHE_LABEL})
 DOWNLOAD_PODS = Resource("downloadpods", "/api/v1/pods", {"labelSelector": f"{CACHE_LABEL},{JOB_LABEL}"})
 EVENTS = tuple(
-    Resource(f"events-{reason}", "/api/v1/events", {"fieldSelector": f"reason={reason}"}) for reason in EVENT_REASONS
+    Resource(f"events-{reason}", "/api/v1/events", {"fieldSelector": f"reason={reason}"}, page=100)
+    for reason in EVENT_REASONS
 )
-"""A field selector knows no "or", and all events together are more than the rest of the cluster."""
+"""A field selector knows no "or", and all events together are more than the rest of the cluster. Whoever may write
+events may write a megabyte into each."""
 
 
 def find_exporters(settings: Settings) -> Resource | None:

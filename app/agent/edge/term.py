@@ -19,7 +19,7 @@ from app.agent.decide import decide
 from app.agent.edge import metrics, resources
 from app.agent.edge.api import Api
 from app.agent.edge.backoff import pause
-from app.agent.edge.downloads import Downloads
+from app.agent.edge.downloads import Downloads, Events
 from app.agent.edge.exporters import Exporters
 from app.agent.edge.reflector import Reflector
 from app.agent.edge.writer import Result, Writer
@@ -66,6 +66,7 @@ class Term:
         self._requests = Reflector(api, resources.GPU_REQUESTS, requests, wake)
         self._allocations = Reflector(api, resources.GPU_ALLOCATIONS, allocations, wake)
         self._pools = Reflector(api, resources.GPU_POOLS, pools, wake)
+        self._events = Events(api, wake)
         self._downloads = Downloads(api, wake)
         self._writer = Writer(
             api,
@@ -105,7 +106,7 @@ class Term:
             async with asyncio.TaskGroup() as tasks:
                 for reflector in self._reflectors:
                     tasks.create_task(reflector.run())
-                for reflector in self._downloads.reflectors:
+                for reflector in (*self._events.reflectors, *self._downloads.reflectors):
                     tasks.create_task(reflector.run())
                 tasks.create_task(self._work())
                 if self._exporter_pods:
@@ -145,7 +146,7 @@ class Term:
         if _is_ledger_true(patches, results):
             beats = heartbeat.plan_heartbeats(self._world(), datetime.now(UTC))
             results += await self._writer.write(beats)
-        await self._writer.write(self._downloads.plan())
+        await self._writer.write(self._downloads.plan(self._events.look()))
         if Result.WRITTEN in results:
             self._changed.set()  # an answer may hold more than was written: look once more
         if all(result is Result.WRITTEN for result in results):
@@ -164,6 +165,7 @@ class Term:
             allocations=self._allocations.store.facts,
             pools=self._pools.store.facts,
             devices=self._exporters.devices,
+            warned=self._events.look(),
         )
 
 
