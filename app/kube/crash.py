@@ -121,6 +121,12 @@ _RULES: Sequence[_Rule] = (
     ),
     _rule(
         CauseKind.TRANSIENT,
+        r"^engine_progress: |RPC call to \w+ timed out",
+        "a GPU or a process of the group hangs: compare the logs and the GPUs (amd-smi) of all its pods; where a step "
+        "may last as long, raise VLLM_EXECUTE_MODEL_TIMEOUT_SECONDS in vllm.envVars",
+    ),
+    _rule(
+        CauseKind.TRANSIENT,
         r"Timed? ?out|TimeoutError|Watchdog caught collective|Connection (reset|refused|closed|aborted)|Broken ?pipe"
         r"|DistBackendError|DistNetworkError|DistStoreError|RayActorError|ActorDiedError|NodeDiedError|EOFError",
     ),
@@ -154,7 +160,7 @@ _EXCEPTION = re.compile(
 )
 _SIGN = re.compile(
     r"^[\w./ -]{1,60}: error: |Memory access fault by GPU|HSA_STATUS_ERROR|\bhipError[A-Z]|^\s*what\(\): "
-    r"|Fatal Python error|\bBus error\b|Segmentation fault|error while attempting to bind"
+    r"|^engine_progress: |Fatal Python error|\bBus error\b|Segmentation fault|error while attempting to bind"
 )
 """Causes that no Python exception tells."""
 _ANYWHERE = re.compile(r"(?:^|[\s.])\w*(?:Error|Exception|Interrupt|Exit)\b ?:")
