@@ -165,6 +165,13 @@ def test_a_request_that_nobody_answers_is_told_though_vllm_says_that_it_rests(gr
     wait_for("it is well again", lambda: "engine_progress: ok" in probed(group), 40, group.leader)
 
 
+def test_a_look_that_cannot_be_kept_is_no_failure(serving: Group) -> None:
+    serving.leader.execute("mkdir", "-p", "/tmp/.engine-progress/full")
+    code, said = checked(serving, "engine_progress")
+    assert (code, said["checks"]["engine_progress"]["healthy"]) == (0, True)
+    assert "/tmp/.engine-progress cannot be written" in said["checks"]["engine_progress"]["message"]
+
+
 @pytest.mark.parametrize(
     ("changes", "why"),
     [

@@ -101,6 +101,11 @@ def test_metrics_that_say_nothing_of_engines(text: str) -> None:
     assert parse_engines(text) == {}
 
 
+@pytest.mark.parametrize("value", ["NaN", "+Inf", "-Inf"])
+def test_numbers_that_are_none(value: str) -> None:
+    assert stall(*[changed(HUNG, "num_requests_running", value)] * 99) == ""
+
+
 def test_one_of_two_engines_hangs() -> None:
     steps = [two(changed(RUNNING, "generation_tokens_total", f"{count}.0"), HUNG) for count in range(16)]
     assert stall(*steps) == "engine 1: 1 request runs, and no step has ended for 150 s"
@@ -164,8 +169,15 @@ def test_a_look_is_kept_as_it_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     look = looked([RESTING] * 3, CLIENT, "7@1")
     progress.save(look)
     assert progress.load() == look
-    (tmp_path / "look").write_text('{"engines": 3}')
-    assert progress.load() is None
+    for other in (
+        "",
+        "[]",
+        '{"engines": 3}',
+        '{"engines": {}, "clients": [], "at": 1}',
+        '{"engines": {"0": {"x": 1}}}',
+    ):
+        (tmp_path / "look").write_text(other)
+        assert progress.load() is None
 
 
 def test_clients_are_open_connections_to_the_apis_port() -> None:

@@ -8,6 +8,7 @@ import os
 import re
 import shutil
 import signal
+import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -203,21 +204,39 @@ def test_a_worker_that_hangs_while_the_group_rests_is_told_at_the_next_request_a
     assert (cause.kind, cause.advice[:25]) == (CauseKind.TRANSIENT, "a GPU or a process of the")
 
 
-def test_a_copy_of_the_model_that_hangs_on_a_worker_is_told_and_the_group_ends(real_group: GroupOf) -> None:
+@pytest.mark.parametrize("mode", ["native", "mpi"], indirect=True)
+def test_a_copy_of_the_model_that_hangs_on_a_worker_is_told_and_the_group_ends(real_group: GroupOf, mode: str) -> None:
     """vLLM would wait for it for ever: the engine itself stands still, so nothing has a limit."""
-    group = real_group(built(2, data_parallel_size=2, **EAGER), VLLM_EXECUTE_MODEL_TIMEOUT_SECONDS="12")
+    group = real_group(built(2, mode, data_parallel_size=2, **EAGER), VLLM_EXECUTE_MODEL_TIMEOUT_SECONDS="12")
     served(group)
     with ThreadPoolExecutor() as pool:
-        asking = [pool.submit(complete_long, group) for _ in range(8)]
-        wait_for("it makes tokens", lambda: runs(group, engine=1), 60, *group.pods)
-        signal_all(group.workers[0], signal.SIGSTOP)
+        asking = [pool.submit(complete_until_refused, group) for _ in range(4)]
+        wait_for("its requests hang", lambda: hang_with_requests(group), 120, *group.pods)
         wait_for("it is told", lambda: "engine_progress: engine 1: " in readiness(group), 60, *group.pods)
         wait_for("it is stopped", lambda: not readiness(group), 180, *group.pods[:1])
-        assert group.leader.wait(60) is not None
         group.workers[0].kill()
         for each in asking:
             each.exception()
+    assert group.leader.wait(60) is not None
     assert find_cause(group.leader.written_message()).text.endswith("and no step has ended for 24 s")
+
+
+def complete_until_refused(group: Group) -> None:
+    while True:
+        complete_long(group)
+
+
+def hang_with_requests(group: Group) -> bool:
+    """Stop the worker while its engine says that requests run; it goes on where they have ended before."""
+    if not runs(group, engine=1):
+        return False
+    [worker] = group.workers
+    signal_all(worker, signal.SIGSTOP)
+    time.sleep(1)  # what it sent before arrives
+    if not runs(group, engine=1):
+        signal_all(worker, signal.SIGCONT)
+        return False
+    return True
 
 
 def complete_long(group: Group) -> str:

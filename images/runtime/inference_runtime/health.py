@@ -84,7 +84,10 @@ def engine_progress(env: Env) -> str:
     limits = progress.parse_limits(env)
     if progress.wants_trial(look, limits.alarm):
         look = replace(look, trial=_ask_for_a_token(env, limits.end))
-    progress.save(look)
+    try:
+        progress.save(look)
+    except OSError as error:
+        return Unknown(f"{progress.STATE} cannot be written ({error.strerror})")
     return progress.find_stall(look, limits.alarm)
 
 
@@ -198,7 +201,7 @@ def _remember(probe: str, problems: Mapping[str, str]) -> None:
             STATE.unlink(missing_ok=True)
             write_message("")
         return
-    if _lasts(probe):
+    if _lasts(probe) and not ENDED.exists():
         write_message(f"{failing} (the {probe} probe failed)")
 
 
@@ -222,12 +225,13 @@ def _age_of_container() -> float:
 
 def _end_hung(env: Env) -> None:
     """Stop vLLM as the kubelet would, once; then the container starts again, and LeaderWorkerSet makes the group anew.
-    The first process does not write over the message when it is told to stop."""
+    Neither the first process, when it is told to stop, nor what fails from now on writes over the message."""
     limits = progress.parse_limits(env)
     look = progress.load()
     stall = progress.find_stall(look, limits.end) if look else ""
     if not stall or ENDED.exists():
         return
-    ENDED.touch()
-    write_message(f"engine_progress: {stall}")
-    os.kill(1, signal.SIGTERM)
+    with contextlib.suppress(OSError):
+        ENDED.touch()
+        os.kill(1, signal.SIGTERM)
+        write_message(f"engine_progress: {stall}")

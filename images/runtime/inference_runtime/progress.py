@@ -23,6 +23,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
@@ -38,7 +39,7 @@ STEP_SECONDS = 300
 LONGEST_GAP_SECONDS = 30
 """More than that between two looks is time in which nobody looked: three probes."""
 
-_SERIES = re.compile(r'^vllm:(\w+)\{(?:.*,)?engine="([^"]*)".*\} (\S+)', re.M)
+_SERIES = re.compile(r'^vllm:(\w+)\{(?:.*,)?engine="([^"]*)".*\} ([-+]?[\d.]+(?:e[-+]?\d+)?|[-+]?Inf|NaN)$', re.M)
 _RUNNING = "num_requests_running"
 _SLEEP = "engine_sleep_state"
 """Set by the API server alone."""
@@ -112,7 +113,7 @@ def parse_engines(metrics: str) -> dict[str, Engine]:
                 asleep.add(engine)
             continue
         if name == _RUNNING:
-            running[engine] = int(float(value))
+            running[engine] = round(float(value)) if math.isfinite(float(value)) else 0
         lines.setdefault(engine, []).append(found[0])
     return {name: Engine(count, _digest(lines[name]), name in asleep) for name, count in running.items()}
 
@@ -168,7 +169,7 @@ def load() -> Look | None:
     try:
         kept = json.loads(STATE.read_text())
         engines = {name: Seen(**seen) for name, seen in kept.pop("engines").items()}
-        return Look(engines=engines, clients=frozenset(kept.pop("clients")), **kept)
+        return Look(engines=engines, clients=frozenset(kept.pop("clients")), **kept) if engines else None
     except (OSError, ValueError, TypeError, AttributeError, KeyError):
         return None
 
