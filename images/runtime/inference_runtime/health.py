@@ -74,10 +74,12 @@ def engine_progress(env: Env) -> str:
         progress.forget()
         return Unknown("VLLM_SERVER_DEV_MODE lets clients pause the engine")
     problem, body = _get(env, "/metrics", METRICS_TIMEOUT_SECONDS)
+    if problem:  # a busy server; what was seen before still counts at the next look
+        return Unknown(problem)
     engines = progress.parse_engines(body.decode(errors="replace"))
     if not engines:
         progress.forget()
-        return Unknown(problem or "/metrics says nothing of vLLM's engines")
+        return Unknown("/metrics says nothing of vLLM's engines")
     before, clients = progress.load(), trial.find_clients(_port(env))
     asked = before.trial if before and trial.runs(before.trial) else ""
     look = progress.advance(before, engines, clients, asked, time.monotonic())
