@@ -34,6 +34,7 @@ class PodReason(StrEnum):
     CONTAINER_ERROR = "ContainerError"  # the container runtime cannot create or start the container
     OUT_OF_MEMORY = "OutOfMemory"  # the kernel ended it at its memory limit
     OUT_OF_GPU_MEMORY = "OutOfGPUMemory"  # the process says that GPU memory does not suffice
+    UNHEALTHY = "Unhealthy"  # it runs, and its readiness probe says what is wrong
     CRASH_LOOP = "CrashLoop"  # the process ends by itself
     EVICTED = "Evicted"  # the node took it off
     POD_FAILED = "PodFailed"  # kubelet refused or ended the pod

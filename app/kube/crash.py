@@ -163,6 +163,12 @@ _RULES: Sequence[_Rule] = (
     ),
     _rule(
         CauseKind.TRANSIENT,
+        r"^engine_progress: |RPC call to \w+ timed out",
+        "a GPU or a process of the group hangs: compare the logs and the GPUs (amd-smi) of all its pods; where a step "
+        "may last as long, raise VLLM_EXECUTE_MODEL_TIMEOUT_SECONDS in vllm.envVars",
+    ),
+    _rule(
+        CauseKind.TRANSIENT,
         r"Timed? ?out|TimeoutError|ncclRemoteError|Gloo connectFullMesh failed|Watchdog caught collective"
         r"|Connection (reset|refused|closed|aborted)|Broken ?pipe"
         r"|DistBackendError|DistNetworkError|DistStoreError|RayActorError|ActorDiedError|NodeDiedError|EOFError",
@@ -207,9 +213,9 @@ _EXCEPTION = re.compile(
 )
 _SIGN = re.compile(
     r"^[\w./ -]{1,60}: error: |Memory access fault by GPU|HSA_STATUS_ERROR|\bhipError[A-Z]|^\s*what\(\): "
-    r"|Fatal Python error|\bBus error\b|Segmentation fault|Segfault encountered|error while attempting to bind"
-    r"|HW Exception by GPU|TensileLibrary|initialize Tensile host|Unable to open /dev/kfd|no socket interface found"
-    r"|pthread_create failed|^  Value error, "
+    r"|^engine_progress: |Fatal Python error|\bBus error\b|Segmentation fault|Segfault encountered"
+    r"|error while attempting to bind|HW Exception by GPU|TensileLibrary|initialize Tensile host"
+    r"|Unable to open /dev/kfd|no socket interface found|pthread_create failed|^  Value error, "
 )
 """Causes that no Python exception tells."""
 _ANYWHERE = re.compile(r"(?:^|[\s.])\w*(?:Error|Exception|Interrupt|Exit)\b ?:")

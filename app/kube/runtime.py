@@ -57,6 +57,9 @@ MODEL_SECONDS = "INFERENCE_MODEL_SECONDS"
 """Seconds until the model's folder must be published."""
 START_SECONDS = "INFERENCE_START_SECONDS"
 """Seconds that the startup probe allows; in its last ones the probe says what was wrong."""
+STALL_SECONDS = "INFERENCE_STALL_SECONDS"
+"""Seconds without a step of an engine that runs requests until it is called hung, half of the longest step that vLLM
+allows when unset; the operator never sets it."""
 TERMINATION_LOG = "INFERENCE_TERMINATION_LOG"
 """File that takes the termination message, /dev/termination-log when unset; the operator never sets it."""
 

@@ -5,6 +5,7 @@ Arguments are parsed by the operator's table of the real parser. Node 0 waits on
 they stay connected, as vLLM's workers are by their collectives, and a node that ends or hangs ends the group. With data
 parallelism the nodes meet on its own port, which is closed once all are there: copies of a dense model are independent.
 STANDIN_HANG_SECONDS is how long a silent node is borne; STANDIN_LAST_WORDS makes a start fail.
+With STANDIN_SAYS_RUNNING="" /metrics tells of no request, with STANDIN_SAYS_NOTHING of nothing at all.
 tests/images/test_real_vllm.py holds it against the real one.
 """
 
@@ -235,7 +236,8 @@ def handler(server: Server) -> type[BaseHTTPRequestHandler]:
                 model = {"id": server.name, "object": "model", "owned_by": "vllm"}
                 self.reply(200, json.dumps({"object": "list", "data": [model]}).encode())
             elif self.path == "/metrics":
-                self.reply(200, metrics(server).encode())
+                told = "" if os.environ.get("STANDIN_SAYS_NOTHING") else metrics(server)
+                self.reply(200, told.encode())
             else:
                 self.reply(404, b'{"detail":"Not Found"}')
 
@@ -270,9 +272,10 @@ def handler(server: Server) -> type[BaseHTTPRequestHandler]:
 
 def metrics(server: Server) -> str:
     labels = f'{{engine="0",model_name="{server.name}"}}'
+    running = float(server.running) if os.environ.get("STANDIN_SAYS_RUNNING", "1") else 0.0
     done = f'{{engine="0",finished_reason="length",model_name="{server.name}"}}'
     return (
-        f"# TYPE vllm:num_requests_running gauge\nvllm:num_requests_running{labels} {float(server.running)}\n"
+        f"# TYPE vllm:num_requests_running gauge\nvllm:num_requests_running{labels} {running}\n"
         f"# TYPE vllm:num_requests_waiting gauge\nvllm:num_requests_waiting{labels} 0.0\n"
         f"# TYPE vllm:kv_cache_usage_perc gauge\nvllm:kv_cache_usage_perc{labels} 0.0\n"
         f"# TYPE vllm:request_success_total counter\nvllm:request_success_total{done} {float(server.done)}\n"

@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
+import threading
+from contextlib import suppress
 from typing import Any
 
 import pytest
@@ -16,7 +20,7 @@ from tests.inferenceservice.service import observed
 from tests.inferenceservice.test_pools import allocation, asked, granted, request_of
 
 pytestmark = pytest.mark.groups
-CHECKS = ("gpu_available", "memory_usage", "api_responsive", "model_loaded")
+CHECKS = ("gpu_available", "memory_usage", "api_responsive", "model_loaded", "engine_progress")
 
 
 @pytest.fixture
@@ -64,7 +68,10 @@ def test_people_read_a_line_a_check(waiting: Group) -> None:
 def test_a_check_that_does_not_exist_is_a_mistake_of_the_caller(serving: Group) -> None:
     done = serving.leader.execute("health-check", "gpus")
     assert done.returncode == 2
-    assert "no check gpus; there are gpu_available, memory_usage, api_responsive, model_loaded" in done.stderr
+    assert (
+        "no check gpus; there are gpu_available, memory_usage, api_responsive, model_loaded, engine_progress"
+        in done.stderr
+    )
 
 
 def test_shared_memory_that_is_nearly_full_is_told_with_numbers(serving: Group) -> None:
@@ -114,21 +121,114 @@ def test_a_readiness_probe_leaves_the_name_once_the_failure_lasts_and_takes_it_b
     assert leader.written_message() == ""
 
 
+def test_an_engine_that_hangs_is_told_and_in_the_end_stopped(group_of: GroupOf) -> None:
+    """Its message stands: nothing that ends afterwards writes over it."""
+    limits = {"INFERENCE_STALL_SECONDS": "2", "VLLM_EXECUTE_MODEL_TIMEOUT_SECONDS": "2"}
+    group = group_of(built(1), STANDIN_REQUEST_SECONDS="20", **limits).start()
+    group.wait_healthy()
+    threading.Thread(target=ask, args=(group,), daemon=True).start()
+    told = "engine_progress: 1 request runs, and no step has ended for 2 s"
+    wait_for("it is told", lambda: told in probed(group), 15, group.leader)
+    stopped = "engine_progress: 1 request runs, and no step has ended for 4 s"
+    wait_for("it is stopped", lambda: bool(probed(group)) and message(group) == stopped, 15, group.leader)
+    assert group.leader.wait(60) == 0, "it ends when its last request has, for it was told to stop"
+    assert message(group) == stopped
+    failure = find_failure(ended_pod(0, message(group)))
+    assert failure is not None
+    assert failure.error == "Transient"
+    assert f"{stopped}; a GPU or a process of the group hangs" in failure.message
+
+
+def test_a_connection_that_asks_nothing_costs_a_token_and_is_no_hang(group_of: GroupOf) -> None:
+    group = group_of(built(1), INFERENCE_STALL_SECONDS="2").start()
+    group.wait_healthy()
+    silent = "import socket,sys,time\nwith socket.create_connection((sys.argv[1],8000)): time.sleep(600)"
+    argv = ["ip", "netns", "exec", group.network.hub, sys.executable, "-c", silent, group.leader.ip]
+    client = subprocess.Popen(argv)
+    ok = "engine_progress: ok"
+    try:
+        wait_for("it is asked", lambda: ok in probed(group) and answered(group) > 0, 30, group.leader)
+        assert all(ok in probed(group) for _ in range(12))
+    finally:
+        client.kill()
+        client.wait()
+
+
+def test_a_request_that_nobody_answers_is_told_though_vllm_says_that_it_rests(group_of: GroupOf) -> None:
+    """As an engine does that hangs in its first step after a rest."""
+    group = group_of(built(1), STANDIN_REQUEST_SECONDS="20", STANDIN_SAYS_RUNNING="", INFERENCE_STALL_SECONDS="3")
+    group.start()
+    group.wait_healthy()
+    threading.Thread(target=ask, args=(group,), daemon=True).start()
+    told = "engine_progress: requests are not answered, and no step has ended for 3 s"
+    wait_for("it is told", lambda: told in probed(group), 15, group.leader)
+    wait_for("it is well again", lambda: "engine_progress: ok" in probed(group), 40, group.leader)
+
+
+def test_a_look_that_cannot_be_kept_is_no_failure(serving: Group) -> None:
+    serving.leader.execute("mkdir", "-p", "/tmp/.engine-progress/full")
+    code, said = checked(serving, "engine_progress")
+    assert (code, said["checks"]["engine_progress"]["healthy"]) == (0, True)
+    assert "/tmp/.engine-progress cannot be written" in said["checks"]["engine_progress"]["message"]
+
+
+@pytest.mark.parametrize(
+    ("changes", "why"),
+    [
+        pytest.param({"STANDIN_SAYS_NOTHING": "1"}, "/metrics says nothing of vLLM's engines", id="no statistics"),
+        pytest.param({"VLLM_SERVER_DEV_MODE": "1"}, "VLLM_SERVER_DEV_MODE lets clients pause the engine", id="paused"),
+    ],
+)
+def test_where_nothing_is_known_of_the_engine_the_check_passes_and_says_so(
+    group_of: GroupOf, changes: dict[str, str], why: str
+) -> None:
+    group = group_of(built(1), **changes).start()
+    group.wait_healthy()
+    code, said = checked(group, "engine_progress")
+    assert (code, said["healthy"]) == (0, True)
+    assert said["checks"]["engine_progress"] == {"healthy": True, "message": f"unknown: {why}"}
+
+
+def ask(group: Group) -> None:
+    with suppress(AssertionError):
+        group.complete("x")
+
+
+def probed(group: Group) -> str:
+    """What the kubelet would put into its event; "" when the container has ended."""
+    try:
+        return group.leader.execute("health-check", "--probe=readiness").stdout
+    except StopIteration:
+        return ""
+
+
+def message(group: Group) -> str:
+    return group.leader.written_message()
+
+
+def answered(group: Group) -> float:
+    text = group.network.ask(group.leader, "/metrics")[1]
+    return float(next(line.split()[-1] for line in text.splitlines() if line.startswith("vllm:request_success_total{")))
+
+
 def test_the_failing_checks_name_reaches_the_healthy_condition(group_of: GroupOf) -> None:
     """From the container by the kubelet to the agent, which writes it on the GPURequest, to the service."""
     group = started(group_of(built(1), model=False, INFERENCE_START_SECONDS="30"))
     group.leader.execute("health-check", "--probe=startup")
     group.leader.signal(15)
     code = group.leader.wait(30)
-    ended = {"exitCode": code, "reason": "Error", "message": group.leader.written_message()}
-    pod = {
-        "spec": {"containers": [{"name": "leader"}]},
-        "status": {"containerStatuses": [{"name": "leader", "ready": False, "lastState": {"terminated": ended}}]},
-    }
-    failure = find_failure(pod)
+    failure = find_failure(ended_pod(code, group.leader.written_message()))
     assert failure is not None
     assert failure.message.startswith("Container leader ended with exit code 143: api_responsive: port 8000 does not")
     assert failure.message in healthy_condition(failure)
+
+
+def ended_pod(code: int, message: str) -> dict[str, Any]:
+    ended = {"exitCode": code, "reason": "Error", "message": message}
+    return {
+        "spec": {"containers": [{"name": "leader"}]},
+        "status": {"containerStatuses": [{"name": "leader", "ready": False, "lastState": {"terminated": ended}}]},
+    }
 
 
 def healthy_condition(failure: Failure) -> str:

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import os
 import re
 import shutil
 import signal
+import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from app.kube.crash import CauseKind, find_cause
 from app.kube.manifest import Manifest
 from app.topology.config import parse_config
 from app.topology.models import ModelFacts, to_json
@@ -19,7 +23,7 @@ from sandbox.tinymodel import CONTEXT, configuration, write_model
 from tests.images.conftest import GroupOf
 from tests.images.environments import VLLM, UnavailableError
 from tests.images.groups import Group, Image, real_image
-from tests.images.pods import Network, missing_parts
+from tests.images.pods import Network, Pod, missing_parts, wait_for
 from tests.images.workloads import built
 
 pytestmark = pytest.mark.vllm
@@ -158,6 +162,103 @@ def test_a_killed_worker_ends_the_group_within_two_minutes(real_group: GroupOf) 
         group.complete(PROMPT)
     assert group.leader.wait(120) == 0
     assert "EngineDeadError" in group.leader.logged()
+
+
+def test_a_worker_that_hangs_makes_the_group_unready_until_it_goes_on(real_group: GroupOf) -> None:
+    group = real_group(built(2, tensor_parallel_size=2, **EAGER), INFERENCE_STALL_SECONDS="6")
+    served(group)
+    [worker] = group.workers
+    with ThreadPoolExecutor() as pool:
+        asking = pool.submit(complete_long, group)
+        wait_for("it makes tokens", lambda: runs(group), 60, *group.pods)
+        assert "engine_progress: ok" in readiness(group)
+        signal_all(worker, signal.SIGSTOP)
+        try:
+            told = "engine_progress: 1 request runs, and no step has ended for 6 s"
+            wait_for("it is told", lambda: told in readiness(group), 60, *group.pods)
+            assert group.healthy
+        finally:
+            signal_all(worker, signal.SIGCONT)
+        assert asking.result()
+    wait_for("it is well again", lambda: "engine_progress: ok" in readiness(group), 60, *group.pods)
+    assert group.complete(PROMPT)
+
+
+def test_a_worker_that_hangs_while_the_group_rests_is_told_at_the_next_request_and_ends_the_group(
+    real_group: GroupOf,
+) -> None:
+    """vLLM's own limit of a step ends the leader; LeaderWorkerSet then makes the group anew."""
+    group = real_group(built(2, tensor_parallel_size=2, **EAGER), VLLM_EXECUTE_MODEL_TIMEOUT_SECONDS="40")
+    served(group)
+    signal_all(group.workers[0], signal.SIGSTOP)
+    with ThreadPoolExecutor() as pool:
+        asking = pool.submit(complete_long, group)
+        told = "engine_progress: requests are not answered, and no step has ended for 20 s"
+        wait_for("it is told", lambda: told in readiness(group), 60, *group.pods)
+        assert not runs(group), "vLLM itself says that it rests"
+        assert group.leader.wait(120) == 0
+        with pytest.raises(AssertionError):
+            asking.result()
+    cause = find_cause(group.leader.written_message())
+    assert cause.text.startswith("TimeoutError: RPC call to ")
+    assert (cause.kind, cause.advice[:25]) == (CauseKind.TRANSIENT, "a GPU or a process of the")
+
+
+@pytest.mark.parametrize("mode", ["native", "mpi"], indirect=True)
+def test_a_copy_of_the_model_that_hangs_on_a_worker_is_told_and_the_group_ends(real_group: GroupOf, mode: str) -> None:
+    """vLLM would wait for it for ever: the engine itself stands still, so nothing has a limit."""
+    group = real_group(built(2, mode, data_parallel_size=2, **EAGER), VLLM_EXECUTE_MODEL_TIMEOUT_SECONDS="12")
+    served(group)
+    with ThreadPoolExecutor() as pool:
+        asking = [pool.submit(complete_until_refused, group) for _ in range(4)]
+        wait_for("its requests hang", lambda: hang_with_requests(group), 120, *group.pods)
+        wait_for("it is told", lambda: "engine_progress: engine 1: " in readiness(group), 60, *group.pods)
+        wait_for("it is stopped", lambda: not readiness(group), 180, *group.pods[:1])
+        group.workers[0].kill()
+        for each in asking:
+            each.exception()
+    assert group.leader.wait(60) is not None
+    assert find_cause(group.leader.written_message()).text.endswith("and no step has ended for 24 s")
+
+
+def complete_until_refused(group: Group) -> None:
+    while True:
+        complete_long(group)
+
+
+def hang_with_requests(group: Group) -> bool:
+    """Stop the worker while its engine says that requests run; it goes on where they have ended before."""
+    if not runs(group, engine=1):
+        return False
+    [worker] = group.workers
+    signal_all(worker, signal.SIGSTOP)
+    time.sleep(1)  # what it sent before arrives
+    if not runs(group, engine=1):
+        signal_all(worker, signal.SIGCONT)
+        return False
+    return True
+
+
+def complete_long(group: Group) -> str:
+    return group.complete(PROMPT, max_tokens=480, ignore_eos=True)
+
+
+def readiness(group: Group) -> str:
+    """What the probe says, "" when the container has ended."""
+    with contextlib.suppress(StopIteration):
+        return group.leader.execute(*group.leader.container["readinessProbe"]["exec"]["command"]).stdout
+    return ""
+
+
+def runs(group: Group, engine: int = 0) -> bool:
+    text = group.network.ask(group.leader, "/metrics")[1]
+    return bool(re.search(rf'^vllm:num_requests_running{{engine="{engine}",.*}} [1-9]', text, re.M))
+
+
+def signal_all(pod: Pod, number: int) -> None:
+    for pid in pod.processes(""):
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, number)
 
 
 BEYOND: dict[str, Any] = {"enforce_eager": True, "max_model_len": 2 * CONTEXT}

@@ -220,6 +220,8 @@ def test_the_root_cause_is_told(log: str, text: str) -> None:
         ("RuntimeError: Data processing error: CAS service error : 403 Forbidden", CauseKind.EXTERNAL),
         ("RuntimeError: Gloo connectFullMesh failed with [pair.cc:144] no error", CauseKind.TRANSIENT),
         ("TimeoutError: RPC call timed out. Please increase the limit", CauseKind.TRANSIENT),
+        ("TimeoutError: RPC call to execute_model timed out.", CauseKind.TRANSIENT),
+        ("engine_progress: 3 requests run, and no step has ended for 600 s", CauseKind.TRANSIENT),
         ("AssertionError", CauseKind.UNKNOWN),
         ("KeyError: 'x'", CauseKind.UNKNOWN),
     ],
@@ -312,6 +314,19 @@ def test_a_chain_is_told_by_its_end() -> None:
 def test_remote_code_that_is_not_trusted_says_which_argument_trusts_it() -> None:
     line = "ValueError: The repository x contains custom code which must be executed to correctly load the model."
     assert "vllm.engineArgs.trust_remote_code" in find_cause(line).advice
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "TimeoutError: RPC call to sample_tokens timed out.",
+        "engine_progress: 1 request runs, and no step has ended for 150 s (the readiness probe failed)",
+    ],
+)
+def test_a_hang_says_where_to_look_and_which_limit_it_is(line: str) -> None:
+    advice = find_cause(line).advice
+    assert "all its pods" in advice
+    assert "VLLM_EXECUTE_MODEL_TIMEOUT_SECONDS" in advice
 
 
 @pytest.mark.parametrize(

@@ -132,7 +132,8 @@ class _Launcher:
         log(f"mpirun ended with status {code}")
         own = _read_number(rank.code_file(FOLDER))
         result = own if self._stopping and own is not None else own or code
-        write_message("" if self._stopping else words.cause())
+        if not self._stopping:  # else what a probe has left says why
+            write_message(words.cause())
         return result
 
     def _hurry(self, since: float) -> None:
