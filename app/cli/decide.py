@@ -133,7 +133,7 @@ def _ask(case: Case, request: Manifest, settings: Settings, now: datetime) -> tu
         children[GPU_REQUEST] = {**children[GPU_REQUEST], case.key: request}
     case = replace(case, children=children, requests={**case.requests, case.key: request})
     for _ in range(LOOKS):
-        answered = sync_pool(_pool_request(case, case.allocations), settings, now).children
+        answered = sync_pool(_pool_request(case, case.allocations), settings, now, case.key).children
         case = replace(case, allocations={_key(it): _kept_metadata(it, case.allocations, now) for it in answered})
     return case, case.allocations.get(case.key, {})
 

@@ -132,6 +132,9 @@ class GPUPoolStatus(Model):
     resume: str | None = Field(
         None, description="Service with which the next look begins, because there was too much work for one."
     )
+    unanswered: int | None = Field(
+        None, description="Services without GPUs that have no GPUAllocation, because very many wait."
+    )
     waiting: list[WaitingService] = Field([], description="The first services in line.")
     conditions: ConditionList = Field([], description="Observations, one of each type.")
 

@@ -23,6 +23,7 @@ def build_status(
     previous: Sequence[Mapping[str, Any]],
     now: datetime,
     resume: str = "",
+    unanswered: int = 0,
 ) -> dict[str, Any]:
     """The status of a pool."""
     free = _free(observed, decisions)
@@ -40,11 +41,12 @@ def build_status(
         largest=_largest(products) or None,
         pending=len(waiting),
         resume=resume or None,
+        unanswered=unanswered or None,
         waiting=waiting[:SHOWN],
         conditions=[],
     )
     content = status.model_dump(mode="json", by_alias=True, exclude_none=True)
-    return content | {"conditions": with_times(_conditions(observed, decisions), previous, now)}
+    return content | {"conditions": with_times(_conditions(observed, decisions, unanswered), previous, now)}
 
 
 Key = tuple[str, str]
@@ -113,18 +115,19 @@ def _waiting(decisions: Mapping[str, Decision]) -> Iterator[WaitingService]:
             )
 
 
-def _conditions(observed: Observed, decisions: Mapping[str, Decision]) -> list[Condition]:
-    return [_ready(observed, decisions), _agent(observed), *_claimed(observed)]
+def _conditions(observed: Observed, decisions: Mapping[str, Decision], unanswered: int) -> list[Condition]:
+    return [_ready(observed, decisions, unanswered), _agent(observed), *_claimed(observed)]
 
 
-def _ready(observed: Observed, decisions: Mapping[str, Decision]) -> Condition:
+def _ready(observed: Observed, decisions: Mapping[str, Decision], unanswered: int) -> Condition:
     if not observed.nodes:
         message = "No AMD node matches the node selector: services deploy by what their specs say."
         return Condition("Ready", Status.FALSE, Reason.PENDING, message)
     hosts = len({node.host for node in observed.nodes})
     nodes = "1 node" if hosts == 1 else f"{hosts} nodes"
     services = "1 service" if len(decisions) == 1 else f"{len(decisions)} services"
-    message = f"The pool decides for {services} on {nodes}."
+    rest = f" {unanswered} of them wait without an answer of their own, because very many wait." if unanswered else ""
+    message = f"The pool decides for {services} on {nodes}.{rest}"
     return Condition("Ready", Status.TRUE, Reason.SUCCESSFUL, message)
 
 

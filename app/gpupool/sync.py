@@ -10,8 +10,9 @@ from pydantic import ValidationError
 from app.crd import API_VERSION
 from app.gpupool.arrivals import GIVE_BACK_SECONDS, find_retry
 from app.gpupool.children import build_children
+from app.gpupool.line import build_notices, find_answered
 from app.gpupool.nameless import with_nameless
-from app.gpupool.observed import STALE_SECONDS, Observed, observe
+from app.gpupool.observed import REQUEST_KIND, STALE_SECONDS, Observed, observe
 from app.gpupool.spec import GPUPoolSpec, to_selector
 from app.gpupool.status import build_status
 from app.hold import hold, release
@@ -31,8 +32,9 @@ RESUME_SECONDS = 1.0
 _KINDS = ("gpunodes", "gpurequests", "gpupools")
 
 
-def sync(request: SyncRequest, settings: Settings, now: datetime) -> SyncResponse:
-    """A GPUAllocation for every GPURequest of the pool, and the pool's numbers."""
+def sync(request: SyncRequest, settings: Settings, now: datetime, asked: str = "") -> SyncResponse:
+    """GPUAllocations for the GPURequests of the pool, and the pool's numbers. `asked` is a service that is answered in
+    any case, however many there are."""
     try:
         spec = GPUPoolSpec.model_validate(request.parent.spec)
     except ValidationError as error:
@@ -50,9 +52,13 @@ def sync(request: SyncRequest, settings: Settings, now: datetime) -> SyncRespons
     decisions = with_nameless(
         found.decisions, observed.needs, observed.nodes, observed.silent, settings.declared_product_label
     )
+    pool = request.parent.name
+    answered = find_answered(observed, decisions, asked)
+    notices = build_notices(pool, observed, decisions, request.related.get(REQUEST_KIND, {}))
+    unanswered = len(observed.requests.keys() - answered)
     return SyncResponse(
-        status=build_status(observed, decisions, request.parent.conditions, now, found.resume),
-        children=build_children(request.parent.name, decisions, observed, now),
+        status=build_status(observed, decisions, request.parent.conditions, now, found.resume, unanswered),
+        children=build_children(pool, decisions, observed, answered, now) + notices,
         resync_after_seconds=RESUME_SECONDS
         if found.resume
         else min(_moments(observed, found, patience, now), default=0.0),

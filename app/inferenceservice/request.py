@@ -20,13 +20,14 @@ from app.kube.names import CACHE_LABEL, REQUEST_ANNOTATION, SERVICE_LABEL, label
 
 
 def build_request(plan: Plan, facts: Facts) -> list[Manifest]:
-    """The one GPURequest, or none: no pool can be asked, or the weights are not there yet."""
+    """The one GPURequest, or none: no pool can be asked, the weights are not there yet, or too many wait."""
     if not facts.observed.pools_possible:
         return []
     standing = facts.observed.request
     if standing and (_is_of_workload(plan, standing.applied) or not _asks(plan)):
         return [_with_current(standing.applied, plan, facts)]
-    return [_new_request(facts.need, plan, facts)] if _asks(plan) and facts.need else []
+    asks = _asks(plan) and not facts.observed.is_held_back
+    return [_new_request(facts.need, plan, facts)] if asks and facts.need else []
 
 
 def _asks(plan: Plan) -> bool:
