@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
+from app.gpupool.limits import build_use, count_used
 from app.gpupool.observed import STALE_SECONDS, Observed
-from app.gpupool.spec import GPUPoolStatus, ProductStatus, WaitingService
+from app.gpupool.spec import GPUPoolSpec, GPUPoolStatus, LimitUse, ProductStatus, WaitingService
 from app.kube.conditions import Condition, Reason, Status, with_times
 from app.topology.explain import some
 from app.topology.nodes import UNKNOWN, Node
@@ -18,6 +20,7 @@ SHOWN = 10
 
 
 def build_status(
+    spec: GPUPoolSpec,
     observed: Observed,
     decisions: Mapping[str, Decision],
     previous: Sequence[Mapping[str, Any]],
@@ -37,6 +40,7 @@ def build_status(
         free=left,
         allocated=sum(_granted(decisions[need.service], need) for need in observed.needs if need.service in decisions),
         fragmentation=_fragmentation(observed.nodes, free),
+        limits=_limits(spec, observed, decisions) or None,
         products=products,
         largest=_largest(products) or None,
         pending=len(waiting),
@@ -47,6 +51,12 @@ def build_status(
     )
     content = status.model_dump(mode="json", by_alias=True, exclude_none=True)
     return content | {"conditions": with_times(_conditions(observed, decisions, unanswered), previous, now)}
+
+
+def _limits(spec: GPUPoolSpec, observed: Observed, decisions: Mapping[str, Decision]) -> list[LimitUse]:
+    places = {service: decision.slots for service, decision in decisions.items()}
+    held = Counter(need.tenant for need in observed.needs if decisions[need.service].lacks_quota)
+    return build_use(spec, observed.limits, count_used(observed.needs, places, observed.elsewhere), held)
 
 
 Key = tuple[str, str]

@@ -10,10 +10,11 @@ from pydantic import ValidationError
 from app.crd import API_VERSION
 from app.gpupool.arrivals import GIVE_BACK_SECONDS, find_retry
 from app.gpupool.children import build_children
+from app.gpupool.limits import is_selective
 from app.gpupool.line import build_notices, find_answered
 from app.gpupool.nameless import with_nameless
 from app.gpupool.observed import REQUEST_KIND, STALE_SECONDS, Observed, observe
-from app.gpupool.spec import GPUPoolSpec, to_selector
+from app.gpupool.spec import GPUPoolSpec
 from app.gpupool.status import build_status
 from app.hold import hold, release
 from app.hook import CustomizeResponse, Parent, RelatedRule, SyncRequest, SyncResponse
@@ -57,7 +58,7 @@ def sync(request: SyncRequest, settings: Settings, now: datetime, asked: str = "
     notices = build_notices(pool, observed, decisions, request.related.get(REQUEST_KIND, {}))
     unanswered = len(observed.requests.keys() - answered)
     return SyncResponse(
-        status=build_status(observed, decisions, request.parent.conditions, now, found.resume, unanswered),
+        status=build_status(spec, observed, decisions, request.parent.conditions, now, found.resume, unanswered),
         children=build_children(pool, decisions, observed, answered, now) + notices,
         resync_after_seconds=RESUME_SECONDS
         if found.resume
@@ -70,8 +71,7 @@ def customize(parent: Parent) -> CustomizeResponse:
     rules = [RelatedRule(api_version=API_VERSION, resource=resource) for resource in _KINDS]
     try:
         spec = GPUPoolSpec.model_validate(parent.spec)
-        selectors = [spec.namespace_selector, *(limit.namespace_selector for limit in spec.limits)]
-        selective = any(not to_selector(selector).is_empty for selector in selectors)
+        selective = is_selective(spec)
     except ValidationError:
         selective = False
     namespaces = [RelatedRule(api_version="v1", resource="namespaces")] if selective else []

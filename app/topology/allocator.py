@@ -330,16 +330,20 @@ class _Allocation:
             excluded=() if kept else explainer.excluded(need, draft.slots.values()),
             foreign_unknown=explainer.foreign_unknown,
             breaches=tuple(draft.breaches),
+            lacks_quota=self._lacks_quota(draft, outcome),
             given_back=len(draft.given_back),
         )
 
     def _message(self, draft: Draft, explainer: Explainer, outcome: Outcome) -> str:
         need, groups = draft.need, draft.complete(draft.need.target)
-        if draft.waits and outcome is not Outcome.IMPOSSIBLE and self._is_over_quota(draft):
+        if self._lacks_quota(draft, outcome):
             return explainer.over_quota(need, draft.slots, groups, self.ledger.used.get(need.tenant, 0))
         if draft.unseen:
             return explainer.unseen(need, draft.slots, groups)
         return explainer.message(need, outcome, draft.slots, groups, waits=draft.waits or not draft.withheld)
+
+    def _lacks_quota(self, draft: Draft, outcome: Outcome) -> bool:
+        return draft.waits and outcome is not Outcome.IMPOSSIBLE and self._is_over_quota(draft)
 
     def _uncertain(self, draft: Draft) -> frozenset[Slot]:
         """Places that another look must confirm."""

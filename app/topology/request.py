@@ -165,5 +165,7 @@ class Decision:
     """What pods of no service hold is not known for some node; it was counted as free."""
     breaches: tuple[str, ...] = ()
     """Where what runs breaks a rule."""
+    lacks_quota: bool = False
+    """Its tenant holds what it may: it would not be placed, whatever were free."""
     given_back: int = 0
     """Pods whose GPUs were given back just now, because they do not exist."""
