@@ -256,12 +256,18 @@ def _need(key: str, request: Manifest, allocation: Manifest | None, limit: Limit
         apart=static,
         islands={text_at(it, "product"): count_at(it, "tensor") for it in shapes} if topology_aware else {},
         bound=bound,
+        shared=_claim(key, text_at(spec, "claim")),
         quota=limit.gpus,
         arrived=find_arrived(request, bound, pods, max(groups, wanted)),
         overdue=is_overdue(request, allocation, alive, now),
         withheld=retry is not None and retry > now,
         last=retry is not None,
     )
+
+
+def _claim(key: str, claim: str) -> str:
+    """A claim of the service's own namespace, as namespace/name."""
+    return f"{key.partition('/')[0]}/{claim}" if claim else ""
 
 
 def read_wish(spec: Mapping[str, Any]) -> Wish:

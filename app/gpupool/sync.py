@@ -16,6 +16,7 @@ from app.gpupool.nameless import with_nameless
 from app.gpupool.observed import REQUEST_KIND, STALE_SECONDS, Observed, observe
 from app.gpupool.spec import GPUPoolSpec
 from app.gpupool.status import build_status
+from app.gpupool.volumes import with_volumes
 from app.hold import hold, release
 from app.hook import CustomizeResponse, Parent, RelatedRule, SyncRequest, SyncResponse
 from app.kube.conditions import parse_time
@@ -50,8 +51,11 @@ def sync(request: SyncRequest, settings: Settings, now: datetime, asked: str = "
         resume=text_at(request.parent.status, "resume"),
         elsewhere=observed.elsewhere,
     )
-    decisions = with_nameless(
-        found.decisions, observed.needs, observed.nodes, observed.silent, settings.declared_product_label
+    decisions = with_volumes(
+        with_nameless(
+            found.decisions, observed.needs, observed.nodes, observed.silent, settings.declared_product_label
+        ),
+        observed.needs,
     )
     pool = request.parent.name
     answered = find_answered(observed, decisions, asked)
