@@ -6,9 +6,8 @@ VENV   := .venv
 RUN    := $(VENV)/bin/python
 REGISTRY ?= your-registry
 TAG    ?= v0.1.0
-# sha256:... of the images that ours are built on. A tag alone may name another image tomorrow.
-PYTHON_DIGEST ?=
-VLLM_DIGEST   ?=
+# sha256:... of vLLM's image. A tag alone may name another image tomorrow.
+VLLM_DIGEST ?=
 IMAGE  ?= $(REGISTRY)/inference-operator:$(TAG)
 ARGS   ?=
 
@@ -122,25 +121,22 @@ bench: deps ## Measure hook service and planner on this machine
 	$(RUN) -m tests.bench.exact
 	$(RUN) -m tests.bench.downloader
 
-# A notice, because only who builds knows which registry the base comes from.
-digest = @$(if $($(1)),,echo "$(1) is not set: the base image is whatever its tag names now. See docs/images.md." >&2)
+python_base = $(if $(PYTHON_BASE),--build-arg BASE=$(PYTHON_BASE))
+vllm_base   = $(if $(BASE),--build-arg BASE=$(BASE))
 
 .PHONY: docker-build
-docker-build: ## Build the operator's image (REGISTRY=..., TAG=..., or IMAGE=...; PYTHON_DIGEST=...)
-	$(call digest,PYTHON_DIGEST)
-	docker build --file images/operator/Dockerfile --build-arg BASE_DIGEST=$(PYTHON_DIGEST) --tag $(IMAGE) .
+docker-build: ## Build the operator's image (REGISTRY=..., TAG=..., or IMAGE=...; PYTHON_BASE=...)
+	docker build --file images/operator/Dockerfile $(python_base) --tag $(IMAGE) .
 
 .PHONY: docker-build-downloader
-docker-build-downloader: ## Build the image of downloads (REGISTRY=..., TAG=..., PYTHON_DIGEST=...)
-	$(call digest,PYTHON_DIGEST)
-	docker build --file images/downloader/Dockerfile --build-arg BASE_DIGEST=$(PYTHON_DIGEST) \
-	  --tag $(REGISTRY)/model-downloader:$(TAG) .
+docker-build-downloader: ## Build the image of downloads (REGISTRY=..., TAG=..., PYTHON_BASE=...)
+	docker build --file images/downloader/Dockerfile $(python_base) --tag $(REGISTRY)/model-downloader:$(TAG) .
 
 .PHONY: docker-build-runtime
 docker-build-runtime: ## Build the images of leaders and workers (REGISTRY=..., TAG=..., BASE=..., VLLM_DIGEST=..., WITH_RAY=true)
-	$(call digest,VLLM_DIGEST)
+	$(if $(VLLM_DIGEST),,@echo "VLLM_DIGEST is not set: the base is whatever its tag names now. See docs/images.md." >&2)
 	for target in leader worker; do \
-	  docker build --file images/runtime/Dockerfile --target $$target $(if $(BASE),--build-arg BASE=$(BASE)) \
+	  docker build --file images/runtime/Dockerfile --target $$target $(vllm_base) \
 	    --build-arg BASE_DIGEST=$(VLLM_DIGEST) $(if $(WITH_RAY),--build-arg WITH_RAY=$(WITH_RAY)) --tag $(REGISTRY)/inference-$$target:$(TAG) . || exit 1; \
 	done
 

@@ -98,9 +98,13 @@ def run_crds(arguments: argparse.Namespace) -> int:
     files = {f"{kind.plural}.yaml": _yaml(kind.to_manifest()) for kind in KINDS}
     files["kustomization.yaml"] = _kustomization(sorted(files))
     if not arguments.check:
-        arguments.directory.mkdir(parents=True, exist_ok=True)
-        for name, text in files.items():
-            (arguments.directory / name).write_text(text)
+        try:
+            arguments.directory.mkdir(parents=True, exist_ok=True)
+            for name, text in files.items():
+                (arguments.directory / name).write_text(text)
+        except OSError as error:
+            print(f"cannot write {error.filename or arguments.directory}: {error.strerror or error}", file=sys.stderr)
+            return 1
         return 0
     stale = [name for name, text in files.items() if _read(arguments.directory / name) != text]
     if stale:

@@ -12,7 +12,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal, get_args
 
 from pydantic import (
     BaseModel,
@@ -164,13 +164,47 @@ ConditionList = Annotated[list[ConditionSchema], Field(json_schema_extra=LIST_OF
 """The conditions of a status: one of each type."""
 
 
-def invalid_spec(error: ValidationError) -> Finding:
-    """A stored spec that today's model refuses, as a finding that names the field."""
+def invalid_spec(error: ValidationError, of: type[Model]) -> Finding:
+    """A stored spec that today's model `of` refuses, as a finding that names the field."""
     first = error.errors(include_url=False, include_input=False, include_context=False)[0]
     where = ".".join(("spec", *(shortened(str(part), 64) for part in first["loc"])))
-    what = shortened(first["msg"], 512)
-    message = f"{shortened(where, 256)} is not accepted: {what}. Nothing was changed; correct the field."
+    what = shortened(_plain(first["type"], first["msg"], _description(of, first["loc"])), 512)
+    return unread_spec(f"{shortened(where, 256)} is not accepted: {what}")
+
+
+def unread_spec(what: str) -> Finding:
+    """A part of a stored object that was too much to be read, as a finding."""
+    message = f"{what}. Nothing was changed; correct the field."
     return Finding(ErrorClass.CONFIGURATION, Reason.CONFIGURATION_ERROR, message)
+
+
+def _plain(kind: str, message: str, description: str) -> str:
+    """What pydantic says, without its own words and without regular expressions, which nobody reads."""
+    if kind in ("model_type", "model_attributes_type", "dict_type"):
+        return "it takes fields, as an object"
+    if kind == "string_pattern_mismatch" and description:
+        return f"it has not the form of this field ({description.rstrip('.')})"
+    return message.removeprefix("Value error, ")
+
+
+def _description(of: type[BaseModel] | None, location: Sequence[str | int]) -> str:
+    """What is said of the field at a location, "" when nothing is."""
+    found = ""
+    for part in location:
+        if isinstance(part, int):
+            continue
+        field = next((it for name, it in (of.model_fields if of else {}).items() if part in (name, it.alias)), None)
+        if field is None:
+            return found
+        found, of = field.description or "", _model_in(field.annotation)
+    return found
+
+
+def _model_in(annotation: Any) -> type[BaseModel] | None:
+    """The model that an optional value or the items of a list are."""
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return annotation
+    return next((model for it in get_args(annotation) if (model := _model_in(it))), None)
 
 
 @dataclass(frozen=True)

@@ -1,22 +1,26 @@
 """The answer that changes nothing, for a stored spec that today's model refuses.
 
-Admission keeps such specs out; an object stored under an older CRD, or with validation off, may still be one.
+Admission keeps such specs out; an object stored under an older CRD, or with validation off, may still be one, and no
+schema sees into `engineArgs`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from datetime import datetime
+from typing import TypeVar
 
 from pydantic import ValidationError
 
-from app.crd import invalid_spec
-from app.hook import SyncRequest, SyncResponse
-from app.kube.conditions import Condition, Status, with_times
+from app.crd import Model, invalid_spec, unread_spec
+from app.hook import Parent, SyncRequest, SyncResponse
+from app.kube.conditions import Condition, Finding, Status, with_times
 from app.kube.manifest import Manifest, last_applied
 
 GRANTS = frozenset({"NetworkPolicy", "Role", "RoleBinding", "ServiceAccount"})
 """Kinds that give rights: always built, for what stands in the cluster may have been written by anybody."""
+
+Spec = TypeVar("Spec", bound=Model)
 
 Rebuild = Callable[[Manifest], Manifest | None]
 """Builds an observed child of these kinds from its parent's name alone; None leaves it out."""
@@ -32,16 +36,33 @@ def without_grants(child: Manifest) -> None:
     """For parents that have no children of these kinds."""
 
 
+class RefusedSpecError(Exception):
+    """A stored spec that today's model refuses, or of which a part was too much to be read: `finding` says which."""
+
+    def __init__(self, finding: Finding) -> None:
+        super().__init__(finding.message)
+        self.finding = finding
+
+
+def read_spec(model: type[Spec], parent: Parent) -> Spec:
+    """The spec as a model. Raises RefusedSpecError, whose finding `hold` tells."""
+    if parent.unread:
+        raise RefusedSpecError(unread_spec(parent.unread))
+    try:
+        return model.model_validate(parent.spec)
+    except ValidationError as error:
+        raise RefusedSpecError(invalid_spec(error, model)) from None
+
+
 def hold(
     request: SyncRequest,
-    error: ValidationError,
+    problem: Finding,
     now: datetime,
     headline: str,
     phase: str = "",
     rebuild: Rebuild = without_grants,
 ) -> SyncResponse:
     """Every child as it stands, the status as before but for the phase and the headline condition."""
-    problem = invalid_spec(error)
     previous = request.parent.conditions
     refused = Condition(headline, Status.FALSE, problem.reason, f"{problem.message} [{problem.error}]")
     others = [condition for condition in previous if condition.get("type") != headline]

@@ -8,11 +8,13 @@ Source: metacontroller v4.17.2, pkg/controller/composite/api/v2 and pkg/controll
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from functools import cached_property
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from app.kube.manifest import Manifest
+from app.kube.lenient import mapping_at, texts_in
+from app.kube.manifest import Manifest, kind_key
 
 Objects = Mapping[str, Mapping[str, Manifest]]
 
@@ -25,6 +27,8 @@ class Parent(BaseModel):
     metadata: dict[str, Any]
     spec: dict[str, Any] = Field(default_factory=dict)
     status: dict[str, Any] | None = None
+    unread: str = ""
+    """What of the object was too much to be read, and why: app.serving.reading says so, never the wire."""
 
     @property
     def name(self) -> str:
@@ -34,13 +38,13 @@ class Parent(BaseModel):
     def namespace(self) -> str:
         return str(self.metadata["namespace"])
 
-    @property
+    @cached_property
     def labels(self) -> dict[str, str]:
-        return self.metadata.get("labels") or {}
+        return dict(texts_in(self.metadata, "labels"))
 
-    @property
+    @cached_property
     def annotations(self) -> dict[str, str]:
-        return self.metadata.get("annotations") or {}
+        return dict(texts_in(self.metadata, "annotations"))
 
     @property
     def conditions(self) -> list[dict[str, Any]]:
@@ -76,9 +80,28 @@ class SyncRequest(CustomizeRequest):
         for _, group in sorted(self.children.items()):
             yield from (child for _, child in sorted(group.items()))
 
+    def misplaced(self) -> Iterator[str]:
+        """Observed children that are not what their keys say, or have no readable metadata: no API server sends such,
+        and what is made of them would be neither kept nor left out with reason."""
+        for kind, group in self.children.items():
+            for key, child in group.items():
+                metadata = mapping_at(child, "metadata")
+                namespace, name = (metadata.get(it) for it in ("namespace", "name"))
+                named = key == (name if namespace is None else f"{namespace}/{name}")
+                if kind_key(child) != kind or not (named and _has_marks(metadata)):
+                    yield f"{kind} {key}"
+
     def manages(self, kind: str) -> bool:
         """Whether the controller lists this kind as a child resource; only such kinds may be emitted."""
         return kind in self.children
+
+
+def _has_marks(metadata: Mapping[str, Any]) -> bool:
+    """Whether labels and annotations are texts by name, or absent."""
+    return all(
+        marks is None or (isinstance(marks, dict) and all(isinstance(it, str) for it in marks.values()))
+        for marks in (metadata.get("labels"), metadata.get("annotations"))
+    )
 
 
 class RelatedRule(BaseModel):

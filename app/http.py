@@ -24,7 +24,7 @@ _ANSWERS: dict[int | str, dict[str, Any]] = {
     400: {"description": "The body is not JSON, or not a hook request."},
     404: {"description": "No such kind."},
     408: {"description": "The body did not come in time."},
-    413: {"description": "The body is too long."},
+    413: {"description": "The body is too long, or an object in it holds too many values."},
     429: {"description": "Too many requests; see Retry-After."},
     500: {"description": "A bug; nothing in the cluster changes."},
     503: {"description": "The hook of this object took too much, and is not tried for a while; see Retry-After."},

@@ -27,6 +27,8 @@ from app.settings import Settings
 
 _UNSAFE_VALUE = re.compile(r"[\x00-\x1f\x7f{};`\\]")
 """Ends a directive or a line, or opens a block, in the configuration that a controller writes."""
+_UNPLAIN_VALUE = re.compile(r"[#$'\"\x80-\x9f\u2028\u2029]")
+"""Hides the end of a directive in a comment or a text, or names a variable. What stood before may have it."""
 _SHOWN = 4
 """Names quoted in a note; the rest are counted."""
 _BY_NAME_ALONE = re.compile(r"snippet|lua|script")
@@ -102,7 +104,8 @@ def _is_allowed(name: str, value: str, settings: Settings) -> bool:
     patterns = settings.ingress_annotations
     if _BY_NAME_ALONE.search(name):
         return name in patterns
-    return not _UNSAFE_VALUE.search(value) and any(_annotation_pattern(it).fullmatch(name) for it in patterns)
+    is_plain = not _UNSAFE_VALUE.search(value) and not _UNPLAIN_VALUE.search(value)
+    return is_plain and any(_annotation_pattern(it).fullmatch(name) for it in patterns)
 
 
 def _may_stay(name: str, value: str, before: Mapping[str, Any]) -> bool:
@@ -134,7 +137,8 @@ def _annotation_notes(left_out: set[str], kept: set[str], patterns: tuple[str, .
     said = [f"{_shown(left_out)} left out"] if left_out else []
     said += [f"{_shown(kept)} not allowed, but kept, because the Ingress had it before"] if kept else []
     if said:
-        yield f"annotations: {'; '.join(said)}; {_allowed(left_out | kept, patterns)}, in one line without {{ }} ; ` \\"
+        without = "in one line without { } ; ` \\ # $ ' \""
+        yield f"annotations: {'; '.join(said)}; {_allowed(left_out | kept, patterns)}, {without}"
 
 
 def _shown(names: set[str]) -> str:

@@ -38,6 +38,11 @@ class Toleration(BaseModel):
     effect: Literal["NoSchedule", "PreferNoSchedule", "NoExecute"] | None = None
 
 
+_LABEL = re.compile(r"([a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?/)?[A-Za-z0-9]([A-Za-z0-9._-]{0,61}[A-Za-z0-9])?", re.ASCII)
+"""Name of a label or of a resource."""
+_LABEL_VALUE = re.compile(r"([A-Za-z0-9]([A-Za-z0-9._-]{0,61}[A-Za-z0-9])?)?", re.ASCII)
+
+
 class SettingsError(Exception):
     """Settings that cannot be used; the message names every variable that is wrong, and is all that is shown."""
 
@@ -235,6 +240,28 @@ class Settings(BaseSettings):
     def _hosts(cls, value: tuple[str, ...]) -> tuple[str, ...]:
         for it in value:
             parse_host(it)
+        return value
+
+    @field_validator("gpu_resource")
+    @classmethod
+    def _resource(cls, value: str) -> str:
+        if "/" not in value or not _LABEL.fullmatch(value):
+            raise ValueError(f"{value!r} is no name of a resource: write for example amd.com/gpu")
+        return value
+
+    @field_validator("declared_product_label", "zone_label", "block_label", "rack_label")
+    @classmethod
+    def _label(cls, value: str) -> str:
+        if value and not _LABEL.fullmatch(value):
+            raise ValueError(f"{value!r} is no label: write for example example.com/name")
+        return value
+
+    @field_validator("node_selector")
+    @classmethod
+    def _labels(cls, value: dict[str, str]) -> dict[str, str]:
+        for name, text in value.items():
+            if not _LABEL.fullmatch(name) or not _LABEL_VALUE.fullmatch(text):
+                raise ValueError(f"{name}={text} is no label that a node can have")
         return value
 
     @field_validator("node_selector", mode="before")

@@ -256,10 +256,15 @@ def test_the_worst_object_costs_ten_times_the_sample_at_most() -> None:
     assert [f"{it.kind} {it.name}: {it.times:.1f}" for it in again if it.times > worst.BOUND] == []
 
 
-def test_what_only_the_model_can_refuse_costs_its_parsing() -> None:
-    """Python's garbage collector made it 300 ms, and a schema cannot see into arguments."""
-    whole, parsing = worst.measure_past_every_bound()
-    assert whole < 3 * parsing
+@pytest.mark.parametrize(
+    ("kind", "build"), [(kind, build) for kind, objects in worst.HELD.items() for build in objects.values()]
+)
+def test_what_is_not_read_whole_is_no_larger_than_an_object_can_be(kind: str, build: Callable[[], Json]) -> None:
+    """1.5 MiB; and the largest body is within what a hook takes."""
+    request = build()
+    related = [it for group in request["related"].values() for it in group.values()]
+    assert all(len(orjson.dumps(it)) < 3 * 2**19 for it in (request["parent"], *related))
+    assert len(orjson.dumps(request)) < 4 * 2**20
 
 
 @pytest.mark.parametrize(

@@ -248,7 +248,7 @@ def test_unknown_fields_are_dropped_as_the_api_server_does() -> None:
 def test_a_refused_spec_is_a_finding_that_names_the_field() -> None:
     with pytest.raises(ValidationError) as refused:
         Whole.model_validate({"parts": [{"size": 1}, {"size": -1}]})
-    finding = invalid_spec(refused.value)
+    finding = invalid_spec(refused.value, Whole)
     assert (finding.error, finding.reason) == ("Configuration", "ConfigurationError")
     assert finding.message.startswith("spec.parts.1.size is not accepted: ")
 
@@ -269,3 +269,23 @@ def test_a_host_of_an_ingress_is_a_dns_name(host: str) -> None:
 def test_what_no_ingress_or_url_can_have_is_no_host(host: str) -> None:
     with pytest.raises(ValidationError):
         TypeAdapter(HostName).validate_python(host)
+
+
+@pytest.mark.parametrize(
+    ("of", "given", "said"),
+    [
+        (InferenceServiceSpec, {"model": None, "resources": {}}, "spec.model is not accepted: it takes fields"),
+        (ModelCacheSpec, {"modelName": "m", "size": "64 GB"}, "spec.size is not accepted: '64 GB' is not a quantity"),
+        (
+            ModelCacheSpec,
+            {"modelName": "m", "source": {"type": "huggingface", "huggingface": {"repository": "o/n@v1"}}},
+            "it has not the form of this field (Repository: organisation/name",
+        ),
+    ],
+)
+def test_a_refused_field_is_told_in_words_of_its_own(of: type[Model], given: Any, said: str) -> None:
+    with pytest.raises(ValidationError) as refused:
+        of.model_validate(given)
+    message = invalid_spec(refused.value, of).message
+    assert said in message
+    assert not [word for word in ("Value error", "instance of", "pattern", "^") if word in message]

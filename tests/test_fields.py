@@ -10,6 +10,7 @@ import copy
 import json
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any
 
 import jsonschema
@@ -17,6 +18,7 @@ import pytest
 
 from app.kinds import KINDS
 from tests.calls import Answer, stored
+from tests.gpupool import pool
 from tests.inferenceendpoint import endpoint
 from tests.inferenceservice import service
 from tests.modelcache import cache
@@ -32,6 +34,7 @@ SINGLE_VALUES = {
     },
     "InferenceEndpoint": set[Path](),
     "ModelCache": set[Path](),
+    "GPUPool": set[Path](),
 }
 """Fields that take one value only, so there is nothing to change."""
 _SPELLINGS = (("resources", "gpu", "count"),)
@@ -112,6 +115,33 @@ def lead(given: Json) -> Answer:
     return endpoint.available(given)
 
 
+TEAM_A = {"matchLabels": {"team": "a"}, "matchExpressions": [{"key": "team", "operator": "In", "values": ["a"]}]}
+POOL: Json = {
+    "nodeSelector": TEAM_A,
+    "namespaceSelector": TEAM_A,
+    "limits": [{"namespaceSelector": TEAM_A, "gpus": 20, "maxPriority": 5}],
+    "reserveAfter": "2h",
+}
+
+
+def allocate(given: Json) -> Answer:
+    """A pool of three nodes, one of them another team's, with a service in line since an hour that needs a whole node.
+    Behind it are one for which half a node would do, and one that is just beyond the limit of its namespace."""
+    asked = pool.Pool(given, {name: {"team": name} for name in ("a", "b")})
+    nodes = [pool.gpu_node(f"n{index}", labels={"team": team}) for index, team in enumerate("aab")]
+    line = [
+        pool.request("a/half", 4, priority=10),
+        pool.request("a/one", 8, priority=9),
+        pool.request("b/one", 8, priority=8),
+        pool.request("a/two", 8),
+    ]
+    late = [pool.request("a/small", 4, priority=-1), pool.request("a/last", 5, priority=-2)]
+    asked.sync(nodes, line)
+    for _ in range(3):
+        asked.sync(nodes, [*line, *late], pool.NOW + timedelta(hours=1))
+    return Answer(asked.status, list(asked.allocations.values()), 0)
+
+
 @dataclass(frozen=True)
 class Case:
     kind: str
@@ -139,6 +169,8 @@ BASES: tuple[tuple[str, str, Json, Callable[[Json], Answer]], ...] = (
     ),
     ("InferenceEndpoint", "all off", endpoint.spec(), lead),
     *(("ModelCache", source, kept(source), fetch) for source in SOURCES),
+    ("GPUPool", "all on", POOL, allocate),
+    ("GPUPool", "held back late", {"reserveAfter": "2h"}, allocate),
 )
 
 

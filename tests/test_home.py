@@ -24,7 +24,7 @@ from app.inferenceendpoint import own as endpoint_own
 from app.inferenceservice import own as service_own
 from app.kinds import HOOKS
 from app.kube.fields import spec_fields, within
-from app.kube.manifest import LAST_APPLIED, Manifest, kind_key, last_applied
+from app.kube.manifest import LAST_APPLIED, Manifest, annotated, kind_key, last_applied
 from app.modelcache import own as cache_own
 from app.settings import Settings
 from tests.calls import NAMESPACE, NOW, Answer, ask, manifest, stored
@@ -67,6 +67,13 @@ CLAIMS = [
     pytest.param({"spec": {"accessModes": [{"name": {}}]}}, id="names that are none"),
     pytest.param({"spec": {"resources": {"requests": {"storage": "1Pi"}}}}, id="a large claim"),
     pytest.param({"spec": 3}, id="no spec"),
+    pytest.param({"metadata": {"labels": {"controller-uid": "another"}}}, id="another parent"),
+    pytest.param({"metadata": {"labels": {"inference.ai/x y": "a b"}}}, id="a label that is none"),
+    pytest.param({"metadata": {"labels": {"app.kubernetes.io/name": "x"}}}, id="another value of a label"),
+    pytest.param({"metadata": {"labels": None, "annotations": None}}, id="no labels"),
+    pytest.param({"spec": {"template": {"spec": {"securityContext": None}}}}, id="no security context"),
+    pytest.param({"spec": {"template": {"spec": {"containers": []}}}}, id="no containers"),
+    pytest.param({"spec": {"template": {}, "selector": {}, "ports": []}}, id="nothing in it"),
 ]
 SOURCE = {"model": {"name": "org/m", "source": "huggingface://org/m"}}
 KEYS = {"distributed": {"enabled": True, "size": 2, "mpi": {"enabled": True}}, "resources": {"totalGpus": 2}}
@@ -130,6 +137,33 @@ def test_a_forged_annotation_changes_no_child(case: Case, claims: dict[str, Any]
 
 
 @every_state
+def test_an_annotation_that_leaves_out_security_contexts_changes_no_child(case: Case) -> None:
+    """The answer would have pods with privileges, which is a 500."""
+
+    def without(value: Any) -> Any:
+        if isinstance(value, list):
+            return [without(item) for item in value]
+        return {k: without(v) for k, v in value.items() if k != "securityContext"} if isinstance(value, dict) else value
+
+    children = case[2]()
+    silent = copy.deepcopy(children)
+    for child in silent:
+        said = json.loads(child["metadata"]["annotations"][LAST_APPLIED])
+        child["metadata"]["annotations"][LAST_APPLIED] = json.dumps(without(said))
+    assert by_key(answer_to(case, silent)) == by_key(answer_to(case, children))
+
+
+@every_state
+def test_an_annotation_of_very_many_values_counts_as_missing(case: Case) -> None:
+    """To parse 250 KB of empty lists for each child would cost more than the rest of the sync."""
+    children = case[2]()
+    full = [forged(it, more=[[]] * 80_000) for it in children]
+    assert [annotated(it) for it in full] == [{}] * len(children)
+    assert {} not in [annotated(it) for it in children]
+    assert by_key(answer_to(case, full)) == by_key(answer_to(case, children))
+
+
+@every_state
 def test_server_side_apply_keeps_no_annotation_and_changes_nothing(case: Case) -> None:
     """The same after a backup was restored without it."""
     children = case[2]()
@@ -185,6 +219,10 @@ def containers(*found: dict[str, Any]) -> dict[str, Any]:
 
 
 OTHER = {"inference.ai/service": "other"}
+UNCONFINED = {"type": "Unconfined"}
+EXPRESSION = {"matchExpressions": [{"key": "a", "operator": "Exists"}]}
+LEADER: dict[str, Any] = {"name": "leader", "securityContext": {"allowPrivilegeEscalation": False}}
+SECCOMP = {"securityContext": {"seccompProfile": UNCONFINED}}
 STRANGERS = [
     pytest.param("Deployment", {"spec": {"selector": {"matchLabels": {"a": "b"}}}}, id="other pods"),
     pytest.param("Deployment", containers({"name": "evil", **CONTAINER}), id="another container"),
@@ -198,7 +236,27 @@ STRANGERS = [
     pytest.param("Deployment", pod(securityContext={"runAsUser": 0}), id="root"),
     pytest.param("Deployment", pod(initContainers=[{"name": "evil"}]), id="an init container"),
     pytest.param("Deployment", pod(volumes=[{"name": "x", "hostPath": {"path": "/"}}]), id="the node's files"),
+    pytest.param("Deployment", pod(nodeName="n"), id="a node of its choice"),
+    pytest.param("Deployment", pod(automountServiceAccountToken=True), id="a token"),
+    pytest.param("Deployment", pod(securityContext={"sysctls": [{"name": "a", "value": "1"}]}), id="a kernel setting"),
+    pytest.param("Deployment", pod(securityContext={"seLinuxOptions": {"type": "spc_t"}}), id="an SELinux type"),
+    pytest.param("Deployment", pod(securityContext={"windowsOptions": {"hostProcess": True}}), id="a host process"),
+    pytest.param("Deployment", pod(securityContext={"seccompProfile": UNCONFINED}), id="all system calls"),
+    pytest.param("Deployment", pod(securityContext={"appArmorProfile": UNCONFINED}), id="no AppArmor"),
+    pytest.param("Deployment", pod(volumes=[{"name": "x", "gitRepo": {"repository": "x"}}]), id="git on the node"),
+    pytest.param("Deployment", pod(volumes=[{"name": "x", "flexVolume": {"driver": "x"}}]), id="a driver of the node"),
+    pytest.param(
+        "Deployment", containers(LEADER | {"ports": [{"containerPort": 1, "hostPort": 80}]}), id="a host port"
+    ),
+    pytest.param("Deployment", containers(merged(LEADER, SECCOMP)), id="all system calls of a container"),
+    pytest.param("Deployment", {"spec": {"selector": EXPRESSION}}, id="pods by an expression"),
     pytest.param("Service", {"spec": {"selector": {"app": "other"}}}, id="a Service of other pods"),
+    pytest.param("Service", {"spec": {"type": "ExternalName", "externalName": "x"}}, id="a Service of another host"),
+    pytest.param("NetworkPolicy", {"spec": {"podSelector": EXPRESSION}}, id="a policy of pods by an expression"),
+    pytest.param("PodDisruptionBudget", {"spec": {"selector": EXPRESSION}}, id="a budget of pods by an expression"),
+    pytest.param(
+        "PodDisruptionBudget", {"spec": {"selector": {"matchLabels": {"a": "b"}}}}, id="a budget of one more label"
+    ),
     pytest.param("Service", {"metadata": {"name": "other"}}, id="a Service of another name"),
     pytest.param("PodDisruptionBudget", {"spec": {"selector": {"matchLabels": OTHER}}}, id="a budget of other pods"),
     pytest.param("NetworkPolicy", {"spec": {"podSelector": {"matchLabels": OTHER}}}, id="a policy of other pods"),
@@ -212,6 +270,30 @@ def test_an_object_that_we_would_not_have_made_is_left_out(
 ) -> None:
     strange = changed(kind, changes, service.running())
     assert kind not in ask("inferenceservice", spec, children=strange).kinds() or "name" in changes.get("metadata", {})
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        pytest.param({"selector": {"inference.ai/role": "worker"}}, id="workers"),
+        pytest.param({"selector": {"app": "other"}}, id="one more label"),
+        pytest.param({"type": "ExternalName", "externalName": "x"}, id="another host"),
+    ],
+)
+@pytest.mark.parametrize("spec", [endpoint.spec(), {}], ids=["served", "unreadable"])
+def test_an_endpoint_keeps_no_service_of_other_pods(spec: dict[str, Any], changes: dict[str, Any]) -> None:
+    ours = endpoint.observed(endpoint.spec())
+    assert "Service" in ask("inferenceendpoint", spec, children=ours).kinds()
+    strange = changed("Service", {"spec": changes}, ours)
+    assert "Service" not in ask("inferenceendpoint", spec, children=strange).kinds()
+
+
+@pytest.mark.parametrize("spec", [with_everything(), UNREADABLE], ids=["served", "unreadable"])
+def test_an_autoscaler_of_another_kind_is_left_out(spec: dict[str, Any]) -> None:
+    ours = service.running(with_everything())
+    assert "HorizontalPodAutoscaler" in ask("inferenceservice", spec, children=ours).kinds()
+    strange = changed("HorizontalPodAutoscaler", {"spec": {"scaleTargetRef": {"kind": "StatefulSet"}}}, ours)
+    assert "HorizontalPodAutoscaler" not in ask("inferenceservice", spec, children=strange).kinds()
 
 
 def test_in_its_place_ours_is_made_once_it_is_gone() -> None:

@@ -37,6 +37,41 @@ def test_a_sync_is_answered_with_the_fields_metacontroller_knows_and_no_others(c
     assert answer.json()["children"]
 
 
+def labelled(child: Any, labels: Any) -> Any:
+    return child | {"metadata": child["metadata"] | {"labels": labels}}
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        pytest.param(lambda child: child | {"kind": "Pod"}, id="another kind"),
+        pytest.param(lambda child: child | {"apiVersion": None}, id="no version"),
+        pytest.param(lambda child: child | {"metadata": {}}, id="no name"),
+        pytest.param(lambda child: child | {"metadata": child["metadata"] | {"namespace": "other"}}, id="elsewhere"),
+        pytest.param(lambda child: labelled(child, ["a"]), id="labels that are a list"),
+        pytest.param(lambda child: labelled(child, {"a": 1}), id="a label that is a number"),
+    ],
+)
+@pytest.mark.parametrize("hook", ["sync", "finalize"])
+def test_a_child_that_is_not_what_its_keys_say_is_a_400(client: TestClient, hook: str, change: Any) -> None:
+    """As a 200 it would be removed, though nobody knows what it is."""
+    body = json.loads(json.dumps(load(next(it for it in REQUESTS if "llama2-cache/04-ready" in str(it)))))
+    assert client.post(f"/{hook}/modelcache", json=body).status_code == 200
+    claims = body["children"]["PersistentVolumeClaim.v1"]
+    body["children"]["PersistentVolumeClaim.v1"] = {key: change(child) for key, child in claims.items()}
+    answer = client.post(f"/{hook}/modelcache", json=body)
+    assert answer.status_code == 400
+    assert "is not what its keys say" in answer.json()["error"]
+
+
+@pytest.mark.parametrize("marks", [3, "a", ["a"], {"a": 1}, {"inference.ai/agent-heartbeat": 3}])
+@pytest.mark.parametrize("kind", ["inferenceservice", "gpupool"])
+def test_labels_and_annotations_of_the_parent_may_be_anything(client: TestClient, kind: str, marks: Any) -> None:
+    body = json.loads(json.dumps(request_of(kind)))
+    body["parent"]["metadata"] |= {"labels": marks, "annotations": marks}
+    assert client.post(f"/sync/{kind}", json=body).status_code == 200
+
+
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_finalize_lets_the_parent_go(client: TestClient, kind: str) -> None:
     assert client.post(f"/finalize/{kind}", json=request_of(kind)).json()["finalized"] is True

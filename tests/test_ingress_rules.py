@@ -94,7 +94,13 @@ def test_an_annotation_that_is_not_listed_is_left_out_and_said(kind: Kind, name:
     assert "INFERENCE_INGRESS_ANNOTATIONS" in kind.told(answer)
 
 
-@pytest.mark.parametrize("value", ["10m;\n}\nserver {", "1; proxy_pass http://x", "{", "a\nb", "a\x00", "a`b", "a\\b"])
+@pytest.mark.parametrize(
+    "value",
+    [
+        *("10m;\n}\nserver {", "1; proxy_pass http://x", "{", "a\nb", "a\x00", "a`b", "a\\b"),
+        *("10m #", "$host", "10m 'x", '10m "', "10m\x85x", "10m\u2028x"),
+    ],
+)
 def test_a_listed_annotation_cannot_break_out_of_its_line(kind: Kind, value: str) -> None:
     answer = kind.annotated({f"{NGINX}proxy-body-size": value})
     assert annotations_of(answer) == {}

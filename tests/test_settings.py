@@ -15,7 +15,7 @@ from app.settings import Settings, Toleration
     [
         pytest.param("LEADER_IMAGE", "r/leader:v2", "r/leader:v2", id="an image"),
         pytest.param("IMAGE_PULL_POLICY", "Always", "Always", id="a pull policy"),
-        pytest.param("NODE_SELECTOR", "a=b, c=d=e", {"a": "b", "c": "d=e"}, id="labels"),
+        pytest.param("NODE_SELECTOR", "a=b, c=d", {"a": "b", "c": "d"}, id="labels"),
         pytest.param("NODE_SELECTOR", "", {}, id="no labels"),
         pytest.param("NODE_SELECTOR", "pool=", {"pool": ""}, id="an empty label"),
         pytest.param("SUPPLEMENTAL_GROUPS", "44, 993", (44, 993), id="groups"),
@@ -51,6 +51,11 @@ def test_a_variable_is_read(monkeypatch: pytest.MonkeyPatch, name: str, text: st
     [
         pytest.param("IMAGE_PULL_POLICY", "Sometimes", id="an unknown policy"),
         pytest.param("NODE_SELECTOR", "accelerator", id="a label without value"),
+        pytest.param("NODE_SELECTOR", "accelerator=amd gpu", id="a value that no label has"),
+        pytest.param("NODE_SELECTOR", "amd/gpu/x=1", id="a label with two slashes"),
+        pytest.param("GPU_RESOURCE", "amd.com gpu", id="a resource with a blank"),
+        pytest.param("GPU_RESOURCE", "gpu", id="a resource without a domain"),
+        pytest.param("ZONE_LABEL", "topology.kubernetes.io/", id="half a label"),
         pytest.param("SUPPLEMENTAL_GROUPS", "render", id="a group by name"),
         pytest.param("TOLERATIONS", '[{"key": "a", "operater": "Exists"}]', id="a toleration with a slip"),
         pytest.param("CACHE_SIZE", "100 GB", id="no quantity"),

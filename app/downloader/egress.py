@@ -34,13 +34,16 @@ _METADATA = tuple(
         "169.254.0.0/16",  # AWS, Azure, Google, OpenStack, and the others that took the same address
         "fd00:ec2::/32",  # AWS
         "fd20:ce::254/128",  # Google
+        "fd00:c1::a9fe:a9fe/128",  # Oracle
+        "fd00:a9fe:a9fe::1/128",  # Linode
+        "fd00:42::42/128",  # Scaleway
         "100.100.100.200/32",  # Alibaba
         "168.63.129.16/32",  # Azure's wire server
         "192.0.0.192/32",  # Oracle, earlier
     )
 )
 _THIS_NETWORK = ip_network("0.0.0.0/8")
-_EMBEDDED = (ip_network("64:ff9b::/96"), ip_network("::/96"), ip_network("::ffff:0:0:0/96"))
+_EMBEDDED = tuple(ip_network(it) for it in ("64:ff9b::/96", "64:ff9b:1::/48", "::/96", "::ffff:0:0:0/96"))
 """IPv6 addresses whose last 32 bits are the IPv4 address that is reached."""
 _PROXIES = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY")
 _ENDPOINTS = ("HF_ENDPOINT", "STORAGE_EMULATOR_HOST", "AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_S3")

@@ -8,7 +8,7 @@ helpers beside the weights (`sparse_linear.pt`) stay.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 
@@ -20,7 +20,17 @@ FOREIGN: Sequence[tuple[str, Sequence[str]]] = (
     ("OpenVINO", ("openvino_*.bin", "*/openvino_*.bin")),
     ("TensorFlow", ("*.h5", "*.h5.index.json")),
     ("Flax", ("*.msgpack", "*.msgpack.index.json")),
-    ("Rust, TFLite, Core ML or NeMo", ("*.ot", "*.tflite", "*.mlpackage/*", "*.mlmodel", "*.nemo")),
+    (
+        "Rust, TFLite, LiteRT, Core ML or NeMo",
+        (
+            *("*.ot", "*.tflite", "*.task", "*.litertlm", "*.mlpackage/*", "*.mlmodelc/*", "*.mlmodel", "*.nemo"),
+            "*.pte",
+        ),
+    ),
+    ("MLX", ("weights.npz", "weights.*.npz", "*/weights.npz", "*/weights.*.npz")),
+    ("TensorRT", ("*.engine", "*.plan")),
+    ("TensorFlow", ("*.ckpt.index", "*.ckpt.meta", "*.ckpt.data-*", "*saved_model.pb", "*variables/variables.*")),
+    ("GGML or MLC", ("*.ggml", "ggml-*.bin", "*/ggml-*.bin", "params_shard_*.bin", "*/params_shard_*.bin")),
 )
 """Formats that vLLM on ROCm does not load, in the order in which one of them is fetched where there is nothing else."""
 ORIGINAL = ("original/*", "*/original/*")
@@ -36,6 +46,8 @@ _CONSOLIDATED = re.compile(r"consolidated([-_.]\d+)*")
 """The publisher's own layout, which vLLM reads only where the converted one is missing."""
 _SAME_MODEL = frozenset({"model", "pytorch_model"})
 """Names that the one model has in different formats."""
+_VARIANT = re.compile(r"(?P<stem>.+)\.(fp16|fp32|bf16|fp8|non_ema)")
+"""The same weights in another precision beside the plain ones: model.fp32-00001-of-00002.safetensors."""
 
 
 @dataclass(frozen=True)
@@ -53,7 +65,9 @@ class _Weights:
     folder: str
     stem: str
     rank: int
-    """Place of its format in LOADED; the publisher's own layout comes after all."""
+    """Place of its format in LOADED; another precision comes after all plain ones, the publisher's own layout last."""
+    format: int
+    """Place of its format alone."""
 
     @property
     def family(self) -> tuple[str, str]:
@@ -79,12 +93,26 @@ def without_duplicates(names: Sequence[str]) -> list[str]:
     weights = {name: found for name in native if (found := _weights(name))}
     if all(name.endswith(_INDEX) for name in weights):
         return _best_foreign(names, outside)
-    best: dict[tuple[str, str], int] = {}
-    for name, found in weights.items():
-        if not name.endswith(_INDEX):
-            best[found.family] = min(found.rank, best.get(found.family, found.rank))
-    dropped = {name for name, found in weights.items() if found.rank != best.get(found.family)}
+    dropped = _worse(weights)
     return [name for name in native if name not in dropped and not _is_foreign(name)]
+
+
+def _worse(weights: Mapping[str, _Weights]) -> set[str]:
+    """What a better format stands for, and the indices of formats of which nothing is left in the folder. An index
+    names what it lists, whatever the files are called: model_0.safetensors goes with model.safetensors.index.json."""
+    files = {name: found for name, found in weights.items() if not name.endswith(_INDEX)}
+    best: dict[tuple[str, str], int] = {}
+    for found in files.values():
+        best[found.family] = min(found.rank, best.get(found.family, found.rank))
+    kept = {name: found for name, found in files.items() if found.rank == best[found.family]}
+    left = {(found.folder, found.format) for found in kept.values()}
+    indices = {
+        name
+        for name, found in weights.items()
+        if name not in files
+        and (found.rank != best[found.family] if found.family in best else (found.folder, found.format) not in left)
+    }
+    return (files.keys() - kept.keys()) | indices
 
 
 def find_foreign_only(names: Sequence[str]) -> str:
@@ -119,5 +147,9 @@ def _weights(name: str) -> _Weights | None:
             if last.endswith(ending) and not _is_foreign(name):
                 stem = _SHARD.sub("", last.removesuffix(ending))
                 own = _CONSOLIDATED.fullmatch(stem) is not None
-                return _Weights(folder, "model" if own or stem in _SAME_MODEL else stem, rank + own * len(LOADED))
+                variant = _VARIANT.fullmatch(stem)
+                stem = variant["stem"] if variant else stem
+                worse = 2 * own + (variant is not None)
+                stem = "model" if own or stem in _SAME_MODEL else stem
+                return _Weights(folder, stem, rank + worse * len(LOADED), rank)
     return None

@@ -51,13 +51,13 @@ def has_signs(labels: Mapping[str, str]) -> bool:
 
 def read_signs(labels: Mapping[str, str]) -> Signs:
     counted = {kind: sum(_counters(labels, kind).values()) for kind in _COUNTED}
-    mode = labels.get(STABLE_PREFIX + PARTITION_KIND, "").lower()
+    modes = [mode.lower() for mode in _values(labels, PARTITION_KIND)]
     sizes = (_VRAM.fullmatch(value) for value in _values(labels, "vram"))
     return Signs(
         device_ids=_values(labels, "device-id"),
         product_names=_values(labels, "product-name"),
         vram_gib=tuple(sorted(int(size[1]) for size in sizes if size)),
-        mode=mode if _MODE.fullmatch(mode) else None,
+        mode=modes[0] if len(modes) == 1 and _MODE.fullmatch(modes[0]) else None,
         counted={kind: total for kind, total in counted.items() if total},
         unhealthy=sum(value == "unhealthy" for label, value in labels.items() if _STATE.fullmatch(label)),
     )

@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 from datetime import datetime
 
-from pydantic import ValidationError
-
 from app.crd import API_VERSION
 from app.gpupool.arrivals import GIVE_BACK_SECONDS, find_retry
 from app.gpupool.children import build_children
@@ -17,7 +15,7 @@ from app.gpupool.observed import REQUEST_KIND, STALE_SECONDS, Observed, observe
 from app.gpupool.spec import GPUPoolSpec
 from app.gpupool.status import build_status
 from app.gpupool.volumes import with_volumes
-from app.hold import hold, release
+from app.hold import RefusedSpecError, hold, read_spec, release
 from app.hook import CustomizeResponse, Parent, RelatedRule, SyncRequest, SyncResponse
 from app.kube.conditions import parse_time
 from app.kube.duration import parse_duration
@@ -38,9 +36,9 @@ def sync(request: SyncRequest, settings: Settings, now: datetime, asked: str = "
     """GPUAllocations for the GPURequests of the pool, and the pool's numbers. `asked` is a service that is answered in
     any case, however many there are."""
     try:
-        spec = GPUPoolSpec.model_validate(request.parent.spec)
-    except ValidationError as error:
-        return hold(request, error, now, "Ready")
+        spec = read_spec(GPUPoolSpec, request.parent)
+    except RefusedSpecError as refused:
+        return hold(request, refused.finding, now, "Ready")
     observed = observe(request, spec, now)
     patience = parse_duration(spec.reserve_after)
     found = look(
@@ -74,9 +72,8 @@ def customize(parent: Parent) -> CustomizeResponse:
     """All nodes, requests and pools; namespaces only where the spec selects among them."""
     rules = [RelatedRule(api_version=API_VERSION, resource=resource) for resource in _KINDS]
     try:
-        spec = GPUPoolSpec.model_validate(parent.spec)
-        selective = is_selective(spec)
-    except ValidationError:
+        selective = is_selective(read_spec(GPUPoolSpec, parent))
+    except RefusedSpecError:
         selective = False
     namespaces = [RelatedRule(api_version="v1", resource="namespaces")] if selective else []
     return CustomizeResponse(related_resources=rules + namespaces)

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from pydantic import ValidationError
-
 from app.crd import API_VERSION
-from app.hold import hold, release
+from app.hold import RefusedSpecError, hold, read_spec, release
 from app.hook import CustomizeResponse, Parent, RelatedRule, SyncRequest, SyncResponse
 from app.inferenceendpoint.children import build_children
 from app.inferenceendpoint.names import service_name
@@ -27,9 +25,9 @@ def sync(request: SyncRequest, settings: Settings, now: datetime) -> SyncRespons
     """Desired children and status of one InferenceEndpoint."""
     parent = request.parent
     try:
-        spec = InferenceEndpointSpec.model_validate(parent.spec)
-    except ValidationError as error:
-        return hold(request, error, now, AVAILABLE)
+        spec = read_spec(InferenceEndpointSpec, parent)
+    except RefusedSpecError as refused:
+        return hold(request, refused.finding, now, AVAILABLE)
     ingress = allow_ingress(spec.ingress, parent.namespace, settings, request.child(INGRESS, service_name(parent.name)))
     spec = spec.model_copy(update={"ingress": ingress.spec})
     plan = plan_endpoint(parent.name, parent.namespace, spec, parse_observed(request, spec.service), ingress.notes)

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 
-from app.gpus.node import GPU_RESOURCES, is_gpu_resource
+from app.gpus.node import GPU_RESOURCES, is_gpu_resource, resource_mode
 from app.inferenceservice.engine import command_line
 from app.inferenceservice.facts import Facts
 from app.inferenceservice.grant import find_grant, grant_by_spec
@@ -67,6 +67,18 @@ def resource_refused(facts: Facts) -> Finding | None:
     own = "" if is_gpu_resource(usual, "") else f"{usual} (INFERENCE_GPU_RESOURCE), "
     return _configuration(
         f"resources.gpu.resource: {asked} is refused, because it names no AMD GPU; allowed are {own}{GPU_RESOURCES}"
+    )
+
+
+def partition_contradicts(facts: Facts) -> Finding | None:
+    """A resource that is named after a mode offers partitions of that mode alone."""
+    gpu = facts.spec.resources.gpu
+    mode = resource_mode(gpu.resource or "")
+    if not mode or not gpu.partition or gpu.partition == mode:
+        return None
+    return _configuration(
+        f"resources.gpu.resource {gpu.resource} offers partitions in mode {mode}, and resources.gpu.partition asks for "
+        f"{gpu.partition}: keep one of the two"
     )
 
 
@@ -195,6 +207,7 @@ BLOCKERS: tuple[Check, ...] = (
     name_too_long,
     kind_missing,
     resource_refused,
+    partition_contradicts,
     shape_impossible,
     launch_contradiction,
     arguments_wrong,

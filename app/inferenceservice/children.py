@@ -38,7 +38,7 @@ from app.ingress import build_ingress
 from app.kube.duration import whole_seconds
 from app.kube.lenient import mapping_at, text_at
 from app.kube.lws import LeaderWorkerSet, LeaderWorkerSetSpec, LeaderWorkerTemplate
-from app.kube.manifest import Manifest, emit
+from app.kube.manifest import SELECTOR_LABEL, Manifest, emit
 from app.kube.names import (
     DECISION_ANNOTATION,
     DIGEST_ANNOTATION,
@@ -55,9 +55,6 @@ from app.settings import Settings
 
 ROLLOUT_MARGIN_SECONDS = 600
 """Time for scheduling and image pull, on top of the start budget, before a rollout counts as stuck."""
-
-_SELECTOR_LABEL = "controller-uid"
-"""Metacontroller's own, on every child: the uid of its parent. It refuses an answer with another value."""
 
 
 def build_children(plan: Plan, facts: Facts) -> list[Manifest]:
@@ -95,11 +92,11 @@ def _kept_workload(kept: WorkloadState, replicas: int | None, facts: Facts) -> M
     rest = {key: value for key, value in kept.applied.get("spec", {}).items() if key != "replicas"}
     spec = rest | ({"replicas": replicas} if replicas is not None else {})
     labels = _workload_labels(facts.identity, facts.spec)
-    own = text_at(kept.applied, "metadata", "labels", _SELECTOR_LABEL)
+    own = text_at(kept.applied, "metadata", "labels", SELECTOR_LABEL)
     source = {SIZE_ANNOTATION: size_source(facts.spec, replicas, kept)}
     annotations = {**mapping_at(kept.applied, "metadata", "annotations"), **source}
     metadata = kept.applied["metadata"] | {
-        "labels": labels | ({_SELECTOR_LABEL: own} if own else {}),
+        "labels": labels | ({SELECTOR_LABEL: own} if own else {}),
         "annotations": {name: value for name, value in annotations.items() if value},
     }
     return kept.applied | {"spec": spec, "metadata": metadata}
@@ -273,7 +270,7 @@ def _metadata(name: str, facts: Facts, annotations: Mapping[str, str] | None = N
 
 def _workload_labels(identity: Identity, spec: InferenceServiceSpec) -> dict[str, str]:
     """The parent's own labels, so that teams find their workloads; ours win."""
-    theirs = {name: value for name, value in identity.labels if name != _SELECTOR_LABEL}
+    theirs = {name: value for name, value in identity.labels if name != SELECTOR_LABEL}
     return theirs | standard_labels("inference", identity.name, spec.model.name)
 
 

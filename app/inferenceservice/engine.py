@@ -9,6 +9,7 @@ from app.inferenceservice.spec import InferenceServiceSpec
 from app.inferenceservice.store import find_store
 from app.kube.duration import whole_seconds
 from app.kube.runtime import HTTP_PORT, LaunchMode
+from app.source.uri import hub_id
 from app.vllm.command import CommandLine, EngineSpec, build_command_line
 from app.vllm.command import Shape as EngineShape
 
@@ -24,10 +25,12 @@ def launch_mode(spec: InferenceServiceSpec) -> LaunchMode:
 def command_line(facts: Facts, grant: Grant) -> CommandLine:
     """vLLM's command line: the model is a folder of the volume, else the id that vLLM fetches itself."""
     spec, store = facts.spec, find_store(facts.identity.key, facts.observed.cache, facts.settings)
+    repository, revision = hub_id(spec.model.name)
     stored = facts.model.quantization if facts.model else None
     return build_command_line(
         EngineSpec(
-            model=store.folder if store else spec.model.name,
+            model=store.folder if store else repository,
+            revision="" if store else revision,
             served_name=spec.model.name,
             precision=spec.model.precision,
             stored=stored.format if stored else "",

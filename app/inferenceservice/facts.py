@@ -18,6 +18,7 @@ from app.ingress_rules import allow_ingress
 from app.kube.manifest import Manifest
 from app.kube.names import REPLAN_ANNOTATION
 from app.settings import Settings
+from app.source.uri import hub_id
 from app.topology.models import ModelFacts, find_model, parse_facts
 
 
@@ -100,5 +101,5 @@ def find_model_facts(spec: InferenceServiceSpec, observed: Observed) -> ModelFac
     cache = observed.cache
     read = parse_facts(cache.facts) if cache and cache.facts else None
     names = [cache.model] if cache else []
-    known = (read, *(find_model(name) for name in (*names, spec.model.name)))
+    known = (read, *(find_model(hub_id(name)[0]) for name in (*names, spec.model.name)))
     return next((as_served(facts, spec) for facts in known if facts), None)

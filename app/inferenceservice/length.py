@@ -30,7 +30,7 @@ _LENGTHS = frozenset({
 
 def find_limit(spec: InferenceServiceSpec, model: ModelFacts | None) -> int | None:
     """Tokens of the longest sequence that vLLM will serve; None = not known, or without limit."""
-    own = model.max_position if model else None
+    own = model.longest if model else None
     arguments = spec.known_arguments
     if own is None or _takes_any(spec.vllm.env_vars) or arguments.get("hf_config_path"):
         return None

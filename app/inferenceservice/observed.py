@@ -52,6 +52,8 @@ class WorkloadState:
     ready: int
     failure: str
     """What the workload says of its own failure, "" when it says nothing."""
+    is_rolling: bool = False
+    """Pods of its previous template are still there."""
 
     @property
     def replicas_applied(self) -> bool:
@@ -138,6 +140,8 @@ class Observed:
     """Too many services of the namespace wait for GPUs, as a pool says."""
     service: str = ""
     """Name of the InferenceService."""
+    told_version: str = ""
+    """Version of the weights that the previous status tells."""
     children: tuple[Manifest, ...] = field(default=(), repr=False)
 
     @property
@@ -176,6 +180,7 @@ def parse_observed(request: SyncRequest, cache_name: str | None, makes_cache: bo
         allocation=parse_allocation(request),
         line_is_full=parse_line(request),
         service=name,
+        told_version=text_at(request.parent.status, "modelStatus", "version"),
         children=tuple(request.observed_children()),
     )
 
@@ -186,11 +191,20 @@ def _workload(kind: WorkloadKind, observed: Manifest) -> WorkloadState:
         kind=kind,
         size=count_at(observed, "spec", "leaderWorkerTemplate", "size") or 1,
         applied=last_applied(observed),
-        asked=asked if isinstance(asked, int) else 1,
+        asked=1 if asked is None else max(0, count_at(observed, "spec", "replicas")),
         running=count_at(observed, "status", "replicas"),
         ready=count_at(observed, "status", "readyReplicas"),
         failure=_failure(mappings_at(observed, "status", "conditions")),
+        is_rolling=_is_rolling(observed),
     )
+
+
+def _is_rolling(workload: Manifest) -> bool:
+    """A new template that its controller has not read yet, or that not all groups have."""
+    generation = count_at(workload, "metadata", "generation")
+    seen = count_at(workload, "status", "observedGeneration")
+    updated = count_at(workload, "status", "updatedReplicas")
+    return 0 < seen < generation or updated < count_at(workload, "status", "replicas")
 
 
 def _failure(conditions: Sequence[Mapping[str, Any]]) -> str:

@@ -37,7 +37,8 @@ def _group(service: str, child: Manifest) -> bool:
 
 
 def _service(service: str, child: Manifest) -> bool:
-    return is_named(child, service) and selects(child, {SERVICE_LABEL: service, ROLE_LABEL: LEADER}, "spec", "selector")
+    selected = selects(child, {SERVICE_LABEL: service, ROLE_LABEL: LEADER}, "spec", "selector")
+    return is_named(child, service) and selected and text_at(child, "spec", "type") != "ExternalName"
 
 
 def _ingress(service: str, child: Manifest) -> bool:
@@ -45,13 +46,15 @@ def _ingress(service: str, child: Manifest) -> bool:
 
 
 def _autoscaler(service: str, child: Manifest) -> bool:
-    target = text_at(child, "spec", "scaleTargetRef", "name")
-    return is_named(child, service) and target in (service, deployment_name(service))
+    target = (text_at(child, "spec", "scaleTargetRef", key) for key in ("kind", "name"))
+    ours = (("Deployment", deployment_name(service)), ("LeaderWorkerSet", service))
+    return is_named(child, service) and tuple(target) in ours
 
 
 def _budget(service: str, child: Manifest) -> bool:
-    selected = value_at(child, "spec", "selector", "matchLabels", SERVICE_LABEL)
-    return is_named(child, service) and selected == service
+    whole, leaders = {SERVICE_LABEL: service}, {SERVICE_LABEL: service, ROLE_LABEL: LEADER}
+    selected = any(selects(child, it, "spec", "selector", "matchLabels") for it in (whole, leaders))
+    return is_named(child, service) and selected
 
 
 def _policy(service: str, child: Manifest) -> bool:

@@ -1,6 +1,7 @@
 """spec.model.source -> the ModelCache that fetches it.
 
 hf://org/model[@revision] or huggingface://...    s3://bucket/key    gs://bucket[/prefix]    http(s)://host/path
+https://huggingface.co/org/model[/tree/revision]  is the page of a repository, hence the repository
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from app.kube.lenient import text_at
 from app.kube.manifest import Manifest
 from app.kube.names import MODEL_ANNOTATION, SERVICE_LABEL, standard_labels
 from app.kube.quantity import format_bytes
-from app.source.uri import HUB_SCHEMES
+from app.source.uri import parse_repository
 from app.topology.accelerators import GIB
 from app.topology.models import find_model
 from app.topology.weights import stored_bytes
@@ -59,14 +60,14 @@ def _size(facts: Facts) -> str:
 def parse_source(uri: str) -> dict[str, object]:
     """A source URI as ModelCache's spec.source; the CRD's rule admits these schemes only."""
     scheme, _, rest = uri.partition("://")
-    if scheme in ("http", "https"):
-        return {"type": "http", "http": {"url": uri}}
-    if f"{scheme}://" in HUB_SCHEMES:
-        repository, _, revision = rest.rstrip("/").partition("@")
+    if found := parse_repository(uri):
+        repository, revision = found
         return {
             "type": "huggingface",
             "huggingface": {"repository": repository, "revision": revision or "main"},
         }
+    if scheme in ("http", "https"):
+        return {"type": "http", "http": {"url": uri}}
     bucket, _, key = rest.partition("/")
     kind, member = ("s3", "key") if scheme == "s3" else ("gcs", "prefix")
     return {"type": kind, kind: {"bucket": bucket} | ({member: key} if key else {})}

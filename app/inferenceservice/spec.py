@@ -20,6 +20,7 @@ from app.crd import Duration, Model, ObjectName, Quantity, Rule
 from app.ingress import IngressSpec
 from app.source.uri import SOURCE_MESSAGE, SOURCE_PATTERN, check_source
 from app.topology.parallelism import Demand, Given, Strategy
+from app.vllm.arguments import resolve
 from app.vllm.command import Precision
 from app.vllm.values import parse_whole
 
@@ -389,8 +390,8 @@ class InferenceServiceSpec(Model):
 
     @cached_property
     def known_arguments(self) -> dict[str, Any]:
-        """What the user gave by the arguments' own names, as far as this package reads them."""
-        return {name.lstrip("-").replace("-", "_"): value for name, value in self.engine_args.items()}
+        """What the user gave by the arguments' own names: short names and --no- forms are resolved."""
+        return {entry.name: entry.value for entry in resolve(self.engine_args)}
 
     @property
     def demand(self) -> Demand:

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from pydantic import ValidationError
-
 from app.crd import API_VERSION
-from app.hold import hold, release
+from app.hold import RefusedSpecError, hold, read_spec, release
 from app.hook import CustomizeResponse, Parent, RelatedRule, SyncRequest, SyncResponse, sooner
 from app.inferenceservice.children import build_children
 from app.inferenceservice.facts import gather_facts
@@ -25,10 +23,10 @@ from app.settings import Settings
 def sync(request: SyncRequest, settings: Settings, now: datetime) -> SyncResponse:
     """Desired children and status of one InferenceService."""
     try:
-        spec = InferenceServiceSpec.model_validate(request.parent.spec)
-    except ValidationError as error:
+        spec = read_spec(InferenceServiceSpec, request.parent)
+    except RefusedSpecError as refused:
         rebuild = rebuild_grants(request.parent.name, settings.client_namespaces)
-        return hold(request, error, now, "Ready", _held_phase(request.parent), rebuild)
+        return hold(request, refused.finding, now, "Ready", _held_phase(request.parent), rebuild)
     facts = gather_facts(request, spec, settings, now)
     plan = plan_service(facts)
     wanted = build_children(plan, facts)

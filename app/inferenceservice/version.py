@@ -1,6 +1,9 @@
 """Which version of the weights the pods were built for. Their ModelCache may have a newer one since, in a folder of its
 own, and pods keep theirs until the service is edited or replanned.
 
+While a new template is rolled out, the groups that are ready are mostly those of the previous one: the version stays
+until none is left of them.
+
 What was built by earlier operators does not carry the version: then it is the cache's, if its folder is the pods' own.
 """
 
@@ -23,6 +26,8 @@ def find_version(facts: Facts) -> str:
     if current is None:
         return ""
     told = annotation(current.applied, VERSION_ANNOTATION)
+    if facts.observed.told_version and current.is_rolling and current.ready:
+        return facts.observed.told_version
     if told or cache is None:
         return told
     return cache.version if _folder(current.applied) == f"{contract.MODEL_STORE}/{cache.path}" else ""

@@ -11,11 +11,14 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 
+from app.kube.weight import holds_more
 from app.topology import codec
 from app.topology.models import ModelFacts
 
 REPORT_ANNOTATION = "inference.ai/download-report"
 REPORT_SECONDS = 10
+REPORT_VALUES = 4096
+"""JSON values of a report; whoever can edit a Job can write more."""
 EXIT_RETRY = 1
 """Transient, External or Resource (a volume may grow): the same command may succeed later."""
 EXIT_FINAL = 42
@@ -114,6 +117,8 @@ def to_annotation(report: DownloadReport) -> str:
 
 def parse_annotation(text: str) -> DownloadReport | None:
     """The report in an annotation; None when there is none or it makes no sense."""
+    if holds_more(text.encode(errors="replace"), REPORT_VALUES):
+        return None
     try:
         raw = json.loads(text)
     except (ValueError, RecursionError):

@@ -120,6 +120,14 @@ _SPECS: Mapping[str, Fields] = {
     "GPUNode.inference.ai/v1alpha1": True,
 }
 
+DEFAULTED = frozenset({
+    "apiVersion", "batch.kubernetes.io/controller-uid", "batch.kubernetes.io/job-name", "controller-uid", "defaultMode",
+    "job-name", "networkConfig", "policies", "progressDeadlineSeconds", "replicas", "restartPolicy", "rolloutStrategy",
+    "scaleUp", "selectPolicy", "startupPolicy", "storageClassName", "strategy", "terminationGracePeriodSeconds",
+    "tolerance", "volumeMode",
+})  # fmt: skip
+"""Keys in fields of ours, at any depth, that the API server or a controller may have filled in."""
+
 
 def spec_fields(kind: str) -> Fields | None:
     """The fields of a kind's spec, by its outer key such as Deployment.apps/v1; None for a kind that is never kept."""

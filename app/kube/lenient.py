@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 
@@ -37,6 +37,11 @@ def texts_at(manifest: Any, *path: str) -> tuple[str, ...]:
     """The texts in the list there; other items are left out."""
     value = value_at(manifest, *path)
     return tuple(item for item in value if isinstance(item, str)) if isinstance(value, list) else ()
+
+
+def texts_in(manifest: Any, *path: str) -> Iterator[tuple[str, str]]:
+    """The entries with a text of the mapping there, as of labels; others are left out."""
+    return ((key, value) for key, value in mapping_at(manifest, *path).items() if isinstance(value, str))
 
 
 def mappings_at(manifest: Any, *path: str) -> Sequence[Mapping[str, Any]]:

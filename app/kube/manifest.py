@@ -2,21 +2,31 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import orjson
 from pydantic import BaseModel
 
-from app.kube.fields import Fields, spec_fields, within
+from app.kube.fields import DEFAULTED, Fields, spec_fields, within
 from app.kube.lenient import mapping_at, text_at, value_at
+from app.kube.weight import holds_more
 
 Manifest = dict[str, Any]
 
 LAST_APPLIED = "metacontroller.k8s.io/last-applied-configuration"
 
-_OUR_METADATA = ("app.kubernetes.io/", "inference.ai/", "prometheus.io/", "controller-uid")
+SELECTOR_LABEL = "controller-uid"
+"""Metacontroller's own, on every child: the uid of its parent. It refuses an answer with another value."""
+APPLIED_VALUES = 16_384
+"""JSON values of what was applied last; the largest workload that we make has a third of them."""
+_OUR_METADATA = ("app.kubernetes.io/", "inference.ai/", "prometheus.io/", SELECTOR_LABEL)
 """Prefixes of the labels and annotations that we write; those of Ingresses are the user's, hence any."""
+_MARK = re.compile(r"[a-z0-9.-]{1,253}/[A-Za-z0-9]([A-Za-z0-9._-]{0,61}[A-Za-z0-9])?")
+_LABEL = re.compile(r"([A-Za-z0-9]([A-Za-z0-9._-]{0,61}[A-Za-z0-9])?)?")
+_LONGEST_MARK = 1024
+"""Characters of the value of an annotation that comes back after somebody removed it."""
 
 
 def emit(model: BaseModel) -> Manifest:
@@ -44,7 +54,8 @@ def last_applied(observed: Mapping[str, Any]) -> Manifest:
 
     Metacontroller's dynamic apply keeps what was applied in an annotation, and whoever may edit the object may write
     there what they like. So the annotation counts only where each of its values stands in the object itself, in a field
-    that we write. Else, and under server-side apply, which keeps no annotation, it is what stands in those fields.
+    that we write, and where it leaves out no such field but defaults. Else, and under server-side apply, which keeps no
+    annotation, it is what stands in those fields.
     Kind, name and namespace are always the object's own; owners and finalizers are never answered. A number of
     replicas that was applied is answered as it stands now, because an autoscaler may have changed it since.
 
@@ -66,7 +77,11 @@ def last_applied(observed: Mapping[str, Any]) -> Manifest:
 def annotated(observed: Mapping[str, Any]) -> Manifest:
     """What the annotation claims was applied, {} where it is about another object. For people to look at: never answer
     it."""
-    applied = _parsed_object(text_at(observed, "metadata", "annotations", LAST_APPLIED))
+    text = text_at(observed, "metadata", "annotations", LAST_APPLIED)
+    is_tenants = observed.get("kind") != "GPUAllocation"  # no tenant edits those, and they list up to 10,000 GPUs
+    if is_tenants and holds_more(text.encode(errors="replace"), APPLIED_VALUES):
+        return {}  # only a forger writes so much
+    applied = _parsed_object(text)
     return applied if _is_of(applied, observed) else {}
 
 
@@ -86,7 +101,10 @@ def _borne_out_spec(applied: Manifest, observed: Mapping[str, Any], fields: Fiel
     scaled = replicas is not None and "replicas" in applied["spec"]
     spec: Manifest = applied["spec"] | ({"replicas": replicas} if scaled else {})
     try:
-        return spec if within(spec, fields) == spec and _stands_in(spec, observed.get("spec")) else None
+        borne_out = within(spec, fields) == spec and _stands_in(spec, observed.get("spec"))
+        # a kind of ours has defaults of its own, and no pods
+        whole = fields is True or _says_all(spec, within(observed.get("spec"), fields))
+        return spec if borne_out and whole else None
     except RecursionError:  # only a forger nests so deep
         return None
 
@@ -112,6 +130,20 @@ def _stands_in(applied: Any, observed: Any) -> bool:
     return len(applied) == len(observed) and all(map(_stands_in, applied, observed))
 
 
+def _says_all(applied: Any, stands: Any) -> bool:
+    """Whether an annotation that is borne out leaves nothing of ours out. Of a list of named objects others may have
+    added some, but not all."""
+    if isinstance(applied, dict) and isinstance(stands, dict):
+        missing = {key for key in stands.keys() - applied.keys() if _says_something(stands[key])}
+        return missing <= DEFAULTED and all(_says_all(applied[key], stands[key]) for key in applied.keys() & stands)
+    if not (isinstance(applied, list) and isinstance(stands, list)):
+        return True
+    if _named(applied) and _named(stands):
+        known = _by_name(stands)
+        return bool(applied or not stands) and all(_says_all(item, known.get(item["name"])) for item in applied)
+    return all(map(_says_all, applied, stands))
+
+
 def own_metadata(observed: Mapping[str, Any]) -> Manifest:
     """Name and namespace of an observed object, with our labels and annotations as they stand."""
     return _metadata(annotated(observed), observed)
@@ -126,13 +158,26 @@ def _metadata(applied: Manifest, observed: Mapping[str, Any]) -> Manifest:
 
 
 def _marks(key: str, applied: Manifest, observed: Mapping[str, Any]) -> dict[str, str]:
-    """Labels, or annotations: those of ours that were applied, and any other that stands as it was applied."""
+    """Labels, or annotations: those of ours as they stand, those of ours that were applied and that somebody removed,
+    and any other that stands as it was applied."""
     stands = mapping_at(observed, "metadata", key)
-    if applied:
-        said = mapping_at(applied, "metadata", key).items()
-        return {name: it for name, it in said if isinstance(it, str) and (_is_ours(name) or stands.get(name) == it)}
+    said = value_at(applied, "metadata", key)
+    if isinstance(said, dict):
+        kept = {
+            name: stands[name] for name in said if name in stands and (said[name] == stands[name] or _is_ours(name))
+        }
+        back = {name: it for name, it in said.items() if name not in stands and _comes_back(key, name, it)}
+        own = {SELECTOR_LABEL: stands[SELECTOR_LABEL]} if key == "labels" and SELECTOR_LABEL in stands else {}
+        return kept | back | own
     is_users = observed["kind"] == "Ingress" and key == "annotations"
     return {name: it for name, it in stands.items() if name != LAST_APPLIED and (is_users or _is_ours(name))}
+
+
+def _comes_back(key: str, name: str, value: Any) -> bool:
+    """Whether a mark that is said to have been applied is one of ours that the API server would take."""
+    if not isinstance(value, str) or not _is_ours(name) or name == SELECTOR_LABEL or not _MARK.fullmatch(name):
+        return False
+    return _LABEL.fullmatch(value) is not None if key == "labels" else len(value) <= _LONGEST_MARK
 
 
 def _is_ours(mark: str) -> bool:

@@ -25,8 +25,9 @@ def runs_only(child: Mapping[str, Any], *names: str) -> bool:
 
 
 def selects(child: Mapping[str, Any], labels: Mapping[str, str], *path: str) -> bool:
-    """Whether the selector at a path is by exactly these labels."""
-    return bool(value_at(child, *path) == labels)
+    """Whether the labels at a path are exactly these, and a selector has no expressions beside them."""
+    expressions = value_at(child, *path[:-1], "matchExpressions") if path[-1] == "matchLabels" else None
+    return bool(value_at(child, *path) == labels) and not expressions
 
 
 def leads_to(ingress: Mapping[str, Any], service: str) -> bool:

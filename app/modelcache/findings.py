@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 
 from app.kube.conditions import RETRY_SECONDS, ErrorClass, Finding, Reason, format_time, later, parse_time
@@ -12,7 +13,7 @@ from app.modelcache.facts import Copy, Facts
 from app.modelcache.spec import AccessMode
 from app.modelcache.volume import VolumeKind
 from app.source.folders import find_folder, home_folders
-from app.source.spec import DownloadPolicy
+from app.source.spec import REPOSITORY, DownloadPolicy, SourceType, named_repository
 
 Policy = Callable[[Facts], Finding | None]
 
@@ -129,6 +130,22 @@ def find_other_class(facts: Facts) -> Finding | None:
     return _unapplied(facts, "StorageClass", there, asked) if there and asked and there != asked else None
 
 
+def find_no_repository(facts: Facts) -> Finding | None:
+    """Without a source the model's name says where its weights are; a volume that is there may hold any."""
+    spec = facts.spec
+    if spec.source_type is not SourceType.HUGGINGFACE or (spec.source and spec.source.huggingface):
+        return None
+    if spec.download_policy is DownloadPolicy.NEVER or spec.existing_claim or spec.host_path:
+        return None
+    if re.fullmatch(REPOSITORY, named_repository(spec.model_name).repository):
+        return None
+    message = (
+        f"modelName {spec.model_name} is no repository of the Hugging Face Hub (organisation/name), and without a "
+        "source it has to be one: set source, or correct modelName."
+    )
+    return Finding(ErrorClass.CONFIGURATION, Reason.CONFIGURATION_ERROR, message)
+
+
 def find_unwritable_claim(facts: Facts) -> Finding | None:
     first = facts.first
     if first is None or not first.is_read_only or facts.spec.download_policy is DownloadPolicy.NEVER:
@@ -221,7 +238,13 @@ def _unapplied(facts: Facts, what: str, there: str, asked: str) -> Finding:
     return Finding(ErrorClass.CONFIGURATION, Reason.CONFIGURATION_ERROR, message)
 
 
-OBSTACLES: tuple[Policy, ...] = (find_forbidden_path, find_own_claim, find_missing_claim, find_unwritable_claim)
+OBSTACLES: tuple[Policy, ...] = (
+    find_no_repository,
+    find_forbidden_path,
+    find_own_claim,
+    find_missing_claim,
+    find_unwritable_claim,
+)
 """No Job is made while one of these holds."""
 FAILURES: tuple[Policy, ...] = (*OBSTACLES, find_lost_claim, find_failed_download)
 UNAPPLIED: tuple[Policy, ...] = (

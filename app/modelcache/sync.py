@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from pydantic import ValidationError
-
-from app.hold import hold, release
+from app.hold import RefusedSpecError, hold, read_spec, release
 from app.hook import CustomizeResponse, Parent, RelatedRule, SyncRequest, SyncResponse, sooner
 from app.kube.conflict import conflict_condition, managed, unmanaged_finding
 from app.kube.lenient import text_at
@@ -26,9 +24,9 @@ from app.settings import Settings
 def sync(request: SyncRequest, settings: Settings, now: datetime) -> SyncResponse:
     """The desired children and status of a ModelCache."""
     try:
-        spec = ModelCacheSpec.model_validate(request.parent.spec)
-    except ValidationError as error:
-        return hold(request, error, now, "Ready", _held_phase(request.parent), rebuild_grants(request))
+        spec = read_spec(ModelCacheSpec, request.parent)
+    except RefusedSpecError as refused:
+        return hold(request, refused.finding, now, "Ready", _held_phase(request.parent), rebuild_grants(request))
     return _apply(request, spec, settings, now)
 
 

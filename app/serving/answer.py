@@ -31,6 +31,7 @@ from app.hook import (
     SyncResponse,
 )
 from app.kinds import DECORATORS, HOOKS, Decorator, KindHooks
+from app.serving.reading import TooMuchError, read_body
 from app.settings import Settings
 
 log = logging.getLogger("app.http")
@@ -104,7 +105,7 @@ def _collecting_later() -> Iterator[None]:
 def _answer(call: Call, body: bytes | bytearray, settings: Settings) -> Answer:
     try:
         check_route(call.hook, call.kind)
-        response, phase = _respond(call, _parsed_json(body), settings)
+        response, phase = _respond(call, _parsed_json(call.kind, body), settings)
         return Answer(200, msgspec.json.encode(_wire(response)), phase)
     except BadRequestError as error:
         return refusal(error.code, str(error))
@@ -160,6 +161,8 @@ def _finalize(hooks: KindHooks, body: Any) -> SyncResponse:
 def _asked(hooks: KindHooks, body: Any) -> SyncRequest:
     request = _parsed(SyncRequest, body)
     _named(request.parent, hooks.kind)
+    if misplaced := next(request.misplaced(), ""):
+        raise BadRequestError(400, f"not a SyncRequest: children.{misplaced[:300]} is not what its keys say")
     return request
 
 
@@ -171,10 +174,13 @@ def _named(parent: Parent, kind: Kind) -> Parent:
     return parent
 
 
-def _parsed_json(body: bytes | bytearray) -> Any:
-    """With no second copy of the body on the way, which the worker's bound on memory counts on."""
+def _parsed_json(kind: str, body: bytes | bytearray) -> Any:
+    """A pool's with no second copy of the body on the way, which the worker's bound on memory counts on."""
+    is_tenants = kind in HOOKS and HOOKS[kind].kind.scope == "Namespaced"
     try:
-        return msgspec.json.decode(body)
+        return read_body(body, kind) if is_tenants else msgspec.json.decode(body)
+    except TooMuchError as error:
+        raise BadRequestError(413, f"{error}; nothing was changed") from None
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise BadRequestError(400, f"the body is not JSON: {error}") from None
 

@@ -8,7 +8,7 @@ from typing import Annotated, Self
 from pydantic import AfterValidator, Field, model_validator
 
 from app.crd import Model, ObjectName, Rule
-from app.source.uri import hub_name
+from app.source.uri import hub_name, parse_repository
 
 
 class SourceType(StrEnum):
@@ -51,11 +51,12 @@ class HuggingFaceSource(Model):
 
 
 def named_repository(model: str) -> HuggingFaceSource:
-    """The repository that a model's name is, where no source is given: `org/name`, or `hf://org/name@revision`."""
-    name = hub_name(model)
-    if name == model:
+    """The repository that a model's name is, where no source is given: `org/name`, `hf://org/name@revision`, or the
+    address of its page."""
+    found = parse_repository(model)
+    if found is None:
         return HuggingFaceSource.model_construct(repository=model)
-    repository, _, revision = name.partition("@")
+    repository, revision = found
     return HuggingFaceSource.model_construct(repository=repository, revision=revision or "main")
 
 

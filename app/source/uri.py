@@ -14,6 +14,11 @@ SOURCE_PATTERN = (
     rf"^((hf|huggingface)://{_REPOSITORY}(@[^\s]{{1,200}})?/?|s3://{_BUCKET}/.{{1,1000}}|gs://{_BUCKET}(/.{{0,1000}})?"
     r"|https?://[^\s]+)$"
 )
+_PAGE = re.compile(
+    rf"https?://(www\.)?(huggingface\.co|hf\.co)/(?!(api|collections|datasets|docs|models|papers|spaces)(/|$))"
+    rf"(?P<repository>{_REPOSITORY})(/tree/(?P<revision>[^\s?#]{{1,200}}?))?/?([?#]\S*)?"
+)
+"""A repository's page, as a browser shows its address."""
 SOURCE_MESSAGE = (
     f"source must begin with {', '.join(PREFIXES[:-1])} or {PREFIXES[-1]}: write hf://organisation/name, "
     "hf://organisation/name@revision, s3://bucket/folder, gs://bucket/folder or the URL of a file"
@@ -25,6 +30,27 @@ def check_source(uri: str) -> str:
     if not re.fullmatch(SOURCE_PATTERN, uri):
         raise ValueError(SOURCE_MESSAGE)
     return uri
+
+
+def parse_repository(text: str) -> tuple[str, str] | None:
+    """Repository and revision ("" when none is named) of hf://organisation/name[@revision], or of the address of the
+    repository's page; None for what is neither."""
+    if page := _PAGE.fullmatch(text):
+        return page["repository"], page["revision"] or ""
+    name = hub_name(text)
+    if name == text:
+        return None
+    repository, _, revision = name.partition("@")
+    return repository, revision
+
+
+def hub_id(name: str) -> tuple[str, str]:
+    """Id of the Hub and revision ("" when none is named) that a model's name stands for where nothing else says where
+    its weights are. No id has an @."""
+    if found := parse_repository(name):
+        return found
+    repository, _, revision = name.partition("@")
+    return repository, revision
 
 
 def hub_name(text: str) -> str:

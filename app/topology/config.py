@@ -64,6 +64,7 @@ _GEMMA3 = Traits(
         ("max_position_embeddings", 131072),
     ),
 )
+_LONG_ROPE = ("longrope", "su")
 _SCALED = ("linear", "dynamic")
 _SMALLEST_SHARE = 8
 """Weight files that are smaller than the formula's size by more than this are not those of the model."""
@@ -136,6 +137,7 @@ def _parse(config: Mapping[str, object], weight_bytes: int | None) -> ModelFacts
         vocab_size=values.count("vocab_size"),
         head_dim=None if latent else values.count("head_dim", hidden // heads),
         max_position=_longest(values, architecture),
+        positions=_positions(values, architecture),
         tied_embeddings=values.flag("tie_word_embeddings", traits.tied),
         qkv_bias=traits.qkv_bias or values.flag("attention_bias"),
         output_bias=is_oss or (is_plain and values.flag("attention_bias")),
@@ -171,11 +173,20 @@ def _longest(values: Values, architecture: str) -> int | None:
     )
     if own is None or (kind in _SCALED and architecture.startswith("Gemma3")):
         return own
-    if kind in ("longrope", "su"):
+    if kind in _LONG_ROPE:
         return original or own
     if kind == "yarn":
         return int((original or own) * scaling.factor("factor"))
     return int(own * scaling.factor("factor")) if kind in _SCALED else own
+
+
+def _positions(values: Values, architecture: str) -> int | None:
+    """What may be asked for beyond that: all positions under LongRoPE, and what a key of its own names."""
+    scaling = values.part("rope_scaling") or values.part("rope_parameters") or Values({})
+    is_long = (scaling.word("rope_type") or scaling.word("type")) in _LONG_ROPE
+    own = (values.find_count("max_position_embeddings") or 0) if is_long else 0
+    most, usual = max(own, values.find_count("model_max_length") or 0), _longest(values, architecture)
+    return most if usual and most > usual else None
 
 
 def _dense_width(values: Values, architecture: str) -> int:

@@ -106,6 +106,9 @@ class ModelFacts:
     """None = hidden_size / heads."""
     max_position: int | None = None
     """Longest sequence the model was made for, in tokens; None = not known."""
+    positions: int | None = None
+    """Longest sequence where one is asked for, if that is more: vLLM serves LongRoPE models with their original length
+    otherwise, because short sequences get better answers there."""
     tied_embeddings: bool = False
     qkv_bias: bool = False
     output_bias: bool = False
@@ -124,6 +127,11 @@ class ModelFacts:
     quantization: Quantization | None = None
     weight_bytes: int | None = None
     """Bytes of all weight files, draft layers included; None = not known."""
+
+    @property
+    def longest(self) -> int | None:
+        """Tokens of the longest sequence that may be asked for; None = not known."""
+        return self.positions or self.max_position
 
     @property
     def head_size(self) -> int:

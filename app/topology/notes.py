@@ -38,7 +38,7 @@ def precision_changes_nothing(question: Question, _: Choice) -> str:
 
 
 def longer_than_the_model(question: Question, choice: Choice) -> str:
-    own = question.model.max_position
+    own = question.model.longest
     if own is None or choice.memory.length <= own:
         return ""
     return f"{choice.memory.length:,} tokens are more than the model's own {own:,}: vLLM refuses without an override"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -18,6 +19,10 @@ SIZES = ("tensor_parallel_size", "pipeline_parallel_size", "data_parallel_size")
 """Given by the GPU plan, which starts from what the user wrote."""
 PLANNED = (*SIZES, "prefill_context_parallel_size")
 """Read by the GPU plan under these names only."""
+_FOLDER = "<folder path>"
+"""Among the known values of an argument: any folder."""
+_LEVEL = re.compile("O([0-3])")
+"""-O3 is one word on vLLM's command line."""
 
 
 @dataclass(frozen=True)
@@ -98,8 +103,12 @@ def _check_value(entry: Given, known: tuple[str, ...], table: Table) -> Iterator
     value = str(entry.value)
     if entry.name == "quantization" and value in table.unsupported_quantization:
         yield error(entry.path, f"{value} does not run on AMD GPUs; take for example fp8, awq, gptq or quark")
+    elif known and value == "":
+        yield error(entry.path, "is empty: leave it out, or give it a value")
     elif known and not isinstance(entry.value, list) and value not in known:
-        hint = did_you_mean(value, known)
+        if _FOLDER in known and "/" in value:
+            return
+        hint = did_you_mean(value, tuple(it for it in known if it != _FOLDER))
         yield warning(entry.path, f"vLLM {table.version} knows no {entry.name} {value} without a plugin{hint}")
 
 
@@ -114,6 +123,8 @@ def _resolved(key: str, value: Any, table: Table) -> Given:
     head, dot, keys = key.lstrip("-").partition(".")
     name = head.replace("-", "_")
     name = table.aliases.get(name, name)
+    if (level := _LEVEL.fullmatch(name)) and value in (True, "true", ""):
+        return Given(key, "optimization_level", int(level[1]))
     if positive := table.negatives.get(name) or _legacy_positive(name, table):
         return Given(key, positive, _negated(value))
     return Given(key, f"{name}{dot}{keys}", value)

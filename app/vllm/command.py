@@ -38,6 +38,8 @@ class EngineSpec:
     model: str
     """Folder of the weights, or a Hugging Face id."""
     served_name: str
+    revision: str = ""
+    """Branch, tag or commit of the id; "" = vLLM's default."""
     precision: Precision | None = None
     stored: str = ""
     """Number format in which the checkpoint is quantised already; "" = it is not, or nothing is known of it."""
@@ -106,11 +108,13 @@ def build_command_line(spec: EngineSpec) -> CommandLine:
 
 
 def _fixed(spec: EngineSpec) -> dict[str, Tokens]:
+    revision: dict[str, Tokens] = {"revision": (f"--revision={spec.revision}",)} if spec.revision else {}
     return {
         "model": (f"--model={spec.model}",),
         "served_model_name": (f"--served-model-name={spec.served_name}",),
         "port": (f"--port={spec.port}",),
         "shutdown_timeout": (f"--shutdown-timeout={spec.drain_seconds}",),
+        **revision,
     }
 
 
@@ -173,8 +177,10 @@ def _within_length(given: list[Given], spec: EngineSpec) -> tuple[list[Given], l
     longest = spec.longest
     if longest is None:
         return given, []
-    asked = [(entry.path, size) for entry in given if entry.name == _LENGTH and (size := parse_size(entry.value))]
-    asked = asked or ([("model.maxTokens", spec.max_tokens)] if spec.max_tokens else [])
+    lengths = [entry for entry in given if entry.name == _LENGTH]
+    asked = [(entry.path, size) for entry in lengths if (size := parse_size(entry.value))]
+    if spec.max_tokens and not lengths:
+        asked = [("model.maxTokens", spec.max_tokens)]
     findings = [warning(path, _beyond(size, longest)) for path, size in asked if size > longest]
     return [_shortened(entry, longest) for entry in given], findings
 

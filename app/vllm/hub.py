@@ -12,12 +12,24 @@ from app.vllm.values import parse_json
 
 OFFLINE = "HF_HUB_OFFLINE"
 _ENDPOINT = "HF_ENDPOINT"
-_ID = re.compile(r"[A-Za-z0-9][\w.-]{0,95}/[A-Za-z0-9][\w.-]{0,95}")
-_NAMES = frozenset({"tokenizer", "hf_config_path", "spec_model"})
-_FORMATS = re.compile(r"(?:^|[-_./])(gguf|exl2|exl3|bnb|bitsandbytes|mlx|onnx|openvino)(?:[-_.]|$)", re.I)
+_PART = r"[A-Za-z0-9][\w.-]{0,95}"
+_ID = re.compile(rf"((?:hf|huggingface)://)?{_PART}/{_PART}(@\S{{1,200}})?")
+_SHORT_ID = re.compile(_PART)
+"""Of a repository without an organisation, as gpt2."""
+_WITH_SHORT_IDS = frozenset({"tokenizer", "hf_config_path"})
+_NAMES = frozenset({*_WITH_SHORT_IDS, "spec_model"})
+_FORMATS = re.compile(
+    r"(?:^|[-_./])(gguf|ggml|exl2|exl3|bnb|bitsandbytes|mlx|mlc|onnx|openvino|litert|tflite|coreml|tensorrt|trtllm|aqlm"
+    r"|hqq|eetq|qnn)(?:[-_./]|$)",
+    re.I,
+)
 _LOAD_FORMATS = frozenset({"gguf", "bitsandbytes"})
-_GATED = ("meta-llama/", "google/gemma-", "cohereforai/", "coherelabs/", "mistralai/mistral-large", "bigcode/starcoder")
-"""Beginnings of ids, in lower case, whose repositories ask for an accepted licence, hence for a token."""
+_GATED = re.compile(
+    r"meta-llama/|google/[\w.-]*gemma|cohereforai/|coherelabs/|bigcode/starcoder|stabilityai/stable-"
+    r"|mistralai/(mistral-large|codestral|pixtral-large|mixtral-8x22b)",
+    re.I,
+)
+"""Beginnings of ids whose repositories ask for an accepted licence, hence for a token."""
 
 
 def check_hub(given: Iterable[Given], model: str, served_name: str, env: Mapping[str, str]) -> Iterator[Finding]:
@@ -31,14 +43,19 @@ def check_hub(given: Iterable[Given], model: str, served_name: str, env: Mapping
             "safetensors, for example in FP8, AWQ or GPTQ",
         )
     if model.startswith("/"):
-        if env.get(OFFLINE, "1").lower() in ("1", "true", "yes", "on"):
+        if is_offline(env):
             yield from (_out_of_reach(entry, name) for entry in entries for name in _hub_names(entry))
-    elif model.lower().startswith(_GATED) and _ENDPOINT not in env:
+    elif _GATED.match(model) and _ENDPOINT not in env:
         yield warning(
             "model.name",
             f"the Hub gives {model} to accounts alone that have accepted its licence, and pods have no token: set "
             "model.source, or a ModelCache whose source names a Secret with one",
         )
+
+
+def is_offline(env: Mapping[str, str]) -> bool:
+    """Whether pods that have a ModelCache ask the Hub for nothing, which is so unless the user says otherwise."""
+    return env.get(OFFLINE, "1").strip().lower() in ("1", "true", "yes", "on")
 
 
 def _is_bad_format(entry: Given) -> bool:
@@ -59,7 +76,10 @@ def _out_of_reach(entry: Given, name: str) -> Finding:
 
 def _hub_names(entry: Given) -> Iterator[str]:
     """Ids of the Hub that an argument names."""
-    yield from (text for text in _named(entry) if isinstance(text, str) and _ID.fullmatch(text))
+    short = _SHORT_ID if entry.name in _WITH_SHORT_IDS else _ID
+    yield from (
+        text for text in _named(entry) if isinstance(text, str) and (_ID.fullmatch(text) or short.fullmatch(text))
+    )
 
 
 def _named(entry: Given) -> Iterator[Any]:

@@ -64,19 +64,23 @@ def compact(value: Any) -> str:
 
 def parse_whole(value: Any) -> int | None:
     """A whole number, also as text or as 4.0; None for everything else, and for what has too many digits."""
-    if isinstance(value, float) and value.is_integer():
-        value = int(value)
+    value = _whole_float(value)
     return int(value) if not isinstance(value, bool) and _WHOLE.fullmatch(str(value)) else None
 
 
 def parse_size(value: Any) -> int | None:
     """4096, "32k" (thousands) or "32K" (1,024s) as a number; None for "auto", -1 and what is no size."""
-    found = None if isinstance(value, bool) else _SIZE.fullmatch(str(value))
+    found = None if isinstance(value, bool) else _SIZE.fullmatch(str(_whole_float(value)))
     if found is None:
         return None
     number, unit = found.groups()
     size = int(float(number) * (1024 if unit.isupper() else 1000) ** _POWERS[unit.lower()])
     return size if size < 10**DIGITS else None
+
+
+def _whole_float(value: Any) -> Any:
+    """1e5 is read from YAML as 100000.0."""
+    return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
 def parse_number(value: Any) -> float | None:
@@ -151,7 +155,7 @@ def _float(argument: Argument, value: Any) -> str:
 
 
 def _size(argument: Argument, value: Any) -> str:
-    text, size = str(value), parse_size(value)
+    text, size = str(_whole_float(value)), parse_size(value)
     if argument.name in _ARGUMENTS_WITHOUT_LIMIT and text in ("auto", "-1"):
         return text
     if size is None:

@@ -86,6 +86,14 @@ def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:
     assert "/nowhere/config of KUBECONFIG does not exist" in sentence(start(tmp_path, KUBECONFIG="/nowhere/config"))
 
 
+@pytest.mark.parametrize("text", ["", "[]", "{}\n---\n{}"])
+def test_a_file_that_is_something_else_is_said_to_be(tmp_path: Path, text: str) -> None:
+    (tmp_path / "config").write_text(text)
+    said = sentence(start(tmp_path, KUBECONFIG=str(tmp_path / "config")))
+    assert "object" not in said
+    assert "attribute" not in said
+
+
 @pytest.mark.parametrize(
     "text", ["", "no yaml: [", "[]", "{}", "current-context: gone", '{"clusters": 3}', "\x00", '{"users": [{}]}']
 )

@@ -44,8 +44,11 @@ def test_the_worst_objects_are_printed_with_their_ratio(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(worst, "WORST", {"modelcache": {"many_urls": worst.many_urls}})
+    monkeypatch.setattr(worst, "HELD", {"inferenceservice": {"marks": worst.marks}})
     assert worst.main() == 0
-    assert "worst ratio:" in capsys.readouterr().out
+    printed = capsys.readouterr().out
+    assert "worst ratio:" in printed
+    assert "inferenceservice marks, customize" in printed
 
 
 def test_the_exact_solver_is_an_option(capsys: pytest.CaptureFixture[str]) -> None:

@@ -12,16 +12,19 @@ from itertools import count, cycle
 from threading import Event, Thread
 from typing import Any
 
+import httpx
 import pytest
 
 from app.bounds import ENTRIES
 from app.kinds import KINDS
+from app.serving.reading import read_body
 from sandbox.api import ApiError, Object
 from sandbox.cluster import wait_until
 from tests.bench import worst
 from tests.cluster.test_admission import cache, endpoint
 from tests.cluster.world import API, World, condition, service
 
+deep = pytest.mark.skipif(not os.environ.get("METACONTROLLER"), reason="the stand-in's own JSON takes 1,000 levels")
 TOO_MANY = {f"VARIABLE_{number}": "" for number in range(ENTRIES + 50)}
 LONG = "0" * 40 + "1"
 SECONDS = 2.0 if os.environ.get("METACONTROLLER") else 10.0
@@ -114,6 +117,75 @@ def test_an_object_of_before_keeps_its_children_and_gets_a_status(
     assert said == found["metadata"]["generation"]
     world.patch("demo", {"metadata": {"annotations": {"example.com/note": "an edit beside it"}}}, kind)
     assert before <= {it["metadata"]["uid"] for it in world.all_of("v1", child)}
+
+
+class Raw:
+    """One InferenceService as bytes, for Python's own JSON neither writes nor reads what is very deep."""
+
+    def __init__(self, world: World, http: httpx.Client, name: str) -> None:
+        self.path = f"/apis/{API}/namespaces/{world.namespace}/inferenceservices/{name}"
+        self.http = http
+
+    def write(self, arguments: str) -> None:
+        """Its engineArgs, whatever they were. Raises where the API server does not take them."""
+        patch = f'[{{"op":"replace","path":"/spec/vllm/engineArgs","value":{arguments}}}]'
+        headers = {"Content-Type": "application/json-patch+json"}
+        self.http.patch(self.path, content=patch, headers=headers).raise_for_status()
+
+    def read(self) -> Object:
+        content = self.http.get(self.path).raise_for_status().content
+        found: Object = read_body(b'{"parent":' + content + b"}", "inferenceservice")["parent"]
+        return found
+
+    def says(self, text: str) -> bool:
+        ready = condition(self.read(), "Ready")
+        return ready.get("status") == "False" and text in ready.get("message", "")
+
+
+@pytest.fixture
+def raw(world: World) -> Iterator[Raw]:
+    """The service demo, which serves; what it was is there again afterwards."""
+    world.apply(service("demo", vllm={"engineArgs": {"seed": 1}}))
+    world.wait_ready("demo")
+    access = world.cluster.access
+    authorization = {"Authorization": f"Bearer {access.token}"}
+    with httpx.Client(base_url=access.server, headers=authorization, verify=access.ssl_context(), timeout=30) as http:
+        found = Raw(world, http, "demo")
+        yield found
+        found.write('{"seed":1}')
+
+
+ADMITTED = [
+    pytest.param("[" + "[]," * 450_000 + "[]]", "4096 values", id="lists"),
+    pytest.param("{" + ",".join(f'"{it:x}":{{}}' for it in range(50_000)) + "}", "4096 values", id="objects"),
+    pytest.param("[" * 1_100 + "]" * 1_100, "16 levels", marks=deep, id="deeper than a parser goes"),
+    pytest.param("[" * 9_900 + "]" * 9_900, "16 levels", marks=deep, id="as deep as it can be"),
+    pytest.param('{"a":' * 4_000 + "1" + "}" * 4_000, "16 levels", marks=deep, id="deep objects"),
+]
+
+
+@pytest.mark.parametrize(("value", "bound"), ADMITTED)
+def test_what_no_schema_sees_into_is_admitted_held_and_said(world: World, raw: Raw, value: str, bound: str) -> None:
+    pods = {it["metadata"]["uid"] for it in world.all_of("v1", "Pod")}
+    workload = world.deployment()
+    raw.write(f'{{"compilation_config":{value}}}')
+    wait_until(lambda: raw.says(bound), f"Ready says {bound}")
+    found = raw.read()
+    assert "spec.vllm.engineArgs is not accepted: it has" in condition(found, "Ready")["message"]
+    assert found["status"]["observedGeneration"] == found["metadata"]["generation"]
+    raw.write('{"seed":1}')
+    world.wait_ready("demo")
+    after = world.deployment()
+    assert (after["metadata"]["uid"], after["spec"]) == (workload["metadata"]["uid"], workload["spec"])
+    assert {it["metadata"]["uid"] for it in world.all_of("v1", "Pod")} == pods != set()
+
+
+def test_structured_arguments_go_on_working(world: World) -> None:
+    settings = {"pass_config": {"fuse_norm_quant": True}, "cudagraph_capture_sizes": [1, 2, 4]}
+    world.apply(service("demo", vllm={"engineArgs": {"compilation_config": settings}}))
+    world.wait_ready("demo")
+    [container] = world.deployment()["spec"]["template"]["spec"]["containers"]
+    assert "cudagraph_capture_sizes" in str(container)
 
 
 def worst_services() -> list[Object]:

@@ -9,7 +9,8 @@ import pytest
 
 from app import metrics
 from app.__main__ import build_parser
-from app.serving import backoff, edge, lane, probes, protocol, server, workers
+from app.inferenceservice.spec import ENGINE_ARGS
+from app.serving import backoff, edge, lane, probes, protocol, reading, server, workers
 from app.settings import Settings
 
 PAGE = (Path(__file__).parents[2] / "docs/hooks.md").read_text()
@@ -30,6 +31,8 @@ LIMITS = {
     "Time to read an answer": f"{protocol.STALL_SECONDS:g} s",
     "Header, and framing of chunks": f"{protocol.MOST_OVERHEAD >> 10} KiB",
     "Connections": str(protocol.MOST_CONNECTIONS),
+    "JSON values of an object and its children": f"{reading.OWN_VALUES:,}",
+    "JSON values of a related object": f"{reading.RELATED_VALUES:,}",
     "Processor time of a hook": f"{edge.INLINE_SECONDS:g} s",
     "Time of a GPUPool's sync": f"{workers.SECONDS:g} s",
     "Memory of a GPUPool's sync": f"{mebi(workers.MEMORY_BASE)}, and {workers.MEMORY_PER_BYTE} times its body",
@@ -48,6 +51,9 @@ def test_the_table_of_limits_is_that_of_the_code() -> None:
         f"not tried for {backoff.LEAST_SECONDS:g} s, then {2 * backoff.LEAST_SECONDS:g} s",
         f"up to {backoff.MOST_SECONDS:g} s; meanwhile",
         f"event loop has not turned for {probes.STUCK_SECONDS:g} s",
+        f"beyond {ENGINE_ARGS.values:,} values or {ENGINE_ARGS.depth} levels",
+        f"1.5 MiB and {reading.LEVELS:,} levels",
+        f"more than {reading.MARKS:,} labels or annotations",
         "two at the same time" if workers.SLOTS == 2 else "?",
     ],
 )

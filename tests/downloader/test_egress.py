@@ -208,7 +208,13 @@ def test_a_wrong_range_ends_it_for_good() -> None:
         parse_egress({"INFERENCE_CLUSTER_CIDRS": "10.96.0.1/12"})
 
 
-@pytest.mark.parametrize("address", ["168.63.129.16", "100.100.100.200", "fd20:ce::254", "2002:7f00:1::", "0.1.2.3"])
+@pytest.mark.parametrize(
+    "address",
+    [
+        *("168.63.129.16", "100.100.100.200", "fd20:ce::254", "fd00:c1::a9fe:a9fe", "fd00:a9fe:a9fe::1", "fd00:42::42"),
+        *("2002:7f00:1::", "64:ff9b:1::7f00:1", "64:ff9b:1:2::a9fe:a9fe", "0.1.2.3"),
+    ],
+)
 def test_metadata_of_other_clouds_and_embedded_addresses(address: str) -> None:
     with pytest.raises(Refused):
         ALWAYS_REFUSED.require(address, 80)

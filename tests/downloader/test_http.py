@@ -276,3 +276,15 @@ def test_a_url_that_falls_apart_is_refused_and_says_how_to_write_it(volume: Path
     assert (fault.error.reason, fault.exit_code) == ("BadSource", 42)
     assert "%2F" in fault.error.message
     assert "cr3t" not in str(fault)
+
+
+def test_a_page_for_browsers_is_no_model(web: Web, volume: Path) -> None:
+    class Pages(Files):
+        def __call__(self, asked: Any) -> Answer:
+            return Answer(200, b"<html>sign in</html>", {"Content-Type": "text/html; charset=utf-8"})
+
+    web[1].backend = Pages({})
+    fault = refused(volume, source(web, "Qwen3-8B"))
+    assert (fault.error.reason, fault.error.error_class) == ("BadSource", "Configuration")
+    assert "answers with a page for a browser" in fault.error.message
+    assert "set source.type to huggingface" in fault.error.message

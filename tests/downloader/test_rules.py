@@ -86,6 +86,39 @@ def test_only_the_best_format_is_wanted() -> None:
             ["model.safetensors"],
         ),
         (["model.safetensors", "pytorch_model.bin", "pytorch_model.bin.index.json"], ["model.safetensors"]),
+        (
+            ["model_0.safetensors", "model_1.safetensors", "mtp.safetensors", "model.safetensors.index.json"],
+            ["model_0.safetensors", "model_1.safetensors", "mtp.safetensors", "model.safetensors.index.json"],
+        ),
+        (["layer-1.safetensors", "pytorch_model.bin.index.json"], ["layer-1.safetensors"]),
+        (
+            ["model.safetensors.index.json", "pytorch_model-1-of-1.bin", "pytorch_model.bin.index.json"],
+            ["pytorch_model-1-of-1.bin", "pytorch_model.bin.index.json"],
+        ),
+        (
+            ["model.safetensors", "model.fp32-00001-of-00002.safetensors", "pytorch_model.fp16.bin"],
+            ["model.safetensors"],
+        ),
+        (
+            ["unet/diffusion_pytorch_model.safetensors", "unet/diffusion_pytorch_model.fp16.safetensors"],
+            ["unet/diffusion_pytorch_model.safetensors"],
+        ),
+        (["model.fp16.safetensors", "config.json"], ["model.fp16.safetensors", "config.json"]),
+        (
+            [
+                "model.safetensors",
+                "m.engine",
+                "gemma.litertlm",
+                "a.mlmodelc/weights/weight.bin",
+                "weights.npz",
+                "x.pte",
+            ],
+            ["model.safetensors"],
+        ),
+        (
+            ["pytorch_model.bin", "model.ckpt.index", "model.ckpt.data-00000-of-00001", "saved_model.pb"],
+            ["pytorch_model.bin"],
+        ),
     ],
 )
 def test_formats_are_chosen_by_what_is_there(names: list[str], expected: list[str]) -> None:
@@ -98,6 +131,10 @@ def test_formats_are_chosen_by_what_is_there(names: list[str], expected: list[st
         (["config.json", "model-Q4.gguf"], "GGUF"),
         (["onnx/model.onnx", "config.json"], "ONNX"),
         (["openvino_model.bin", "openvino_model.xml"], "OpenVINO"),
+        (["weights.npz", "config.json"], "MLX"),
+        (["rank0.engine", "config.json"], "TensorRT"),
+        (["gemma.litertlm"], "Rust, TFLite, LiteRT, Core ML or NeMo"),
+        (["params_shard_0.bin", "params_shard_1.bin", "mlc-chat-config.json"], "GGML or MLC"),
         (["model.gguf", "model.safetensors"], ""),
         (["tokenizer.json"], ""),
     ],

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 import traceback
 import warnings
@@ -10,6 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import orjson
 from hypothesis import HealthCheck, Phase, given, seed, settings
 from hypothesis.errors import HypothesisWarning
 
@@ -67,7 +67,7 @@ def _round(number: int) -> int:
         path, request = last
         FAILURES.mkdir(parents=True, exist_ok=True)
         file = FAILURES / f"{kind_of(path)}-{number}.request.json"
-        file.write_text(json.dumps(request, indent=1))
+        file.write_bytes(orjson.dumps(request, option=orjson.OPT_INDENT_2))
         where = "".join(traceback.format_tb(error.__traceback__)[-4:])
         message = f"seed {number}: {error!r:.500}\n{where}The smallest such request, of {case_name(path)}, is in {file}"
         raise BrokenPromiseError(message) from None

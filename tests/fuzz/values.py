@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+import orjson
 from hypothesis import strategies as st
 
 Schema = Mapping[str, Any]
@@ -25,6 +26,22 @@ json_values = st.recursive(
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(words | st.text(max_size=8), inner, max_size=3),
     max_leaves=8,
 )
+
+
+_LEVELS = 9_990
+heavy_values = st.sampled_from(
+    (
+        "[" + "[]," * 450_000 + "0]",
+        "[" + "{}," * 450_000 + "0]",
+        "{" + ",".join(f'"{number:x}":{{}}' for number in range(60_000)) + "}",
+        "[" + '",[{",' * 200_000 + "[]]",
+        "[" * 1_100 + "]" * 1_100,
+        "[" * _LEVELS + "]" * _LEVELS,
+        '{"a":' * _LEVELS + "1" + "}" * _LEVELS,
+        "[" + "[" * _LEVELS + "]" * _LEVELS + ",[]" * 400_000 + "]",
+    )
+).map(orjson.Fragment)
+"""What no schema sees into: of very many values, or of very deep ones, which Python cannot write out."""
 
 
 def values(schema: Schema) -> st.SearchStrategy[Any]:
@@ -69,6 +86,8 @@ def _maps(schema: Schema) -> st.SearchStrategy[dict[str, Any]]:
     items = values(inner) if isinstance(inner, Mapping) else json_values
     most = int(schema.get("maxProperties", 300))
     small = st.dictionaries(words | st.text(max_size=12), items, max_size=min(4, most))
+    if not isinstance(inner, Mapping):
+        small |= st.dictionaries(words, heavy_values, min_size=1, max_size=1)
     many = st.tuples(st.sampled_from(("VLLM_USE_{}X", "max_num_{}", "a{}")), items).map(
         lambda drawn: {drawn[0].format(number): drawn[1] for number in range(most)}
     )

@@ -57,6 +57,20 @@ def test_without_a_label_a_mode_is_not_told_and_the_gpus_are_taken_for_whole_one
     assert written(asked) == ("MI300X", None)
 
 
+@pytest.mark.parametrize(
+    "labels",
+    [
+        pytest.param({"beta.amd.com/gpu.compute-memory-partition": "cpx_nps4"}, id="the beta label"),
+        pytest.param(counters(compute_memory_partition={"cpx_nps4": 64}), id="a counter alone"),
+        pytest.param({"amd.com/gpu.compute-memory-partition": "CPX_NPS4"}, id="in capitals"),
+    ],
+)
+def test_every_label_that_all_gpus_share_tells_the_mode(labels: dict[str, str]) -> None:
+    asked = node(MI300X | labels, {GPU: 64})
+    assert resource(asked) == gpus(GPU, 64, "cpx_nps4", EIGHTH)
+    assert written(asked) == ("MI300X", "cpx_nps4")
+
+
 def test_two_modes_in_one_node_are_two_resources_and_no_label() -> None:
     labels = MI300X | counters(vram={"192G": 4, "24G": 32}, device_id={"74a1": 8})
     asked = node(labels, {"amd.com/spx_nps1": 4, "amd.com/cpx_nps4": 32})

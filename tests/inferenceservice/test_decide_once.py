@@ -21,7 +21,11 @@ from tests.inferenceservice.service import (
 )
 
 NEW = Settings(
-    leader_image="leader:v2", worker_image="worker:v2", gpu_resource="gpu", node_selector={"a": "b"}, drain="5s"
+    leader_image="leader:v2",
+    worker_image="worker:v2",
+    gpu_resource="example.com/gpu",
+    node_selector={"a": "b"},
+    drain="5s",
 )
 REPLAN = "inference.ai/replan"
 

@@ -124,3 +124,29 @@ def test_what_is_not_served_needs_no_memory() -> None:
     answer = one(service("Qwen/Qwen3-8B", 1, vllm=arguments(max_model_len=10_000_000)), nodes(1, "MI300X"))
     assert answer["outcome"] == "fit"
     assert answer["maxModelLen"] == 40960
+
+
+@pytest.mark.parametrize("given", ["auto", -1])
+def test_a_length_that_vllm_chooses_itself_leaves_nothing_to_be_said_of_the_simple_field(given: Any) -> None:
+    answer = serve(model={"name": "org/tiny", "maxTokens": 8192}, vllm=arguments(max_model_len=given))
+    assert length(answer) == [f"--max-model-len={given}"]
+    assert "tokens are more" not in answer.condition("Ready")["message"]
+
+
+@pytest.mark.parametrize(
+    ("parts", "served", "is_cut"),
+    [
+        pytest.param({}, [], False, id="vLLM's own default"),
+        pytest.param({"vllm": arguments(max_model_len=8192)}, ["--max-model-len=8192"], False, id="more than usual"),
+        pytest.param(
+            {"vllm": arguments(max_model_len=32768)}, ["--max-model-len=16384"], True, id="more than there is"
+        ),
+    ],
+)
+def test_a_length_beyond_the_usual_one_of_longrope_is_served(
+    parts: dict[str, Any], served: list[str], is_cut: bool
+) -> None:
+    given = spec(storage={"modelCache": "weights"}, **parts)
+    answer = call(given, related=[cache(model=LLAMA | {"positions": 16384})])
+    assert length(answer) == served
+    assert ("more than the model's own 16,384" in answer.condition("Ready")["message"]) is is_cut

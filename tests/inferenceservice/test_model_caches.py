@@ -116,6 +116,27 @@ def test_the_version_is_that_of_the_pods_that_run_whatever_the_cache_has_since()
     assert call(edited, children=after, related=[new]).status["modelStatus"]["version"] == "bbb"
 
 
+@pytest.mark.parametrize(
+    ("seen", "version"),
+    [
+        pytest.param({"updatedReplicas": 1}, "aaa", id="half of the groups are new"),
+        pytest.param({"observedGeneration": 1, "updatedReplicas": 2}, "aaa", id="the template is not read yet"),
+        pytest.param({"updatedReplicas": 2}, "bbb", id="all are new"),
+        pytest.param({"updatedReplicas": 1, "readyReplicas": 0}, "bbb", id="none of the old ones answers"),
+    ],
+)
+def test_the_version_stays_until_a_rollout_is_over(seen: dict[str, int], version: str) -> None:
+    given = spec(storage={"modelCache": "weights"}, replicas=2)
+    related = [cache(version="bbb", path="weights-2")]
+    pods = observed(call(given, related=related))
+    for it in pods:
+        if it["kind"] == "Deployment":
+            it["metadata"]["generation"] = 2
+            it["status"] |= {"observedGeneration": 2, "replicas": 2} | seen
+    before = {"modelStatus": {"loaded": True, "version": "aaa"}}
+    assert call(given, children=pods, related=related, status=before).status["modelStatus"]["version"] == version
+
+
 def test_pods_of_an_operator_that_told_no_version_have_that_of_their_folder() -> None:
     given = spec(storage={"modelCache": "weights"})
     first = call(given, related=[cache(version="aaa")])

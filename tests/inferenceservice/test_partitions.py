@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
+
 from tests.inferenceservice.service import call, pod, spec
 from tests.inferenceservice.test_pools import asked, granted
 
@@ -51,3 +53,18 @@ def test_without_pools_pods_go_to_nodes_in_that_mode() -> None:
     [term] = terms(pod(call(cut(partition="cpx_nps4"))))
     assert term["matchExpressions"] == [{"key": "inference.ai/gpu-partition", "operator": "In", "values": ["cpx_nps4"]}]
     assert "nodeAffinity" not in pod(call(spec())).get("affinity", {})
+
+
+def test_a_resource_and_a_partition_of_different_modes_are_refused() -> None:
+    ready = call(cut(resource="amd.com/dpx_nps1", partition="cpx_nps4")).condition("Ready")
+    assert (ready["status"], ready["reason"]) == ("False", "ConfigurationError")
+    assert "amd.com/dpx_nps1 offers partitions in mode dpx_nps1" in ready["message"]
+    assert "partition asks for cpx_nps4" in ready["message"]
+
+
+@pytest.mark.parametrize("partition", ["cpx", "DPX_NPS1", "hpx_nps9"])
+def test_a_mode_that_is_none_is_told_by_an_example(partition: str) -> None:
+    message = call(cut(partition=partition)).condition("Ready")["message"]
+    assert "spec.resources.gpu.partition is not accepted" in message
+    assert "for example cpx_nps4" in message
+    assert "^(" not in message

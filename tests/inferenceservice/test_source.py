@@ -10,13 +10,14 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 from pydantic import TypeAdapter, ValidationError
 
+from app.inferenceservice.engine_needs import engine_needs
 from app.inferenceservice.spec import InferenceServiceSpec, ModelSpec
 from app.modelcache.spec import ModelCacheSpec
 from app.settings import Settings
 from app.source.uri import PREFIXES, SOURCE_PATTERN
 from tests.calls import stored
 from tests.golden.schemas import problems
-from tests.inferenceservice.service import call, spec
+from tests.inferenceservice.service import call, container, spec
 
 
 def cache_spec(uri: str, name: str = "org/tiny", **options: Any) -> dict[str, Any]:
@@ -71,6 +72,26 @@ def cache_spec(uri: str, name: str = "org/tiny", **options: Any) -> dict[str, An
             "https://a.example/m.tar.gz", {"type": "http", "http": {"url": "https://a.example/m.tar.gz"}}, id="https"
         ),
         pytest.param("http://a.example/m", {"type": "http", "http": {"url": "http://a.example/m"}}, id="http"),
+        pytest.param(
+            "https://huggingface.co/Qwen/Qwen3-8B",
+            {"type": "huggingface", "huggingface": {"repository": "Qwen/Qwen3-8B", "revision": "main"}},
+            id="the page of a repository",
+        ),
+        pytest.param(
+            "https://hf.co/org/na.me-v1.2/tree/refs/pr/1?x=y",
+            {"type": "huggingface", "huggingface": {"repository": "org/na.me-v1.2", "revision": "refs/pr/1"}},
+            id="the page of a revision",
+        ),
+        pytest.param(
+            "https://huggingface.co/org/m/resolve/main/model.safetensors",
+            {"type": "http", "http": {"url": "https://huggingface.co/org/m/resolve/main/model.safetensors"}},
+            id="a file of the Hub",
+        ),
+        pytest.param(
+            "https://huggingface.co/datasets/org",
+            {"type": "http", "http": {"url": "https://huggingface.co/datasets/org"}},
+            id="another page of the Hub",
+        ),
     ],
 )
 def test_a_source_becomes_what_the_cache_fetches(uri: str, source: dict[str, Any]) -> None:
@@ -155,3 +176,32 @@ def test_a_cache_that_somebody_grew_stays_grown() -> None:
     given = spec(model={"name": "m", "source": "gs://my-models"})
     grown = stored(call(given).child("ModelCache"), size="2Ti")
     assert call(given, children=[grown]).child("ModelCache")["spec"]["size"] == "2Ti"
+
+
+@pytest.mark.parametrize(
+    ("name", "arguments"),
+    [
+        ("Qwen/Qwen3-8B", ("--model=Qwen/Qwen3-8B",)),
+        ("hf://Qwen/Qwen3-8B", ("--model=Qwen/Qwen3-8B",)),
+        ("huggingface://Qwen/Qwen3-8B@v1", ("--model=Qwen/Qwen3-8B", "--revision=v1")),
+        ("Qwen/Qwen3-8B@v1", ("--model=Qwen/Qwen3-8B", "--revision=v1")),
+        ("https://huggingface.co/Qwen/Qwen3-8B/tree/v1", ("--model=Qwen/Qwen3-8B", "--revision=v1")),
+    ],
+)
+def test_without_a_source_the_name_is_the_hubs_however_it_is_spelled(name: str, arguments: tuple[str, ...]) -> None:
+    answer = call(spec(model={"name": name, "maxTokens": 131072}))
+    given = container(answer)["args"]
+    assert tuple(it for it in given if it.startswith(("--model=", "--revision="))) == arguments
+    assert f"--served-model-name={name}" in given
+    assert "the model's own 40,960" in answer.condition("Ready")["message"], "its facts are found"
+
+
+@pytest.mark.parametrize("arguments", [{"q": "fp8"}, {"-q": "fp8"}, {"quantization": "fp8"}])
+def test_short_names_of_arguments_are_read_as_the_long_ones(arguments: dict[str, Any]) -> None:
+    given = InferenceServiceSpec.model_validate(spec(vllm={"engineArgs": arguments}))
+    assert engine_needs(given).precision == "fp8"
+
+
+def test_a_switch_that_is_negated_is_read_as_off() -> None:
+    given = InferenceServiceSpec.model_validate(spec(vllm={"engineArgs": {"no-enable-expert-parallel": True}}))
+    assert engine_needs(given).expert_parallel is False

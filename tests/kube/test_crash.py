@@ -175,6 +175,51 @@ def test_the_root_cause_is_told(log: str, text: str) -> None:
         ),
         ("TimeoutError: Timed out waiting for engine core processes to start.", CauseKind.TRANSIENT),
         ("torch.distributed.DistStoreError: Timed out after 601 seconds waiting for clients.", CauseKind.TRANSIENT),
+        ("RuntimeError: Error in memory profiling. Initial free memory 170.3 GiB", CauseKind.GPU_MEMORY),
+        ("RuntimeError: CUDA error: HIPBLAS_STATUS_ALLOC_FAILED when calling `hipblasCreate`", CauseKind.GPU_MEMORY),
+        ("ray.exceptions.OutOfMemoryError: Task was killed due to the node running low on memory.", CauseKind.RESOURCE),
+        ("RuntimeError: can't start new thread", CauseKind.RESOURCE),
+        ("OpenBLAS blas_thread_init: pthread_create failed for thread 63 of 64", CauseKind.RESOURCE),
+        ("ValueError: The number of required GPUs exceeds the total number of available GPUs", CauseKind.CONFIGURATION),
+        (
+            "ValueError: Chunked MM input disabled but max_tokens_per_mm_item (16384) is larger than "
+            "max_num_batched_tokens (2048). Please increase max_num_batched_tokens.",
+            CauseKind.CONFIGURATION,
+        ),
+        ("NotImplementedError: Speculative decoding with pipeline parallelism", CauseKind.CONFIGURATION),
+        ("AssertionError: 28 is not divisible by 8", CauseKind.CONFIGURATION),
+        ("AssertionError: Expert parallelism is only supported for MoE models", CauseKind.CONFIGURATION),
+        ("ValueError: The input size is not aligned with the quantized weight shape.", CauseKind.CONFIGURATION),
+        ("RuntimeError: Failed to find mxfp4 backend", CauseKind.CONFIGURATION),
+        ("ValueError: No supported config format found in /model-store/x.", CauseKind.CONFIGURATION),
+        (
+            "ValueError: Error parsing line b'version https://git-lfs.github.com/spec/v1' in /m/qwen.tiktoken",
+            CauseKind.CONFIGURATION,
+        ),
+        ("RuntimeError: PytorchStreamReader failed reading zip archive", CauseKind.CONFIGURATION),
+        ("KeyError: 'getpwuid(): uid not found: 1000'", CauseKind.CONFIGURATION),
+        ("AttributeError: '_OpNamespace' '_C' object has no attribute 'rms_norm'", CauseKind.CONFIGURATION),
+        ("rocBLAS error: Cannot read /opt/TensileLibrary.dat for GPU arch : gfx1103", CauseKind.CONFIGURATION),
+        ("zmq.error.ZMQError: Address already in use (addr='tcp://10.0.0.1:29550')", CauseKind.CONFIGURATION),
+        ("OSError: [Errno 99] Cannot assign requested address", CauseKind.CONFIGURATION),
+        (
+            "RuntimeError: [enforce fail at device.cc:84] ifa != nullptr. Unable to find address for: eth1",
+            CauseKind.CONFIGURATION,
+        ),
+        ("RuntimeError: No CUDA GPUs are available", CauseKind.EXTERNAL),
+        ("Unable to open /dev/kfd read-write: Permission denied", CauseKind.EXTERNAL),
+        ("HW Exception by GPU node-3 (Agent handle: 0x2f) reason :GPU Hang", CauseKind.EXTERNAL),
+        ("RuntimeError: NCCL error: unhandled system error (run with NCCL_DEBUG=INFO)", CauseKind.EXTERNAL),
+        ("OSError: [Errno 5] Input/output error: '/model-store/x'", CauseKind.EXTERNAL),
+        ("OSError: [Errno 116] Stale file handle: '/model-store/x'", CauseKind.EXTERNAL),
+        ("socket.gaierror: [Errno -5] No address associated with hostname", CauseKind.EXTERNAL),
+        (
+            "requests.exceptions.ProxyError: Unable to connect to proxy, Tunnel connection failed: 403 Forbidden",
+            CauseKind.EXTERNAL,
+        ),
+        ("RuntimeError: Data processing error: CAS service error : 403 Forbidden", CauseKind.EXTERNAL),
+        ("RuntimeError: Gloo connectFullMesh failed with [pair.cc:144] no error", CauseKind.TRANSIENT),
+        ("TimeoutError: RPC call timed out. Please increase the limit", CauseKind.TRANSIENT),
         ("AssertionError", CauseKind.UNKNOWN),
         ("KeyError: 'x'", CauseKind.UNKNOWN),
     ],
@@ -197,6 +242,61 @@ def test_what_pydantic_says_below_its_first_line_is_told() -> None:
         "max_model_len (999) is greater than the derived max_model_len",
         "configuration",
     )
+
+
+def test_a_first_line_that_is_cut_off_is_not_missed() -> None:
+    log = "  Value error, World size (8) is larger than the number of available GPUs (4). [type=value_error]\n" + ENGINE
+    assert found(log) == (
+        "Value error, World size (8) is larger than the number of available GPUs (4).",
+        "configuration",
+    )
+
+
+@pytest.mark.parametrize(
+    ("lines", "text", "kind"),
+    [
+        pytest.param(
+            ["torch.distributed.DistBackendError: NCCL error in: NCCLUtils.hpp:328, unhandled system error",
+             "ncclSystemError: System call or external library call failed.", "Last error:",
+             "Error while creating shared memory segment /dev/shm/nccl-YM (size 33030528)"],
+            "ncclSystemError: System call or external library call failed. Last error: Error while creating shared "
+            "memory segment /dev/shm/nccl-YM (size 33030528)",
+            "resource", id="of RCCL",
+        ),
+        pytest.param(
+            ["torch.distributed.DistBackendError: NCCL error in: x.cpp:94, remote process exited",
+             "ncclRemoteError: A call failed possibly due to a network error.", "Last error:",
+             "socketPollConnect: connect returned Connection refused"],
+            "ncclRemoteError: A call failed possibly due to a network error. Last error: socketPollConnect: connect "
+            "returned Connection refused",
+            "transient", id="of RCCL's peer",
+        ),
+        pytest.param(
+            ["ImportError: ", "LlamaTokenizer requires the protobuf library but it was not found."],
+            "ImportError: LlamaTokenizer requires the protobuf library but it was not found.",
+            "configuration", id="of transformers",
+        ),
+        pytest.param(
+            ["amdsmi.AmdSmiLibraryException: Error code:", "\t34 | AMDSMI_STATUS_NOT_INIT"],
+            "amdsmi.AmdSmiLibraryException: Error code: 34 | AMDSMI_STATUS_NOT_INIT",
+            "external", id="of amdsmi",
+        ),
+    ],
+)  # fmt: skip
+def test_a_point_on_a_later_line_is_told(lines: list[str], text: str, kind: str) -> None:
+    assert found(logged("EngineCore", "\n".join(lines)) + "\n" + ENGINE) == (text, kind)
+
+
+def test_what_rccl_warned_of_goes_before_its_own_general_error() -> None:
+    warned = "host:1:2 [0] misc/socket.cc:484 NCCL WARN Bootstrap : no socket interface found"
+    log = f"{warned}\n{logged('EngineCore', 'RuntimeError: NCCL error: internal error')}\n{ENGINE}"
+    assert found(log) == (warned, "configuration")
+    assert "NCCL_SOCKET_IFNAME" in find_cause(log).advice
+
+
+def test_weights_that_the_cache_left_out_are_explained() -> None:
+    cause = find_cause("RuntimeError: Cannot find any model weights with `/model-store/x`")
+    assert "consolidated*.safetensors" in cause.advice
 
 
 def test_a_chain_is_told_by_its_end() -> None:

@@ -29,6 +29,12 @@ def test_an_annotation_is_compact() -> None:
     assert json.loads(to_annotation(DownloadReport(bytes_done=5))) == {"bytesDone": 5}
 
 
+def test_a_report_that_an_editor_of_the_job_filled_up_is_none() -> None:
+    text = to_annotation(DownloadReport(bytes_done=5))
+    assert parse_annotation(text) is not None
+    assert parse_annotation(text.replace("{", '{"more":[' + "[]," * 80_000 + "[]],", 1)) is None
+
+
 @pytest.mark.parametrize(("done", "total", "percent"), [(0, 0, 0), (5, 0, 0), (999, 1000, 99), (10, 10, 100)])
 def test_percent_of_the_bytes(done: int, total: int, percent: int) -> None:
     assert DownloadReport(bytes_done=done, bytes_total=total).percent == percent

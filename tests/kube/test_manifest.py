@@ -74,6 +74,7 @@ def test_replicas_that_were_never_applied_stay_out() -> None:
         pytest.param(claim(spec={"progressDeadlineSeconds": 1}), id="a value that does not stand in the object"),
         pytest.param(claim(spec={"selector": {"matchLabels": {"a": "b"}}}), id="a field that the object lacks"),
         pytest.param(claim(spec={"strategy": NESTED}), id="nested more deeply than anything of ours"),
+        pytest.param(json.dumps(CHILD | {"spec": {}}), id="a spec that leaves out all"),
     ],
 )
 def test_without_a_usable_annotation_the_object_itself_is_answered(annotation: str | None) -> None:
@@ -90,6 +91,12 @@ def test_without_a_usable_annotation_the_object_itself_is_answered(annotation: s
         pytest.param({"labels": {"app.kubernetes.io/name": "a", "example.com/x": "1"}}, id="a label of others"),
         pytest.param({"labels": {"app.kubernetes.io/name": "a", "inference.ai/x": {}}}, id="a label that is none"),
         pytest.param({"labels": {"app.kubernetes.io/name": "a"}, "generateName": "x"}, id="a name to come"),
+        pytest.param({"labels": {"app.kubernetes.io/name": "a", "inference.ai/x": "a b"}}, id="a value of no label"),
+        pytest.param({"labels": {"app.kubernetes.io/name": "a", "inference.ai/x y": "a"}}, id="a name of no label"),
+        pytest.param({"labels": {"app.kubernetes.io/name": "a", "controller-uid": "2"}}, id="another parent"),
+        pytest.param({"annotations": {"inference.ai/x": "a" * 2000}}, id="an annotation that is very long"),
+        pytest.param({"labels": ["app.kubernetes.io/name"]}, id="labels that are a list"),
+        pytest.param({"labels": None}, id="labels that are null"),
     ],
 )
 def test_of_the_annotations_metadata_only_our_marks_count(metadata: dict[str, Any]) -> None:
@@ -117,6 +124,35 @@ def test_a_kind_that_is_always_built_or_unknown_is_never_kept(kind: str) -> None
     assert (
         last_applied(child | {"metadata": child["metadata"] | {"annotations": {LAST_APPLIED: json.dumps(child)}}}) == {}
     )
+
+
+def test_the_parent_is_who_stands_there() -> None:
+    """Metacontroller refuses an answer with another value, and with it all children."""
+    child = observed(claim({"labels": {"app.kubernetes.io/name": "a", "controller-uid": "2"}}))
+    child["metadata"] = child["metadata"] | {"labels": {"app.kubernetes.io/name": "a", "controller-uid": "1"}}
+    assert last_applied(child)["metadata"]["labels"] == {"app.kubernetes.io/name": "a", "controller-uid": "1"}
+
+
+@pytest.mark.parametrize("left_out", ["securityContext", "image", "containers", "template"])
+def test_an_annotation_that_leaves_a_field_of_ours_out_counts_as_missing(left_out: str) -> None:
+    """An answer without a container's securityContext would be one with privileges."""
+
+    def without(value: Any) -> Any:
+        if isinstance(value, list):
+            return [without(item) for item in value]
+        return {k: without(v) for k, v in value.items() if k != left_out} if isinstance(value, dict) else value
+
+    container = {"name": "leader", "image": "a", "securityContext": {"allowPrivilegeEscalation": False}}
+    applied = CHILD | {"spec": {"template": {"spec": {"containers": [container]}}}}
+    child = observed(json.dumps(without(applied)), template={"spec": {"containers": [container]}})
+    assert last_applied(child)["spec"]["template"]["spec"]["containers"] == [container]
+
+
+def test_an_annotation_of_no_containers_counts_as_missing() -> None:
+    containers = [{"name": "leader", "image": "a"}]
+    applied = CHILD | {"spec": {"template": {"spec": {"containers": []}}}}
+    child = observed(json.dumps(applied), template={"spec": {"containers": containers}})
+    assert last_applied(child)["spec"]["template"]["spec"]["containers"] == containers
 
 
 def test_one_value_is_set_in_a_copy() -> None:

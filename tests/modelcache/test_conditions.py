@@ -245,3 +245,30 @@ def test_a_volume_that_is_lost_and_made_anew_is_filled_again() -> None:
     again = call(children=[claim(created="2026-01-02T00:00:00Z")], status=made.status)
     assert again.kinds() == ["Job", "PersistentVolumeClaim", "Role", "RoleBinding", "ServiceAccount"]
     assert again.conditions()["Ready"] == ("False", "Pending")
+
+
+@pytest.mark.parametrize("name", ["s3://bucket/model", "https://a.example/model", "a model", "org/model/folder"])
+def test_a_name_that_is_no_repository_needs_a_source(name: str) -> None:
+    given = spec(modelName=name)
+    answer = call(given, children=[claim(given)])
+    assert "Job" not in answer.kinds()
+    ready = answer.condition("Ready")
+    assert (ready["status"], ready["reason"]) == ("False", "ConfigurationError")
+    assert f"modelName {name} is no repository of the Hugging Face Hub (organisation/name)" in ready["message"]
+    assert "set source" in ready["message"]
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        {"modelName": "org/na.me-v1.2"},
+        {"modelName": "gpt2"},
+        {"modelName": "hf://org/model@v1"},
+        {"modelName": "https://huggingface.co/org/model"},
+        {"modelName": "a model", "source": {"type": "gcs", "gcs": {"bucket": "bucket"}}},
+        {"modelName": "a model", "downloadPolicy": "Never"},
+        {"modelName": "a model", "source": {"type": "huggingface", "huggingface": {"repository": "org/m"}}},
+    ],
+)
+def test_other_names_are_fetched(given: dict[str, Any]) -> None:
+    assert "Job" in call(spec(**given), children=[claim(spec(**given))]).kinds()

@@ -124,14 +124,16 @@ def test_a_call_waits_for_a_worker_and_gives_up(monkeypatch: pytest.MonkeyPatch)
     assert sorted(type(it).__name__ for it in ends) == ["NoWorkerError", *["OverrunError"] * SLOTS]
 
 
-def test_a_worker_that_died_is_replaced(quick: Workers) -> None:
-    ask(quick, body())
-    before = quick.pid
+def test_a_worker_that_died_is_replaced() -> None:
+    workers = Workers(Settings(), "tests.serving.slow:handler", seconds=60)
+    ask(workers, body())
+    before = workers.pid
     assert before
     os.kill(before, signal.SIGKILL)
     wait_until(lambda: not _lives(before))
-    assert status(ask(quick, body()))["size"]
-    assert quick.pid != before
+    assert status(ask(workers, body()))["size"]
+    assert workers.pid != before
+    workers.stop()
 
 
 def test_stopping_ends_the_worker_and_what_it_computes() -> None:

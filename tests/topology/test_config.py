@@ -176,6 +176,27 @@ def test_the_longest_sequence_follows_the_scaling(scaling: dict[str, Any] | None
     assert read(PUBLISHED_LLAMA | {"rope_scaling": None, "rope_parameters": scaling}).max_position == longest
 
 
+@pytest.mark.parametrize(
+    ("scaling", "longest"),
+    [
+        ({"rope_type": "longrope", "original_max_position_embeddings": 4096}, 131_072),
+        ({"type": "su", "original_max_position_embeddings": 4096}, 131_072),
+        ({"type": "yarn", "factor": 2.0, "original_max_position_embeddings": 32768}, 65_536),
+        (None, 131_072),
+    ],
+)
+def test_more_than_the_usual_length_may_be_asked_for_under_longrope(
+    scaling: dict[str, Any] | None, longest: int
+) -> None:
+    assert read(PUBLISHED_LLAMA | {"rope_scaling": scaling}).longest == longest
+
+
+@pytest.mark.parametrize(("named", "longest"), [(262_144, 262_144), (4096, 131_072), (None, 131_072)])
+def test_a_length_that_a_key_of_its_own_names_may_be_asked_for(named: int | None, longest: int) -> None:
+    facts = read(PUBLISHED_LLAMA | {"rope_scaling": None, "model_max_length": named})
+    assert (facts.max_position, facts.longest) == (131_072, longest)
+
+
 def test_the_size_of_the_weight_files_is_kept_and_32_bits_count_as_16() -> None:
     assert read(PUBLISHED_LLAMA, 16_060_522_496).weight_bytes == 16_060_522_496
     assert read(PUBLISHED_LLAMA | {"torch_dtype": "float32"}, 32_121_044_992).weight_bytes == 16_060_522_496

@@ -346,7 +346,13 @@ def test_the_short_name_of_the_optimisation_level_is_known() -> None:
         "RAY_RUNTIME_ENV_PLUGINS", "RAY_ADDRESS", "VLLM_LOGGING_CONFIG_PATH", "VLLM_NCCL_SO_PATH",
         "VLLM_CUDART_SO_PATH", "VLLM_RUST_FRONTEND_PATH", "VLLM_ALLOW_INSECURE_SERIALIZATION", "VLLM_SERVER_DEV_MODE",
         "TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD", "MIOPEN_CUSTOM_CACHE_DIR", "HIPBLASLT_TENSILE_LIBPATH",
-        "TORCHINDUCTOR_FX_GRAPH_REMOTE_CACHE",
+        "TORCHINDUCTOR_FX_GRAPH_REMOTE_CACHE", "TRITON_HOME", "TMPDIR", "CK_DIR", "AITER_ROOT_DIR", "TVM_HOME",
+        "FLASHINFER_WORKSPACE_BASE", "RAY_preload_python_modules", "RAY_worker_process_setup_hook",
+        "RAY_JOB_CONFIG_JSON_ENV_VAR", "RAY_OVERRIDE_JOB_RUNTIME_ENV", "AWS_CONFIG_FILE", "KUBECONFIG",
+        "GOOGLE_EXTERNAL_ACCOUNT_ALLOW_EXECUTABLES", "MPLBACKEND", "PYTEST_PLUGINS", "IPYTHONDIR", "LOCAL_KERNELS",
+        "KERNELS_CACHE", "OUTLINES_CACHE_DIR", "LIBROSA_CACHE_DIR", "HWLOC_PLUGINS_PATH", "UCX_CONFIG_DIR",
+        "NCCL_CUDA_PATH", "LTDL_LIBRARY_PATH", "HDF5_PLUGIN_PATH", "NVSHMEM_BOOTSTRAP_PLUGIN", "IMAGEIO_FFMPEG_EXE",
+        "LMCACHE_RUNTIME_PLUGIN_LOCATIONS", "MY_LIBRARY_PATH", "ld_preload", "PythonPath", "bash_env",
     ],
 )  # fmt: skip
 def test_a_variable_that_turns_data_into_code_is_refused(name: str) -> None:
@@ -375,6 +381,14 @@ def test_variables_that_tune_are_let_through(name: str) -> None:
     assert build(env={name: "1"}).environment == ((name, "1"),)
 
 
+@pytest.mark.parametrize("name", ["PYTORCH_ROCM_ARCH", "GPU_ARCHS", "AMDGPU_TARGETS", "MAX_JOBS"])
+def test_a_word_for_compilers_cannot_end_their_command(name: str) -> None:
+    assert not errors(build(env={name: "gfx942:sramecc+:xnack-;gfx950"}))
+    for value in ("gfx942$(x)", "gfx942|x", "`x`", "gfx942\nx", 'gfx"', "gfx942&x", "gfx\u0669"):
+        assert "written into commands of compilers" in errors(build(env={name: value}))[0]
+        assert not errors(build(env={name: value}, allowed_variables=(name,)))
+
+
 def test_every_variable_of_vllm_that_names_code_is_refused() -> None:
     suspicious = {name for name in environment_names() if name.endswith(("_SO_PATH", "_RUST_FRONTEND_PATH"))}
     assert suspicious
@@ -395,6 +409,14 @@ def test_every_variable_of_vllm_that_names_code_is_refused() -> None:
         pytest.param({"middleware": "x.y"}, id="middleware"),
         pytest.param({"worker_cls": "x.Y"}, id="a class of the worker"),
         pytest.param({"kv_transfer_config": {"kv_connector_module_path": "x"}}, id="a module of a connector"),
+        pytest.param({"mm_processor_kwargs": {"trust_remote_code": "false"}}, id="a text inside JSON, which is true"),
+        pytest.param({"structured_outputs_config": {"reasoning_parser_plugin": "/x.py"}}, id="a plugin inside JSON"),
+        pytest.param({"structured_outputs_config.reasoning_parser_plugin": "/x.py"}, id="a plugin as a single key"),
+        pytest.param({"additional_config": {"worker_cls": "x.Y"}}, id="a class inside JSON"),
+        pytest.param({"compilation_config": {"backend": "x.y"}}, id="a compiler's function"),
+        pytest.param({"compilation_config.backend": "x.y"}, id="the same as a single key"),
+        pytest.param({"compilation_config": {"inductor_passes": {"a": "os.system"}}}, id="a compiler's pass"),
+        pytest.param({"compilation_config": {"cache_dir": "/model-store"}}, id="compiled code"),
     ],
 )
 def test_code_beside_the_model_is_refused_where_it_is_not_trusted(engine_args: dict[str, Any]) -> None:
@@ -405,6 +427,8 @@ def test_code_beside_the_model_is_refused_where_it_is_not_trusted(engine_args: d
 def test_code_that_is_switched_off_may_be_written_down() -> None:
     given = {"trust_remote_code": False, "speculative_config": {"model": "x", "trust_remote_code": False}}
     assert not errors(build(given, trusts_code=False))
+    assert not errors(build({"speculative_config.trust_remote_code": "false"}, trusts_code=False))
+    assert not errors(build({"compilation_config": {"backend": "inductor", "mode": 3}}, trusts_code=False))
     assert errors(build(env={"HF_DATASETS_TRUST_REMOTE_CODE": "1"}, trusts_code=False))
 
 
@@ -507,3 +531,31 @@ def test_the_tables_are_whole() -> None:
     }  # fmt: skip
     assert not table.removed.keys() & table.arguments.keys()
     assert "VLLM_ROCM_USE_AITER" in environment_names()
+
+
+@pytest.mark.parametrize(
+    ("given", "tokens"),
+    [
+        pytest.param({"max_model_len": 1e5}, ["--max-model-len=100000"], id="a number that YAML reads as a float"),
+        pytest.param({"O3": True}, ["--optimization-level=3"], id="the level in the argument's name"),
+        pytest.param({"-O2": ""}, ["--optimization-level=2"], id="the level as on a command line"),
+        pytest.param({"generation_config": "/model-store/x"}, ["--generation-config=/model-store/x"], id="a folder"),
+    ],
+)
+def test_what_means_an_argument_is_taken_without_a_word(given: dict[str, Any], tokens: list[str]) -> None:
+    line = build_command_line(EngineSpec(model="org/m", served_name="m", engine_args=given))
+    assert list(line.arguments[4:]) == tokens
+    assert line.findings == ()
+
+
+@pytest.mark.parametrize("name", ["quantization", "load_format", "kv_cache_dtype"])
+def test_an_argument_that_takes_words_is_not_empty(name: str) -> None:
+    [finding] = build_command_line(EngineSpec(model="org/m", served_name="m", engine_args={name: ""})).findings
+    assert (finding.severity, finding.message) == (Severity.ERROR, "is empty: leave it out, or give it a value")
+
+
+def test_a_revision_of_the_model_is_passed_on_unless_the_user_gives_one() -> None:
+    line = build_command_line(EngineSpec(model="org/m", served_name="m", revision="v1"))
+    assert "--revision=v1" in line.arguments
+    own = EngineSpec(model="org/m", served_name="m", revision="v1", engine_args={"revision": "v2"})
+    assert [it for it in build_command_line(own).arguments if "revision" in it] == ["--revision=v2"]

@@ -27,6 +27,9 @@ def told(model: str = STORE, name: str = "model", env: dict[str, str] | None = N
         pytest.param({"lora_modules": ["a=org/lora"]}, "org/lora", id="an adapter"),
         pytest.param({"lora_modules": [{"name": "a", "path": "org/lora"}]}, "org/lora", id="an adapter as an object"),
         pytest.param({"lora_modules": {"a": "org/lora"}}, "org/lora", id="an adapter in a mapping"),
+        pytest.param({"tokenizer": "hf://org/tokens"}, "hf://org/tokens", id="with a scheme"),
+        pytest.param({"tokenizer": "org/tokens@main"}, "org/tokens@main", id="with a revision"),
+        pytest.param({"tokenizer": "gpt2"}, "gpt2", id="without an organisation"),
     ],
 )
 def test_names_of_the_hub_are_refused_where_pods_are_offline(given: dict[str, Any], name: str) -> None:
@@ -51,7 +54,18 @@ def test_paths_and_methods_are_no_names_of_the_hub(given: dict[str, Any]) -> Non
     assert not [it for it in told(**given) if "name of the Hub" in it]
 
 
-@pytest.mark.parametrize("name", ["meta-llama/Llama-3.3-70B-Instruct", "google/gemma-3-27b-it"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "meta-llama/Llama-3.3-70B-Instruct",
+        "google/gemma-3-27b-it",
+        "google/medgemma-4b-it",
+        "google/embeddinggemma-300m",
+        "mistralai/Codestral-22B",
+        "CohereLabs/c4ai-command-a",
+        "stabilityai/stable-diffusion-3-medium",
+    ],
+)
 def test_a_gated_model_without_a_token_is_warned_of(name: str) -> None:
     [warning] = told(name, name)
     assert warning.startswith("warning model.name: the Hub gives")
@@ -60,7 +74,18 @@ def test_a_gated_model_without_a_token_is_warned_of(name: str) -> None:
     assert told(name, name, env={"HF_ENDPOINT": "https://mirror.example.com"}) == []
 
 
-@pytest.mark.parametrize("name", ["TheBloke/Llama-2-7B-GGUF", "org/llama-bnb-4bit", "org/x-exl2", "mlx/x-MLX-4bit"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "TheBloke/Llama-2-7B-GGUF",
+        "org/llama-bnb-4bit",
+        "org/x-exl2",
+        "mlx/x-MLX-4bit",
+        "OpenVINO/x",
+        "org/x-GGML",
+        "org/x-AQLM-2Bit",
+    ],
+)
 def test_a_format_that_rocm_does_not_load_is_warned_of(name: str) -> None:
     assert "which vLLM does not load on AMD GPUs" in " ".join(told(STORE, name))
 

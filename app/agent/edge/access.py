@@ -30,6 +30,11 @@ class StartError(Exception):
     """The agent cannot start; the text says what to change."""
 
 
+_MISSTEPS = (AttributeError, IndexError, KeyError, TypeError)
+"""Of the library in a file that is YAML and something else; their texts are about its code."""
+_NO_CONFIG = "it is no kubeconfig, which has clusters, users, contexts and a current-context"
+
+
 async def connect(kubeconfig: Path | None, environment: Mapping[str, str]) -> Api:
     """The API server by the first of the sources that is there. Nothing is sent to it yet."""
     configuration = Configuration()
@@ -38,7 +43,7 @@ async def connect(kubeconfig: Path | None, environment: Mapping[str, str]) -> Ap
     except StartError:
         raise
     except Exception as error:  # the library fails with whatever a misshapen file leads it to
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        reason = _NO_CONFIG if isinstance(error, _MISSTEPS) else str(error).splitlines()[0] or type(error).__name__
         raise StartError(f"{_name(kubeconfig, environment)} cannot be used: {reason}") from error
     try:
         return Api(configuration)

@@ -114,6 +114,11 @@ class HTTPSource:
             _require(response, what)
         except (httpx2.HTTPError, httpx2.InvalidURL, OSError) as error:
             raise transport_fault(error, what) from error
+        if response.headers.get("Content-Type", "").lower().startswith("text/html") and not _is_page(what):
+            raise given.bad(
+                f"{_bare(url)} answers with a page for a browser, not with a file: give the address of the file; for a "
+                "repository of the Hugging Face Hub set source.type to huggingface."
+            )
         length = parse_count(response.headers.get("Content-Length", ""))
         checksum = Checksum("sha256", self._sha256) if self._sha256 else None
         tag = response.headers.get("ETag", "")
@@ -125,6 +130,10 @@ class HTTPSource:
 def _name(url: str) -> str:
     """The last part of the URL's path, as the server would name the file."""
     return unquote(urlsplit(url).path).rpartition("/")[2]
+
+
+def _is_page(name: str) -> bool:
+    return name.lower().endswith((".html", ".htm"))
 
 
 def _bare(url: str) -> str:

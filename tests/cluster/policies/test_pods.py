@@ -22,6 +22,7 @@ from tests.cluster.policies.manifests import (
 )
 
 WORKLOADS: list[Callable[..., Object]] = [deployment, job, group]
+CONTEXT = {"runAsNonRoot": True, "runAsUser": 1001}
 
 
 @pytest.mark.parametrize("build", WORKLOADS)
@@ -62,6 +63,11 @@ def test_metacontroller_makes_workloads_of_ours(
         ({"initContainers": [with_context(privileged=True) | {"name": "first"}]}, "without privileges"),
         ({"securityContext": {}}, "without privileges"),
         ({"containers": [with_context() | {"ports": [{"containerPort": 80, "hostPort": 80}]}]}, "port of its node"),
+        ({"securityContext": CONTEXT | {"sysctls": [{"name": "net.a", "value": "1"}]}}, "confined"),
+        ({"securityContext": CONTEXT | {"seccompProfile": {"type": "Unconfined"}}}, "confined"),
+        ({"securityContext": CONTEXT | {"seLinuxOptions": {"type": "spc_t"}}}, "confined"),
+        ({"containers": [with_context(seccompProfile={"type": "Unconfined"})]}, "confined"),
+        ({"containers": [with_context(appArmorProfile={"type": "Unconfined"})]}, "confined"),
         (host_path("/"), "hostPath"),
         (host_path("/mnt/models"), "hostPath"),
         (host_path("/mnt/models/other"), "hostPath"),
