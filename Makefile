@@ -115,6 +115,7 @@ bench: deps ## Measure hook service and planner on this machine
 	$(RUN) -m tests.bench $(ARGS)
 	$(RUN) -m tests.bench.worst
 	$(RUN) -m tests.bench.planner
+	$(RUN) -m tests.bench.tiny
 	$(RUN) -m tests.bench.agent
 	$(RUN) -m tests.bench.agent_live
 	$(RUN) -m tests.bench.exact

@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
-from prometheus_client import Counter, Histogram
+import time
+from collections.abc import Callable, Iterator, Sequence
+from typing import NamedTuple
+
+from prometheus_client import REGISTRY, Counter, Histogram
+from prometheus_client.core import GaugeMetricFamily
+from prometheus_client.registry import Collector
 
 HOOK_REQUESTS = Counter(
     "inference_operator_hook_requests_total",
@@ -31,6 +37,68 @@ ENDED = Counter(
     "Hooks that were ended because they took too long or too much memory, by kind.",
     ["kind"],
 )
+
+
+class LimitUse(NamedTuple):
+    """One limit of a GPUPool, as the pool's status tells it."""
+
+    limit: int
+    gpus: int
+    used: int
+    waiting: int
+
+
+class PoolLimits(Collector):
+    """Limits of the GPUPools that this process answered lately. What another replica answers from now on is forgotten
+    here after KEPT_SECONDS, and pools and their limits are so few that their labels are bounded."""
+
+    KEPT_SECONDS = 900.0
+    """Three resyncs of a pool."""
+    MOST_POOLS = 64
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._told: dict[str, tuple[float, tuple[LimitUse, ...]]] = {}
+
+    def record(self, pool: str, uses: Sequence[LimitUse]) -> None:
+        """In place of what was told of this pool before."""
+        kept = {name: told for name, told in self._current().items() if name != pool}
+        if uses and len(kept) < self.MOST_POOLS:
+            kept[pool] = (self._clock(), tuple(uses))
+        self._told = kept  # another thread reads it
+
+    def _current(self) -> dict[str, tuple[float, tuple[LimitUse, ...]]]:
+        oldest = self._clock() - self.KEPT_SECONDS
+        return {name: told for name, told in self._told.items() if told[0] >= oldest}
+
+    def collect(self) -> Iterator[GaugeMetricFamily]:
+        labels = ["pool", "limit"]
+        gpus = GaugeMetricFamily(
+            "inference_operator_pool_limit_gpus",
+            "GPUs that each namespace may hold, by GPUPool and place in its spec.limits.",
+            labels=labels,
+        )
+        used = GaugeMetricFamily(
+            "inference_operator_pool_limit_used_gpus",
+            "GPUs of the namespace that holds most of those that the limit is for.",
+            labels=labels,
+        )
+        waiting = GaugeMetricFamily(
+            "inference_operator_pool_limit_waiting_services",
+            "Services that wait because their namespace holds as many GPUs as the limit allows.",
+            labels=labels,
+        )
+        for pool, (_, uses) in sorted(self._current().items()):
+            for use in uses:
+                values = [pool, str(use.limit)]
+                gpus.add_metric(values, use.gpus)
+                used.add_metric(values, use.used)
+                waiting.add_metric(values, use.waiting)
+        yield from (gpus, used, waiting)
+
+
+POOL_LIMITS = PoolLimits()
+REGISTRY.register(POOL_LIMITS)
 
 PHASES = frozenset({"Pending", "Starting", "Downloading", "Ready", "Degraded", "Failed"})
 """The phases of all kinds; a test compares them with what the hooks answer."""

@@ -17,6 +17,7 @@ from pydantic import ValidationError
 
 from app.cli.case import CACHE_KIND, Case
 from app.cli.errors import InputError, refused_field
+from app.cli.limits import PoolLimit, find_pool_limit
 from app.cli.rules import broken_rules
 from app.gpupool import observed as pool_view
 from app.gpupool.spec import GPUPoolSpec
@@ -61,6 +62,8 @@ class Verdict:
     """Nodes that an older pool has."""
     children: tuple[Manifest, ...]
     """What the service would be made of."""
+    limit: PoolLimit | None = None
+    """The pool's limit of GPUs that is for the service's namespace."""
 
 
 def decide(case: Case, settings: Settings, now: datetime) -> Verdict:
@@ -76,7 +79,9 @@ def decide(case: Case, settings: Settings, now: datetime) -> Verdict:
     final = plan_service(facts)
     children = tuple(build_children(final, facts))
     excluded = tuple(_excluded(case, allocation, now))
-    return Verdict(case, facts, plan, final, allocation, excluded, view.nodes, frozenset(view.claimed), children)
+    limit = find_pool_limit(_pool_request(case, case.allocations), _read_pool(case), case.key, now)
+    claimed = frozenset(view.claimed)
+    return Verdict(case, facts, plan, final, allocation, excluded, view.nodes, claimed, children, limit)
 
 
 def read_spec(case: Case) -> InferenceServiceSpec:
@@ -133,7 +138,7 @@ def _ask(case: Case, request: Manifest, settings: Settings, now: datetime) -> tu
         children[GPU_REQUEST] = {**children[GPU_REQUEST], case.key: request}
     case = replace(case, children=children, requests={**case.requests, case.key: request})
     for _ in range(LOOKS):
-        answered = sync_pool(_pool_request(case, case.allocations), settings, now).children
+        answered = sync_pool(_pool_request(case, case.allocations), settings, now, case.key).children
         case = replace(case, allocations={_key(it): _kept_metadata(it, case.allocations, now) for it in answered})
     return case, case.allocations.get(case.key, {})
 

@@ -6,11 +6,15 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 
+from pydantic import ValidationError
+
 from app.cli.case import CACHE_KIND, Case, done_keys, new_pool, read_nodes, ready_caches
 from app.cli.cluster import Cluster, ForbiddenError
 from app.cli.model import Told
 from app.cli.owned import OWN, find_children, managed_kinds
 from app.cli.settings import from_environment, from_variables
+from app.gpupool.limits import is_selective
+from app.gpupool.spec import GPUPoolSpec
 from app.inferenceservice.names import cache_child_name
 from app.inferenceservice.observed import JOB
 from app.kube.lenient import mapping_at, mappings_at, text_at, value_at
@@ -112,7 +116,11 @@ class Live:
         return {**merged, "spec": kept.get("spec", merged["spec"])}, ""
 
     def _namespaces(self, pool: Manifest | None) -> dict[str, Manifest]:
-        selective = pool is not None and bool(mapping_at(pool, "spec", "namespaceSelector"))
+        """With their labels, where the pool selects among them."""
+        try:
+            selective = is_selective(GPUPoolSpec.model_validate(mapping_at(pool, "spec")))
+        except ValidationError:  # said where the pool is read
+            return {}
         return _by_name(self.cluster.list("/api/v1/namespaces") or []) if selective else {}
 
     def _with_caches(self, case: Case, given: Manifest | None) -> Case:

@@ -6,6 +6,7 @@ from dataclasses import asdict, dataclass
 
 from app.cli.answer import Json, build_answer, foreign_use_unknown
 from app.cli.decide import Verdict
+from app.cli.limits import PoolLimit
 from app.cli.outcome import Outcome, find_outcome, place_in_line
 from app.cli.restarts import Effect, find_effect
 from app.cli.shown import ShownShape, shown_shape
@@ -30,6 +31,7 @@ class Report:
     effect: Effect | None
     command: tuple[str, ...]
     """Arguments of vLLM; empty while there is no decision."""
+    limit: PoolLimit | None = None
 
     def to_json(self) -> Json:
         more: Json = {
@@ -39,6 +41,7 @@ class Report:
             "unchecked": list(self.unchecked),
             "arguments": list(self.command),
             "running": _effect(self.effect),
+            "limit": _limit(self.limit),
         }
         return self.answer | more
 
@@ -56,6 +59,7 @@ def build_report(verdict: Verdict) -> Report:
         unchecked=tuple(_unchecked(verdict)),
         effect=find_effect(verdict),
         command=tuple(command),
+        limit=verdict.limit,
     )
 
 
@@ -73,6 +77,18 @@ def _unchecked(verdict: Verdict) -> list[str]:
     foreign = [FOREIGN_USE] if foreign_use_unknown(verdict) else []
     rules = [] if verdict.case.rules_checked else [CROSS_FIELD_RULES]
     return [note for note in (*notes, *foreign, *rules) if note]
+
+
+def _limit(limit: PoolLimit | None) -> Json | None:
+    if limit is None:
+        return None
+    return {
+        "pool": limit.pool,
+        "limits": list(limit.places),
+        "gpus": limit.gpus,
+        "used": limit.used,
+        "holds": limit.holds,
+    }
 
 
 def _effect(effect: Effect | None) -> Json | None:

@@ -44,6 +44,7 @@ def _head(report: Report) -> RenderableType:
     rows += [("Sizes", _sizes(report))] if report.shape.tensor else []
     said = [reason for reason in report.answer["reasons"] if reason not in report.unchecked]
     rows += [("Why" if index == 0 else "", reason) for index, reason in enumerate(said)]
+    rows += [("Limit", report.limit.message)] if report.limit else []
     rows += [("vLLM", " ".join(report.command))] if report.command else []
     return _grid(rows)
 

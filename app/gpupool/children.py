@@ -1,4 +1,4 @@
-"""Decisions -> GPUAllocations, one for each GPURequest of the pool.
+"""Decisions -> GPUAllocations, one for each GPURequest that is answered (see app/gpupool/line.py).
 
 What is kept is answered as it was applied: its explanation is that of the moment of the decision. While a changed
 request waits, the decision about the earlier one stands with its GPUs, and says what comes next.
@@ -7,7 +7,7 @@ request waits, the decision about the earlier one stands with its GPUs, and says
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import datetime
 
 from app.crd import API_VERSION
@@ -35,10 +35,12 @@ from app.topology.request import Decision, Need, Outcome
 _WAITING = (Outcome.PENDING, Outcome.IMPOSSIBLE)
 
 
-def build_children(pool: str, decisions: Mapping[str, Decision], observed: Observed, now: datetime) -> list[Manifest]:
-    """The whole desired state, in the order of the services' names."""
+def build_children(
+    pool: str, decisions: Mapping[str, Decision], observed: Observed, answered: Iterable[str], now: datetime
+) -> list[Manifest]:
+    """The answers to these services, in the order of their names."""
     needs = {need.service: need for need in observed.needs}
-    return [_build(pool, key, decisions.get(key), needs.get(key), observed, now) for key in sorted(observed.requests)]
+    return [_build(pool, key, decisions.get(key), needs.get(key), observed, now) for key in sorted(answered)]
 
 
 def _build(

@@ -51,6 +51,8 @@ class Observed:
     """Services whose namespace may not use the pool."""
     faults: Mapping[str, str]
     """Requests that cannot be read, each with the reason."""
+    limits: Mapping[str, Limit]
+    """By namespace, of those with services here."""
     notes: Mapping[str, str]
     """What the pool's limits change of a request, in a sentence."""
     elsewhere: Mapping[str, int]
@@ -93,7 +95,9 @@ def observe(request: SyncRequest, spec: GPUPoolSpec, now: datetime) -> Observed:
     faults = {key: fault for key, found in asking.items() if key not in refused and (fault := find_fault(found))}
     served = asking.keys() - refused - faults.keys()
     namespaces = related.get(NAMESPACE_KIND, {})
-    limits = {it: find_limit(spec, it, namespaces) for it in {key.partition("/")[0] for key in served}}
+    elsewhere = _elsewhere(ours, served)
+    limited = {key.partition("/")[0] for key in served} | elsewhere.keys()
+    limits = {it: find_limit(spec, it, namespaces) for it in sorted(limited)}
     return Observed(
         nodes=tuple(it for node in ours for it in _offers(node, served, alive, now)),
         needs=tuple(
@@ -106,8 +110,9 @@ def observe(request: SyncRequest, spec: GPUPoolSpec, now: datetime) -> Observed:
         allocations=allocations,
         refused=refused,
         faults=faults,
+        limits=limits,
         notes={key: note for key in served if (note := _note(parent.name, key, asking[key], limits))},
-        elsewhere=_elsewhere(ours, served),
+        elsewhere=elsewhere,
         pool_nodes=to_requirements(spec.node_selector),
         silent=tuple(text_at(it, "metadata", "name") for it in ours if not mappings_at(it, "spec", "resources")),
         claimed=claimed,
@@ -251,12 +256,18 @@ def _need(key: str, request: Manifest, allocation: Manifest | None, limit: Limit
         apart=static,
         islands={text_at(it, "product"): count_at(it, "tensor") for it in shapes} if topology_aware else {},
         bound=bound,
+        shared=_claim(key, text_at(spec, "claim")),
         quota=limit.gpus,
         arrived=find_arrived(request, bound, pods, max(groups, wanted)),
         overdue=is_overdue(request, allocation, alive, now),
         withheld=retry is not None and retry > now,
         last=retry is not None,
     )
+
+
+def _claim(key: str, claim: str) -> str:
+    """A claim of the service's own namespace, as namespace/name."""
+    return f"{key.partition('/')[0]}/{claim}" if claim else ""
 
 
 def read_wish(spec: Mapping[str, Any]) -> Wish:

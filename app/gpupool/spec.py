@@ -116,6 +116,16 @@ class WaitingService(Model):
     waits_for: str = Field(description="What it waits for.")
 
 
+class LimitUse(Model):
+    """How far one limit of GPUs is used."""
+
+    limit: int = Field(description="Its place in spec.limits, counted from 0.")
+    gpus: int = Field(description="GPUs that each namespace may hold.")
+    used: int = Field(description="GPUs that the namespace holds that holds most.")
+    namespace: str | None = Field(None, description="That namespace; absent: none holds any.")
+    waiting: int = Field(description="Services that wait because their namespace holds as many as it may.")
+
+
 class GPUPoolStatus(Model):
     """What the pool holds."""
 
@@ -127,10 +137,14 @@ class GPUPoolStatus(Model):
         None, description="Most free GPUs of one node; with several products, of each: 8 MI300X, 4 MI210."
     )
     fragmentation: int | None = Field(None, description="% of the free GPUs that are on partly used nodes.")
+    limits: list[LimitUse] | None = Field(None, description="Limits of GPUs, and how far they are used.")
     products: list[ProductStatus] = Field([], description="GPUs by product.")
     pending: int | None = Field(None, description="Services that wait for GPUs.")
     resume: str | None = Field(
         None, description="Service with which the next look begins, because there was too much work for one."
+    )
+    unanswered: int | None = Field(
+        None, description="Services without GPUs that have no GPUAllocation, because very many wait."
     )
     waiting: list[WaitingService] = Field([], description="The first services in line.")
     conditions: ConditionList = Field([], description="Observations, one of each type.")

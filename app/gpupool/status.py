@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
+from app.gpupool.limits import build_use, count_used
 from app.gpupool.observed import STALE_SECONDS, Observed
-from app.gpupool.spec import GPUPoolStatus, ProductStatus, WaitingService
+from app.gpupool.spec import GPUPoolSpec, GPUPoolStatus, LimitUse, ProductStatus, WaitingService
 from app.kube.conditions import Condition, Reason, Status, with_times
 from app.topology.explain import some
 from app.topology.nodes import UNKNOWN, Node
@@ -18,11 +20,13 @@ SHOWN = 10
 
 
 def build_status(
+    spec: GPUPoolSpec,
     observed: Observed,
     decisions: Mapping[str, Decision],
     previous: Sequence[Mapping[str, Any]],
     now: datetime,
     resume: str = "",
+    unanswered: int = 0,
 ) -> dict[str, Any]:
     """The status of a pool."""
     free = _free(observed, decisions)
@@ -36,15 +40,23 @@ def build_status(
         free=left,
         allocated=sum(_granted(decisions[need.service], need) for need in observed.needs if need.service in decisions),
         fragmentation=_fragmentation(observed.nodes, free),
+        limits=_limits(spec, observed, decisions) or None,
         products=products,
         largest=_largest(products) or None,
         pending=len(waiting),
         resume=resume or None,
+        unanswered=unanswered or None,
         waiting=waiting[:SHOWN],
         conditions=[],
     )
     content = status.model_dump(mode="json", by_alias=True, exclude_none=True)
-    return content | {"conditions": with_times(_conditions(observed, decisions), previous, now)}
+    return content | {"conditions": with_times(_conditions(observed, decisions, unanswered), previous, now)}
+
+
+def _limits(spec: GPUPoolSpec, observed: Observed, decisions: Mapping[str, Decision]) -> list[LimitUse]:
+    places = {service: decision.slots for service, decision in decisions.items()}
+    held = Counter(need.tenant for need in observed.needs if decisions[need.service].lacks_quota)
+    return build_use(spec, observed.limits, count_used(observed.needs, places, observed.elsewhere), held)
 
 
 Key = tuple[str, str]
@@ -113,18 +125,19 @@ def _waiting(decisions: Mapping[str, Decision]) -> Iterator[WaitingService]:
             )
 
 
-def _conditions(observed: Observed, decisions: Mapping[str, Decision]) -> list[Condition]:
-    return [_ready(observed, decisions), _agent(observed), *_claimed(observed)]
+def _conditions(observed: Observed, decisions: Mapping[str, Decision], unanswered: int) -> list[Condition]:
+    return [_ready(observed, decisions, unanswered), _agent(observed), *_claimed(observed)]
 
 
-def _ready(observed: Observed, decisions: Mapping[str, Decision]) -> Condition:
+def _ready(observed: Observed, decisions: Mapping[str, Decision], unanswered: int) -> Condition:
     if not observed.nodes:
         message = "No AMD node matches the node selector: services deploy by what their specs say."
         return Condition("Ready", Status.FALSE, Reason.PENDING, message)
     hosts = len({node.host for node in observed.nodes})
     nodes = "1 node" if hosts == 1 else f"{hosts} nodes"
     services = "1 service" if len(decisions) == 1 else f"{len(decisions)} services"
-    message = f"The pool decides for {services} on {nodes}."
+    rest = f" {unanswered} of them wait without an answer of their own, because very many wait." if unanswered else ""
+    message = f"The pool decides for {services} on {nodes}.{rest}"
     return Condition("Ready", Status.TRUE, Reason.SUCCESSFUL, message)
 
 

@@ -8,10 +8,13 @@ from datetime import datetime
 from app.crd import API_VERSION
 from app.gpupool.arrivals import GIVE_BACK_SECONDS, find_retry
 from app.gpupool.children import build_children
+from app.gpupool.limits import is_selective
+from app.gpupool.line import build_notices, find_answered
 from app.gpupool.nameless import with_nameless
-from app.gpupool.observed import STALE_SECONDS, Observed, observe
-from app.gpupool.spec import GPUPoolSpec, to_selector
+from app.gpupool.observed import REQUEST_KIND, STALE_SECONDS, Observed, observe
+from app.gpupool.spec import GPUPoolSpec
 from app.gpupool.status import build_status
+from app.gpupool.volumes import with_volumes
 from app.hold import RefusedSpecError, hold, read_spec, release
 from app.hook import CustomizeResponse, Parent, RelatedRule, SyncRequest, SyncResponse
 from app.kube.conditions import parse_time
@@ -29,8 +32,9 @@ RESUME_SECONDS = 1.0
 _KINDS = ("gpunodes", "gpurequests", "gpupools")
 
 
-def sync(request: SyncRequest, settings: Settings, now: datetime) -> SyncResponse:
-    """A GPUAllocation for every GPURequest of the pool, and the pool's numbers."""
+def sync(request: SyncRequest, settings: Settings, now: datetime, asked: str = "") -> SyncResponse:
+    """GPUAllocations for the GPURequests of the pool, and the pool's numbers. `asked` is a service that is answered in
+    any case, however many there are."""
     try:
         spec = read_spec(GPUPoolSpec, request.parent)
     except RefusedSpecError as refused:
@@ -45,12 +49,19 @@ def sync(request: SyncRequest, settings: Settings, now: datetime) -> SyncRespons
         resume=text_at(request.parent.status, "resume"),
         elsewhere=observed.elsewhere,
     )
-    decisions = with_nameless(
-        found.decisions, observed.needs, observed.nodes, observed.silent, settings.declared_product_label
+    decisions = with_volumes(
+        with_nameless(
+            found.decisions, observed.needs, observed.nodes, observed.silent, settings.declared_product_label
+        ),
+        observed.needs,
     )
+    pool = request.parent.name
+    answered = find_answered(observed, decisions, asked)
+    notices = build_notices(pool, observed, decisions, request.related.get(REQUEST_KIND, {}))
+    unanswered = len(observed.requests.keys() - answered)
     return SyncResponse(
-        status=build_status(observed, decisions, request.parent.conditions, now, found.resume),
-        children=build_children(request.parent.name, decisions, observed, now),
+        status=build_status(spec, observed, decisions, request.parent.conditions, now, found.resume, unanswered),
+        children=build_children(pool, decisions, observed, answered, now) + notices,
         resync_after_seconds=RESUME_SECONDS
         if found.resume
         else min(_moments(observed, found, patience, now), default=0.0),
@@ -61,9 +72,7 @@ def customize(parent: Parent) -> CustomizeResponse:
     """All nodes, requests and pools; namespaces only where the spec selects among them."""
     rules = [RelatedRule(api_version=API_VERSION, resource=resource) for resource in _KINDS]
     try:
-        spec = read_spec(GPUPoolSpec, parent)
-        selectors = [spec.namespace_selector, *(limit.namespace_selector for limit in spec.limits)]
-        selective = any(not to_selector(selector).is_empty for selector in selectors)
+        selective = is_selective(read_spec(GPUPoolSpec, parent))
     except RefusedSpecError:
         selective = False
     namespaces = [RelatedRule(api_version="v1", resource="namespaces")] if selective else []

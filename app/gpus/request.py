@@ -76,6 +76,9 @@ class GPURequestSpec(Model):
     excluded: list[ExcludedProduct] = Field([], max_length=PRODUCTS, description="Products that cannot hold the model.")
     node_selector: Annotated[dict[str, Word], MapBounds()] = Field({}, description="Labels that nodes must have.")
     tolerations: list[Toleration] = Field([], max_length=bounds.ENTRIES, description="Tolerations of the pods.")
+    claim: Name | None = Field(
+        None, description="ReadWriteOnce claim that the pods read: all services that read it go to one node."
+    )
     gated: bool = Field(False, description="Pods wait for the agent to give them their node.")
 
 

@@ -112,10 +112,14 @@ def _unanswered(facts: Facts, need: Need, standing: str) -> Grant | Finding:
     request, pool = facts.observed.request, facts.spec.resources.pool
     if not facts.observed.pools_possible:
         return grant_by_spec(facts, "this installation has no GPU pools: free GPUs were not checked")
+    if facts.observed.is_held_back:
+        return _held_back(facts, pool)
     if request is None or request.digest not in (need.digest, standing) or request.pool != pool:
         return Finding(ErrorClass.TRANSIENT, Reason.PENDING, f"asks pool {pool} for GPUs")
     if request.pool_exists is False:
         return _unknown_pool(facts, request)
+    if request.pool_exists and not facts.observed.allocation and _is_old(facts, request):
+        return _not_answered(facts, pool)
     if not _is_forgotten(facts, request):
         return Finding(ErrorClass.TRANSIENT, Reason.PENDING, f"asks pool {pool} for GPUs, and has no answer yet")
     if facts.settings.pools_required:
@@ -142,6 +146,28 @@ def _unknown_pool(facts: Facts, request: RequestState) -> Grant | Finding:
 
 def _is_forgotten(facts: Facts, request: RequestState) -> bool:
     """Neither pool nor agent has said anything for long; an answer to an earlier request shows that a pool is there."""
-    if request.pool_exists or facts.observed.allocation or request.created is None:
-        return False
-    return (facts.now - request.created).total_seconds() >= UNANSWERED_SECONDS
+    return not request.pool_exists and not facts.observed.allocation and _is_old(facts, request)
+
+
+def _is_old(facts: Facts, request: RequestState) -> bool:
+    return request.created is not None and (facts.now - request.created).total_seconds() >= UNANSWERED_SECONDS
+
+
+def _held_back(facts: Facts, pool: str) -> Finding:
+    namespace = facts.identity.namespace
+    message = (
+        f"too many services of namespace {namespace} wait for GPUs already, so this one does not ask pool {pool} yet: "
+        f"it asks when fewer wait. Delete services of namespace {namespace} that are not needed"
+    )
+    return Finding(ErrorClass.RESOURCE, Reason.INSUFFICIENT_GPU, message)
+
+
+def _not_answered(facts: Facts, pool: str) -> Finding:
+    """A pool answers the first ones of a very long line (app/gpupool/line.py), and decides about all."""
+    message = (
+        f"waits for GPUs of pool {pool}, which has not answered for over {UNANSWERED_SECONDS:.0f} s: where very many "
+        "services wait, it tells the first ones of each namespace what they wait for, and the others once they get "
+        f"GPUs. GPUPool {pool} says how many wait (status.pending, status.unanswered); delete services of namespace "
+        f"{facts.identity.namespace} that are not needed to be told sooner"
+    )
+    return Finding(ErrorClass.RESOURCE, Reason.INSUFFICIENT_GPU, message)

@@ -12,6 +12,7 @@ from app.hook import SyncRequest
 from app.kube.conditions import parse_time
 from app.kube.lenient import count_at, mapping_at, mappings_at, text_at, texts_at, value_at
 from app.kube.manifest import Manifest, last_applied
+from app.kube.names import LINE_IS_FULL, LINE_LABEL
 from app.kube.selectors import Requirement
 
 GPU_REQUEST = f"GPURequest.{API_VERSION}"
@@ -119,6 +120,15 @@ def parse_allocation(request: SyncRequest) -> AllocationState | None:
         nodes=tuple(sorted({node for it in mappings_at(spec, "gpus") if (node := text_at(it, "node"))})),
         given_back=text_at(spec, "givenBack", "message"),
         pool_nodes=tuple(_requirement(it) for it in mappings_at(spec, "poolNodes")),
+    )
+
+
+def parse_line(request: SyncRequest) -> bool:
+    """Whether a pool says that too many services of this namespace wait already (app/gpupool/line.py)."""
+    return any(
+        text_at(found, "metadata", "namespace") == request.parent.namespace
+        and text_at(found, "metadata", "labels", LINE_LABEL) == LINE_IS_FULL
+        for found in request.related.get(GPU_ALLOCATION, {}).values()
     )
 
 

@@ -14,6 +14,7 @@ from app.inferenceservice.handshake import (
     AllocationState,
     RequestState,
     parse_allocation,
+    parse_line,
     parse_request,
 )
 from app.inferenceservice.names import cache_child_name, deployment_name, keys_name
@@ -137,11 +138,18 @@ class Observed:
     """Whether the controller manages GPURequests, so that a pool can be asked."""
     request: RequestState | None = None
     allocation: AllocationState | None = None
+    line_is_full: bool = False
+    """Too many services of the namespace wait for GPUs, as a pool says."""
     service: str = ""
     """Name of the InferenceService."""
     told_version: str = ""
     """Version of the weights that the previous status tells."""
     children: tuple[Manifest, ...] = field(default=(), repr=False)
+
+    @property
+    def is_held_back(self) -> bool:
+        """Whether it does not ask yet, because too many wait. What has asked, or runs, is always told to the pool."""
+        return self.line_is_full and self.request is None and not self.workloads
 
     def workload(self, kind: WorkloadKind) -> WorkloadState | None:
         return next((state for state in self.workloads if state.kind is kind), None)
@@ -172,6 +180,7 @@ def parse_observed(request: SyncRequest, cache_name: str | None, makes_cache: bo
         pools_possible=request.manages(GPU_REQUEST),
         request=parse_request(request),
         allocation=parse_allocation(request),
+        line_is_full=parse_line(request),
         service=name,
         told_version=text_at(request.parent.status, "modelStatus", "version"),
         children=tuple(request.observed_children()),

@@ -1,8 +1,8 @@
 """The GPURequest: the service's need, as long as it wants GPUs.
 
 It is decided once, as the workload is: while a workload goes on that was built for the request that stands, the request
-is answered as applied, but for its groups, pool and priority. Otherwise late facts or a newer planner would make the
-pool decide anew about pods that run.
+is answered as applied, but for its groups, pool, priority and claim. Otherwise late facts or a newer planner would make
+the pool decide anew about pods that run.
 """
 
 from __future__ import annotations
@@ -14,19 +14,21 @@ from app.crd import API_VERSION
 from app.gpus.request import GPURequestSpec, ReplicaRange
 from app.inferenceservice.facts import Facts
 from app.inferenceservice.need import Need
+from app.inferenceservice.neighbours import claim_of_one_node
 from app.inferenceservice.plan import Plan, Serve, Wait
 from app.kube.manifest import Manifest, annotation
 from app.kube.names import CACHE_LABEL, REQUEST_ANNOTATION, SERVICE_LABEL, label_value, standard_labels
 
 
 def build_request(plan: Plan, facts: Facts) -> list[Manifest]:
-    """The one GPURequest, or none: no pool can be asked, or the weights are not there yet."""
+    """The one GPURequest, or none: no pool can be asked, the weights are not there yet, or too many wait."""
     if not facts.observed.pools_possible:
         return []
     standing = facts.observed.request
     if standing and (_is_of_workload(plan, standing.applied) or not _asks(plan)):
         return [_with_current(standing.applied, plan, facts)]
-    return [_new_request(facts.need, plan, facts)] if _asks(plan) and facts.need else []
+    asks = _asks(plan) and not facts.observed.is_held_back
+    return [_new_request(facts.need, plan, facts)] if asks and facts.need else []
 
 
 def _asks(plan: Plan) -> bool:
@@ -42,10 +44,11 @@ def _is_of_workload(plan: Plan, applied: Manifest) -> bool:
 def _with_current(applied: Manifest, plan: Plan, facts: Facts) -> Manifest:
     """What may change without a new decision."""
     resources, replicas = facts.spec.resources, _as_json(_replicas(plan, facts))
-    current = {"pool": resources.pool, "priority": resources.priority, "replicas": replicas}
+    current = {"pool": resources.pool, "priority": resources.priority, "replicas": replicas} | _claim(facts)
     metadata = applied["metadata"]
+    spec = {key: value for key, value in applied["spec"].items() if key != "claim"}
     labels = metadata.get("labels", {}) | _cache_label(facts)
-    return applied | {"metadata": metadata | {"labels": labels}, "spec": applied["spec"] | current}
+    return applied | {"metadata": metadata | {"labels": labels}, "spec": spec | current}
 
 
 def _new_request(need: Need, plan: Plan, facts: Facts) -> Manifest:
@@ -59,7 +62,7 @@ def _new_request(need: Need, plan: Plan, facts: Facts) -> Manifest:
             "namespace": facts.identity.namespace,
             "labels": labels | {SERVICE_LABEL: facts.identity.name} | _cache_label(facts),
         },
-        "spec": _as_json(spec),
+        "spec": _as_json(spec) | _claim(facts),
     }
 
 
@@ -67,6 +70,12 @@ def _cache_label(facts: Facts) -> dict[str, str]:
     """By which services of one ModelCache find each other."""
     cache = facts.spec.storage.model_cache
     return {CACHE_LABEL: label_value(cache)} if cache else {}
+
+
+def _claim(facts: Facts) -> dict[str, str]:
+    """The ReadWriteOnce claim that its pods read, by which the pool gives its readers one node."""
+    claim = claim_of_one_node(facts.identity.key, facts.observed.cache)
+    return {"claim": claim} if claim else {}
 
 
 def _as_json(model: GPURequestSpec | ReplicaRange) -> dict[str, Any]:

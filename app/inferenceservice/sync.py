@@ -16,7 +16,7 @@ from app.inferenceservice.status import build_status
 from app.kube.conditions import with_times
 from app.kube.conflict import conflict_condition, managed, unmanaged_finding
 from app.kube.lenient import count_at, text_at
-from app.kube.names import CACHE_LABEL, label_value
+from app.kube.names import CACHE_LABEL, LINE_IS_FULL, LINE_LABEL, label_value
 from app.settings import Settings
 
 
@@ -44,14 +44,22 @@ def finalize(request: SyncRequest) -> SyncResponse:
 
 
 def customize(parent: Parent) -> CustomizeResponse:
-    """The GPUAllocation of this service, and the one ModelCache that the spec names."""
+    """The GPUAllocation of this service, its namespace's notices, and the one ModelCache that the spec names."""
     wanted = {"gpuallocations": parent.name, "modelcaches": text_at(parent.spec, "storage", "modelCache")}
     rules = [
         RelatedRule(api_version=API_VERSION, resource=resource, namespace=parent.namespace, names=[name])
         for resource, name in wanted.items()
         if name
     ]
-    return CustomizeResponse(related_resources=[*rules, *_neighbours(parent)])
+    return CustomizeResponse(related_resources=[*rules, _line(parent), *_neighbours(parent)])
+
+
+def _line(parent: Parent) -> RelatedRule:
+    """What pools say of the services of the namespace that wait."""
+    selector = {"matchLabels": {LINE_LABEL: LINE_IS_FULL}}
+    return RelatedRule(
+        api_version=API_VERSION, resource="gpuallocations", namespace=parent.namespace, label_selector=selector
+    )
 
 
 def _neighbours(parent: Parent) -> list[RelatedRule]:

@@ -19,9 +19,10 @@ from app import metrics
 from app.kinds import DECORATORS, HOOKS
 from app.serving.answer import Answer, BadRequestError, Call, answer, check_route, refusal
 from app.serving.backoff import Backoff, Culprit
-from app.serving.identity import NOBODY, find_uid
+from app.serving.identity import NOBODY, find_asked
 from app.serving.lane import MEBI, Lane, OverloadError, RefusedError
 from app.serving.limit import TooSlowError, run_limited
+from app.serving.pools import read_limits
 from app.serving.workers import NoWorkerError, OverrunError, Workers
 from app.settings import Settings
 
@@ -78,7 +79,8 @@ class Edge:
         large = call.kind == "gpupool" and call.hook != "customize"
         with (self.pools if large else self.others).entered(request) as body:
             content = await body.read()
-            culprit = call.kind, find_uid(content)
+            asked = find_asked(content)
+            culprit = call.kind, asked.uid
             self._check_backoff(culprit)
             try:
                 found = await self._decided(call, content) if large else self._inline(call, content)
@@ -89,6 +91,8 @@ class Edge:
             metrics.STRAY_ANSWERS.labels(_kind_label(call.kind), found.stray).inc()
         if call.hook == "sync" and found.code == 200:
             metrics.DECISIONS.labels(_decided_label(call.kind), metrics.phase_label(found.phase)).inc()
+            if large:
+                metrics.POOL_LIMITS.record(asked.name, read_limits(found.body))
         return found
 
     def _inline(self, call: Call, body: bytearray) -> Answer:

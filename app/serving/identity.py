@@ -7,12 +7,15 @@ import msgspec
 NOBODY = ""
 
 
-class _Metadata(msgspec.Struct):
+class Asked(msgspec.Struct, frozen=True):
+    """Of the object that is asked about, "" where the body is no hook request."""
+
     uid: str = NOBODY
+    name: str = NOBODY
 
 
 class _Object(msgspec.Struct):
-    metadata: _Metadata
+    metadata: Asked
 
 
 class _Request(msgspec.Struct):
@@ -25,11 +28,11 @@ class _Request(msgspec.Struct):
 _DECODER = msgspec.json.Decoder(_Request)
 
 
-def find_uid(body: bytes | bytearray) -> str:
-    """The uid of the object that is asked about, "" where the body is no hook request."""
+def find_asked(body: bytes | bytearray) -> Asked:
+    """Whose request it is."""
     try:
         request = _DECODER.decode(body)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        return NOBODY
+        return Asked()
     asked = request.parent or request.object
-    return asked.metadata.uid if asked else NOBODY
+    return asked.metadata if asked else Asked()

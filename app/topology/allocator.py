@@ -21,6 +21,9 @@ The work of one call is bounded by the nodes that it looks at (MOST_LOOKS) and b
 before everybody was tried, what was found stands, the others keep what they have, and the next look resumes with the
 first that was not tried.
 
+Services that read what one host at a time can have go to one host: that of those that run, else that of the first that
+found a place. A place elsewhere in which nothing runs is given up.
+
 A group is whole or has nothing, unless a pod of it runs.
 
 Two looks: a place that is chosen now, or that a pod took by itself, is *proposed*. It becomes certain when a later call
@@ -30,7 +33,7 @@ were made without sight of each other never both count, and at no moment is a GP
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from app.topology.capability import Capability
@@ -94,11 +97,11 @@ class _Allocation:
         self.nodes = nodes
         self.ledger = Ledger(nodes)
         self.eligible = Eligibility(nodes)
-        self._filler = Filler(self.ledger, self.eligible, most_looks)
         self._capability = Capability(nodes, self.eligible)
         self._reserver = Reserver(self.ledger, self.eligible)
         in_line = sorted(needs, key=lambda need: (need.last, -need.priority, need.created, need.service))
         self.drafts = [Draft(need, held.get(need.service)) for need in in_line]
+        self._filler = Filler(self.ledger, self.eligible, most_looks, self.drafts)
         self._by_age = sorted(self.drafts, key=lambda draft: draft.seniority)
         self._generous = [draft for draft in self._by_age if draft.beyond]
         self._promises = Promises(self.ledger, held)
@@ -121,7 +124,7 @@ class _Allocation:
         for draft in self.drafts[start:] + self.drafts[:start]:
             self._place_guaranteed(draft)
             if draft.need.waited >= reserve_after and draft.waits and not self._is_over_quota(draft):
-                self._reserver.reserve(draft.need)
+                self._reserver.reserve(draft.need, self._filler.sharing.homes(draft.need) or None)
         for draft in self._by_age:
             self._keep(draft, draft.beyond)
         for draft in self.drafts:
@@ -196,13 +199,14 @@ class _Allocation:
             self._keep_former(draft, held, groups)
             return
         draft.product = held.product if draft.product is None else draft.product
+        homes = self._filler.sharing.homes(draft.need)
         wanted = (slot for slot in sorted(held.slots) if slot[0] in groups and slot[1] < need.pods)
         with self._filler.lending(draft):
             for slot in wanted:
                 if self._is_given_back(draft, slot):
                     continue
                 place = self.ledger.find(held.slots[slot], need.wish.resource)
-                if slot not in draft.slots and place is not None and self._is_still_there(draft, place):
+                if slot not in draft.slots and place is not None and self._is_still_there(draft, place, homes):
                     self._filler.book(draft, slot, place)
 
     @staticmethod
@@ -230,13 +234,15 @@ class _Allocation:
                 self.ledger.book(place, held.gpus, draft.need.service, draft.need.exclusive)
                 self._remember(draft, place, held.gpus)
 
-    def _is_still_there(self, draft: Draft, place: int) -> bool:
-        """For an exclusive service its own host stays its own, also when foreign pods have come since."""
+    def _is_still_there(self, draft: Draft, place: int, homes: Container[str]) -> bool:
+        """For an exclusive service its own host stays its own, also when foreign pods have come since. Where others
+        have what it shares on another host, its pod could never start here."""
         need, node = draft.need, self.nodes[place]
         open_to_us = self.ledger.owner(place) in ("", need.service)
         alone = not need.exclusive or set(self.ledger.guests(place)) <= {need.service}
         alive = (node.host, node.resource) in self._alive
-        return alive and open_to_us and alone and self.ledger.free[place] >= need.gpus
+        at_home = not homes or node.host in homes
+        return at_home and alive and open_to_us and alone and self.ledger.free[place] >= need.gpus
 
     # 3. and 4. what is new
 
@@ -263,8 +269,8 @@ class _Allocation:
             self._hopeless = [*asking_less[-MOST_HOPELESS:], draft.need]
 
     def _is_tried(self, draft: Draft) -> bool:
-        """Its own quota did not stand in its way, so others would fare no better."""
-        return self._filler.has_room(draft.need, draft.need.group_gpus)
+        """Neither its own quota nor what it shares stood in its way, so others would fare no better."""
+        return not draft.need.shared and self._filler.has_room(draft.need, draft.need.group_gpus)
 
     def _is_over_quota(self, draft: Draft) -> bool:
         """Whether the groups that are missing lack quota, whatever is free."""
@@ -330,16 +336,27 @@ class _Allocation:
             excluded=() if kept else explainer.excluded(need, draft.slots.values()),
             foreign_unknown=explainer.foreign_unknown,
             breaches=tuple(draft.breaches),
+            beside=self._beside(draft),
+            lacks_quota=self._lacks_quota(draft, outcome),
             given_back=len(draft.given_back),
         )
 
     def _message(self, draft: Draft, explainer: Explainer, outcome: Outcome) -> str:
         need, groups = draft.need, draft.complete(draft.need.target)
-        if draft.waits and outcome is not Outcome.IMPOSSIBLE and self._is_over_quota(draft):
+        if self._lacks_quota(draft, outcome):
             return explainer.over_quota(need, draft.slots, groups, self.ledger.used.get(need.tenant, 0))
         if draft.unseen:
             return explainer.unseen(need, draft.slots, groups)
         return explainer.message(need, outcome, draft.slots, groups, waits=draft.waits or not draft.withheld)
+
+    def _beside(self, draft: Draft) -> tuple[str, str] | None:
+        if not draft.need.shared or not draft.waits:
+            return None
+        found = sorted((service, host) for host, service in self._filler.sharing.homes(draft.need).items())
+        return next(iter(found), None)
+
+    def _lacks_quota(self, draft: Draft, outcome: Outcome) -> bool:
+        return draft.waits and outcome is not Outcome.IMPOSSIBLE and self._is_over_quota(draft)
 
     def _uncertain(self, draft: Draft) -> frozenset[Slot]:
         """Places that another look must confirm."""

@@ -14,14 +14,16 @@ from app.topology.ledger import Ledger
 from app.topology.nodes import Eligibility
 from app.topology.placement import count_groups, place_group
 from app.topology.request import Need, Slot
+from app.topology.sharing import Sharing
 
 
 class Filler:
     """Fills drafts; what it does to a draft it does to the ledger too."""
 
-    def __init__(self, ledger: Ledger, eligible: Eligibility, most_looks: int) -> None:
+    def __init__(self, ledger: Ledger, eligible: Eligibility, most_looks: int, drafts: Iterable[Draft]) -> None:
         self.ledger, self.eligible, self._most_looks = ledger, eligible, most_looks
         self._tried = 0
+        self.sharing = Sharing(drafts)
 
     @property
     def is_spent(self) -> bool:
@@ -31,6 +33,14 @@ class Filler:
     def has_room(self, need: Need, gpus: int) -> bool:
         """Whether the quota of the need's tenant leaves so many GPUs."""
         return need.quota is None or self.ledger.used.get(need.tenant, 0) + gpus <= need.quota
+
+    def _at_home(self, draft: Draft, places: list[int]) -> list[int]:
+        """The places where it can have what it shares. The first of several goes rather where all find room."""
+        nodes, free = self.ledger.nodes, self.ledger.free
+        if homes := self.sharing.homes(draft.need):
+            return [place for place in places if nodes[place].host in homes]
+        wanted = self.sharing.find_wanted(draft)
+        return [place for place in places if free[place] >= wanted] or places if wanted else places
 
     def place(self, draft: Draft, groups: range) -> None:
         if not draft.lacks(groups):
@@ -120,7 +130,7 @@ class Filler:
         self._tried += 1
         stay = [draft.slots[slot] for slot in draft.placed(group)]
         anchors = [place for host in stay if (place := self.ledger.find(host, need.wish.resource)) is not None]
-        places = self.eligible.now(need.wish, draft.product)
+        places = self._at_home(draft, self.eligible.now(need.wish, draft.product))
         if need.apart:
             places = [place for place in places if place not in anchors]
         wanted = replace(need.group(draft.product, len(missing)), even=even)
@@ -133,12 +143,15 @@ class Filler:
     def book(self, draft: Draft, slot: Slot, place: int) -> None:
         self.ledger.book(place, draft.need.gpus, draft.need.service, draft.need.exclusive)
         draft.slots[slot] = self.ledger.nodes[place].host
+        self.sharing.count(draft.need, draft.slots[slot], 1)
 
     def give_up(self, draft: Draft, slots: Iterable[Slot]) -> None:
         """Places in which nothing runs."""
         need = draft.need
         for slot in slots:
-            place = self.ledger.find(draft.slots.pop(slot), need.wish.resource)
+            host = draft.slots.pop(slot)
+            self.sharing.count(need, host, -1)
+            place = self.ledger.find(host, need.wish.resource)
             draft.proposed.discard(slot)
             if place is not None:
                 self.ledger.release(place, need.gpus, need.service, need.exclusive)

@@ -53,6 +53,8 @@ class Need:
     islands: Mapping[str, int] = field(default_factory=dict)
     """By product, "" for all others: GPUs that must be in one island; nothing = no matter."""
     bound: tuple[BoundPod, ...] = ()
+    shared: str = ""
+    """What it reads that one host at a time can have: all needs that say the same go to one host. "" = nothing."""
     quota: int | None = None
     """GPUs that all services of its tenant may hold together before it gets new ones; None = no limit."""
     arrived: frozenset[Slot] = frozenset()
@@ -165,5 +167,9 @@ class Decision:
     """What pods of no service hold is not known for some node; it was counted as free."""
     breaches: tuple[str, ...] = ()
     """Where what runs breaks a rule."""
+    beside: tuple[str, str] | None = None
+    """A service that reads what this one shares, and its host: while it waits, no other host will do."""
+    lacks_quota: bool = False
+    """Its tenant holds what it may: it would not be placed, whatever were free."""
     given_back: int = 0
     """Pods whose GPUs were given back just now, because they do not exist."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Container
+
 from app.topology.ledger import Ledger
 from app.topology.nodes import Eligibility
 from app.topology.request import Need
@@ -17,26 +19,26 @@ class Reserver:
         self._ledger, self._eligible = ledger, eligible
         self._tried = 0
 
-    def reserve(self, need: Need) -> None:
+    def reserve(self, need: Need, homes: Container[str] | None = None) -> None:
         """The nodes that lack least for one group are held back, as few as it needs; rather such as others of the pool
-        will leave than such as pods of no service hold."""
+        will leave than such as pods of no service hold. `homes` are the only hosts that will do."""
         self._tried += 1
         if self._tried > MOST:
             return
         for counts_foreign in (True, False):
             for product in self._eligible.products(need.wish):
-                if found := self._closest(need, product, counts_foreign):
+                if found := self._closest(need, product, counts_foreign, homes):
                     self._ledger.reserve(found, need.service)
                     return
 
-    def _closest(self, need: Need, product: str, counts_foreign: bool) -> list[int]:
+    def _closest(self, need: Need, product: str, counts_foreign: bool, homes: Container[str] | None) -> list[int]:
         """Nodes that would hold one group once services have left them, [] when they do not."""
         free, nodes = self._ledger.free, self._ledger.nodes
         places = sorted(self._eligible.now(need.wish, product), key=lambda place: (-free[place], nodes[place].host))
         count, chosen = 0, list[int]()
         for place in places:
             slots = self._slots_at_most(need, place, counts_foreign)
-            if count < need.pods and slots:
+            if count < need.pods and slots and (homes is None or nodes[place].host in homes):
                 chosen.append(place)
                 count += slots
         return chosen if count >= need.pods else []

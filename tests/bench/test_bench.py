@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.bench import agent, downloader, exact, planner, worst
+from tests.bench import agent, downloader, exact, planner, tiny, worst
 from tests.bench.__main__ import cpu_seconds, main
 
 
@@ -27,6 +27,16 @@ def test_the_planners_benchmark_prints_its_figures(capsys: pytest.CaptureFixture
     assert planner.main(["--sizes", "10", "20"]) == 0
     printed = capsys.readouterr().out
     for word in ("machine:", "20 nodes and requests", "placements/s/core", "pool sync"):
+        assert word in printed
+
+
+def test_the_line_of_very_many_services_prints_its_figures(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tiny, "SERVICES", 50)
+    assert tiny.main([]) == 0
+    printed = capsys.readouterr().out
+    for word in ("machine:", "50 services of org/tiny", "MiB", "s of CPU", "had asked already"):
         assert word in printed
 
 

@@ -412,6 +412,18 @@ def test_a_namespace_stays_within_its_limit_and_is_told_the_numbers(world: World
     wait_until(lambda: phases(world) == {"Bound": 4}, "the limit is gone", timeout=60)
 
 
+def test_services_that_read_one_volume_and_come_together_get_one_node(world: World) -> None:
+    """Five of eight GPUs each: only one of them fits on a node, and the other never goes to another one."""
+    cache = {"modelName": "org/tiny", "accessMode": "ReadWriteOnce"}
+    world.apply({"apiVersion": API, "kind": "ModelCache", "metadata": {"name": "m"}, "spec": cache})
+    for name, count in (("a", 3), ("b", 5), ("c", 5)):
+        world.apply(service(name, resources={"totalGpus": count}, storage={"modelCache": "m"}))
+    wait_until(lambda: phases(world) == {"Bound": 2, "Pending": 1}, "two fit on one node", timeout=90)
+    assert len(granted(world)) == 1
+    waiting = next(name for name, it in allocations(world).items() if it["phase"] == "Pending")
+    world.wait_condition("Ready", "False", "m-cache is ReadWriteOnce", name=waiting)
+
+
 def test_a_limit_says_something(world: World) -> None:
     bad = {"apiVersion": API, "kind": "GPUPool", "metadata": {"name": "empty-limit"}, "spec": {"limits": [{}]}}
     with pytest.raises(ApiError, match="a limit gives gpus, maxPriority or both"):

@@ -73,7 +73,7 @@ def test_every_series_is_explained() -> None:
         f"{it._name}_total" if it._type == "counter" else it._name
         for it in vars(metrics).values()
         if hasattr(it, "_labelnames")
-    }
+    } | {it.name for it in metrics.POOL_LIMITS.collect()}
     assert declared == set(re.findall(r"^\| `(inference_operator_\w+)`", PAGE, re.MULTILINE))
 
 

@@ -1,4 +1,4 @@
-"""`python -m tests.golden.capture`: record every golden request anew, from the real Metacontroller and LWS.
+"""`python -m tests.golden.capture [SCENARIO ...]`: record golden requests anew, from the real Metacontroller and LWS.
 
 Run it when the requests themselves have changed (another child kind, another field that the API server defaults), then
 `pytest tests/golden --bless`, and review both diffs. Needs METACONTROLLER, LWS_MANAGER and LWS_CONFIG. The scenarios
@@ -69,9 +69,10 @@ def main() -> int:
     if missing:
         print(f"set {', '.join(missing)}: golden requests come from the real programs", file=sys.stderr)
         return 2
-    for scenario in (samples, second_spelling, refused_by_quota, failed_download, pool):
-        with fresh() as recorder:
-            scenario(recorder)
+    for scenario in (samples, second_spelling, refused_by_quota, failed_download, pool, limits, unknown_pool):
+        if scenario.__name__ in (sys.argv[1:] or [scenario.__name__]):
+            with fresh() as recorder:
+                scenario(recorder)
     return 0
 
 
@@ -187,6 +188,35 @@ def pool(recorder: Recorder) -> None:
     keep("05-one-is-impossible", lambda it: "Impossible" in phases(it))
     world.cluster.delete(API, "InferenceService", "eight-0", NAMESPACE)
     keep("06-next-in-line", lambda it: phases(it).count("Bound") == 4 and len(phases(it)) == 5 and running(it) == 4)
+
+
+def limits(recorder: Recorder) -> None:
+    """A namespace that may hold half of the pool, and whose priority counts no more than others'."""
+    world = recorder.world
+    mine = {"matchLabels": {"kubernetes.io/metadata.name": NAMESPACE}}
+    spec = {"limits": [{"maxPriority": 10}, {"namespaceSelector": mine, "gpus": 16, "maxPriority": 0}]}
+    world.cluster.patch(API, "GPUPool", "default", None, {"spec": spec})
+    wait_until(lambda: bool((world.cluster.get(API, "GPUPool", "default") or {})["spec"].get("limits")), "limits")
+    for number in range(3):
+        world.apply(service(f"eight-{number}", resources={"totalGpus": 8, "priority": 1000}))
+    recorder.keep(
+        "gpupool", "default", "limits", "01-one-is-limited",
+        lambda it: sorted(phases(it)) == ["Bound", "Bound", "Pending"] and running(it) == 2,
+    )  # fmt: skip
+    recorder.keep("inferenceservice", "eight-2", "limited", "01-by-its-namespace", lambda it: decided(it) == "Pending")
+
+
+def unknown_pool(recorder: Recorder) -> None:
+    """A service that names a pool that nobody made."""
+    recorder.world.apply(service("elsewhere", resources={"totalGpus": 8, "pool": "no-such-pool"}))
+    recorder.keep(
+        "inferenceservice", "elsewhere", "unknown-pool", "01-blocked",
+        lambda it: any(said(child, "poolExists") is False for child in it["children"][REQUEST_KIND].values()),
+    )  # fmt: skip
+
+
+def said(child: Any, field: str) -> Any:
+    return child.get("status", {}).get(field)
 
 
 def phases(request: Request) -> list[str]:

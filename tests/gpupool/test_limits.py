@@ -106,3 +106,31 @@ def test_labels_of_namespaces_are_asked_for_where_a_limit_selects() -> None:
 
     assert "namespaces" not in kinds({"limits": [{"gpus": 1}]})
     assert "namespaces" in kinds({"limits": [{"gpus": 1, "namespaceSelector": BATCH}]})
+
+
+def test_the_pool_says_how_far_each_limit_is_used() -> None:
+    pool = limited({"maxPriority": 3}, {"gpus": 8, "namespaceSelector": BATCH}, {"gpus": 20})
+    held = [{"namespace": "a", "name": "moved", "gpus": 2, "resource": GPU}]
+    nodes = [gpu_node("n1", services=held), *(gpu_node(f"m{it}") for it in range(4))]
+    asked = [request("a/moved", 2, pool="elsewhere"), request("a/s", 4), request("a/t", 4), request("b/s", 8)]
+    assert settled(pool, nodes, asked) == {"a/s": "Bound", "a/t": "Pending", "b/s": "Bound"}
+    assert pool.status["limits"] == [
+        {"limit": 1, "gpus": 8, "used": 6, "namespace": "a", "waiting": 1},
+        {"limit": 2, "gpus": 20, "used": 8, "namespace": "b", "waiting": 0},
+    ]
+
+
+def test_pods_and_places_of_one_service_are_counted_once() -> None:
+    pool, nodes = limited({"gpus": 20}), [gpu_node("n1"), gpu_node("n2")]
+    asked = request("a/s", 4, replicas={"min": 2, "max": 2})
+    settled(pool, nodes, [asked])
+    [first] = {*pool.hosts("a/s")}
+    asked["status"] = {"pods": [pod(first, 4)], "groups": 1}
+    settled(pool, nodes, [asked])
+    assert [it["used"] for it in pool.status["limits"]] == [8]
+
+
+def test_a_pool_without_limits_says_nothing_of_them() -> None:
+    pool = limited({"maxPriority": 3})
+    settled(pool, [gpu_node("n1")], [request("a/s")])
+    assert "limits" not in pool.status

@@ -35,8 +35,8 @@ def pooled(*related: Manifest, **options: Any) -> Answer:
     return call(spec(**ONCE), related=related, also_managed=[REQUEST], **options)
 
 
-def asked(*related: Manifest, **options: Any) -> dict[str, Any]:
-    answer = pooled(volume(), *related, **options)
+def asked(*related: Manifest, copies: Any = None, **options: Any) -> dict[str, Any]:
+    answer = pooled(volume(copies=copies) if copies else volume(), *related, **options)
     found: dict[str, Any] = answer.child("GPURequest")["spec"]
     return found
 
@@ -87,6 +87,22 @@ def test_a_service_on_another_copy_decides_nothing() -> None:
     ]
     assert True in found
     assert False in found
+
+
+def test_the_pool_is_told_of_the_claim_and_decides_nothing_anew_for_it() -> None:
+    shared, once = (pooled(it).child("GPURequest")["spec"] for it in (cache("m", accessMode="ReadWriteMany"), volume()))
+    assert "claim" not in shared
+    assert once == shared | {"claim": "m-cache"}, "the digest is the same, so what runs stays"
+    copies = [{"claimName": f"m-cache-{it}", "ready": True} for it in range(2)]
+    assert asked(copies=copies)["claim"] in ("m-cache-0", "m-cache-1")
+
+
+def test_the_request_of_what_runs_learns_its_claim_and_forgets_it() -> None:
+    before = stored(pooled(cache("m", accessMode="ReadWriteMany")).child("GPURequest"))
+    after = pooled(volume(), children=[before]).child("GPURequest")
+    assert after["spec"] == before["spec"] | {"claim": "m-cache"}
+    again = pooled(cache("m", accessMode="ReadWriteMany"), children=[stored(after)]).child("GPURequest")
+    assert again["spec"] == before["spec"]
 
 
 def test_services_find_each_other_by_the_label_of_their_cache() -> None:

@@ -8,7 +8,9 @@ from typing import Any
 
 import pytest
 
+from app.hook import Parent
 from app.inferenceservice.grant import UNANSWERED_SECONDS
+from app.inferenceservice.sync import customize
 from app.kube.manifest import Manifest
 from app.settings import Settings
 from tests.calls import EARLIER, NOW, Answer, manifest, stored
@@ -215,6 +217,54 @@ def test_as_soon_as_there_is_a_pool_the_name_counts_whatever_the_setting() -> No
 def test_a_pool_that_is_known_to_exist_is_waited_for() -> None:
     answer = asked(children=[request_of(asked(), poolExists=True)], now=NOW + timedelta(days=1))
     assert "Deployment" not in answer.kinds()
+
+
+def test_a_pool_that_answers_only_the_first_of_a_long_line_is_explained_after_a_while() -> None:
+    request = request_of(asked(), poolExists=True)
+    fresh = request_of(asked(), created="2026-01-01T11:59:59Z", poolExists=True)
+    assert asked(children=[fresh]).conditions()["Ready"] == ("False", "Pending")
+    answer = asked(children=[request])
+    assert answer.conditions()["Ready"] == ("False", "InsufficientGPU")
+    message = answer.condition("Ready")["message"]
+    for words in ("has not answered for over 30 s", "status.unanswered", "delete services of namespace ns"):
+        assert words in message
+
+
+def full_line(namespace: str = "ns") -> Manifest:
+    """What a pool says of a namespace whose line is full."""
+    found = manifest(API, "GPUAllocation", "of-no-service", spec={"pool": "another", "digest": "none"})
+    labels = {"inference.ai/line": "full"}
+    return found | {"metadata": {"name": "of-no-service", "namespace": namespace, "labels": labels}}
+
+
+def test_where_too_many_services_wait_a_new_one_asks_later_and_says_what_to_do() -> None:
+    answer = asked(related=[full_line()])
+    assert "GPURequest" not in answer.kinds()
+    assert answer.conditions()["Ready"] == ("False", "InsufficientGPU")
+    assert answer.status["phase"] == "Pending"
+    message = answer.condition("Ready")["message"]
+    assert "too many services of namespace ns wait for GPUs already" in message
+    assert "Delete services of namespace ns that are not needed" in message
+    assert "GPURequest" in asked(related=[full_line("elsewhere")]).kinds()
+
+
+def test_who_has_asked_or_runs_is_told_to_the_pool_however_many_wait() -> None:
+    request = request_of(asked(), poolExists=True)
+    kept = asked(children=[request], related=[full_line()]).child("GPURequest")
+    assert kept["spec"] == request["spec"]
+    first = granted()
+    without_request = [it for it in running(first) if it["kind"] != "GPURequest"]
+    answer = asked(children=without_request, related=[full_line()])
+    assert "GPURequest" in answer.kinds()
+    assert workload(answer) == workload(first)
+
+
+def test_a_service_finds_what_pools_say_of_its_namespace() -> None:
+    parent = Parent.model_validate({"metadata": {"name": "demo", "namespace": "ns"}, "spec": spec()})
+    rules = [it for it in customize(parent).related_resources if it.resource == "gpuallocations"]
+    assert [it.names for it in rules] == [["demo"], None]
+    assert rules[1].label_selector == {"matchLabels": {"inference.ai/line": "full"}}
+    assert {it.namespace for it in rules} == {"ns"}
 
 
 def test_where_pools_are_not_required_an_empty_one_stands_in_nobodys_way() -> None:

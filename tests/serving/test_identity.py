@@ -7,7 +7,7 @@ from pathlib import Path
 import orjson
 import pytest
 
-from app.serving.identity import find_uid
+from app.serving.identity import Asked, find_asked
 from tests.golden.replay import REQUESTS, case_name, load
 
 
@@ -15,7 +15,7 @@ from tests.golden.replay import REQUESTS, case_name, load
 def test_a_request_is_of_its_parent(path: Path) -> None:
     request = load(path)
     asked = request["parent"] if "parent" in request else request["object"]
-    assert find_uid(path.read_bytes()) == asked["metadata"]["uid"]
+    assert find_asked(path.read_bytes()) == Asked(asked["metadata"]["uid"], asked["metadata"]["name"])
 
 
 @pytest.mark.parametrize(
@@ -38,9 +38,9 @@ def test_a_request_is_of_its_parent(path: Path) -> None:
     ],
 )
 def test_a_body_that_is_no_request_is_nobodys(body: bytes) -> None:
-    assert find_uid(body) == ""
+    assert find_asked(body).uid == ""
 
 
 def test_the_uid_of_the_controller_or_of_a_child_is_not_taken() -> None:
     own, other = ({"metadata": {"uid": uid}} for uid in ("own", "other"))
-    assert find_uid(orjson.dumps({"controller": other, "parent": own, "children": {"x": {"y": other}}})) == "own"
+    assert find_asked(orjson.dumps({"controller": other, "parent": own, "children": {"x": {"y": other}}})).uid == "own"
