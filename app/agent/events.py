@@ -14,6 +14,7 @@ from datetime import datetime
 
 from app.agent.facts import Json, Subject, Warned, Warnings, parse_identity
 from app.agent.failure import MESSAGE_LIMIT, normalised
+from app.agent.probes import find_probe_failure
 from app.agent.store import Store
 from app.kube.conditions import parse_time
 from app.kube.lenient import text_at
@@ -21,7 +22,8 @@ from app.kube.lenient import text_at
 FAILED_CREATE = "FailedCreate"
 CLAIM_REASONS = frozenset({"ProvisioningFailed", "FailedBinding"})
 MOUNT_REASONS = frozenset({"FailedMount", "FailedAttachVolume"})
-EVENT_REASONS = (FAILED_CREATE, *sorted(MOUNT_REASONS), *sorted(CLAIM_REASONS))
+UNHEALTHY = "Unhealthy"
+EVENT_REASONS = (FAILED_CREATE, *sorted(MOUNT_REASONS), *sorted(CLAIM_REASONS), UNHEALTHY)
 KINDS = frozenset({"Job", "Pod", "PersistentVolumeClaim", "StatefulSet", "LeaderWorkerSet"})
 
 MOST = 400
@@ -44,10 +46,13 @@ _NAME = re.compile(r'(pods "[a-z0-9.-]{1,247}?)-[bcdfghjklmnpqrstvwxz2456789]{5}
 
 
 def parse_event(item: Json) -> Warned | None:
-    """An event of these reasons about an object of these kinds; None of any other, and of what passes at once."""
+    """An event of these reasons about an object of these kinds; None of any other, of what passes at once, and of
+    probes that are not those of our images."""
     reason, kind = text_at(item, "reason"), text_at(item, "involvedObject", "kind")
     raw = _COMBINED.sub("", text_at(item, "message")[:RAW_LIMIT])
     if reason not in EVENT_REASONS or kind not in KINDS or _PASSING.search(raw):
+        return None
+    if reason == UNHEALTHY and find_probe_failure(raw) is None:
         return None
     text = f"{reason}: {normalised(_NAME.sub(_ANY, _VARYING.sub('', raw)))}"
     return Warned(

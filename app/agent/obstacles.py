@@ -3,6 +3,7 @@
     a pod of a LeaderWorkerSet is not made   FailedCreate of the StatefulSet, or of the LeaderWorkerSet itself
     a claim has no volume                    ProvisioningFailed, FailedBinding; while the pod has no node
     a volume does not come to the node       FailedAttachVolume (Multi-Attach), FailedMount; once it has one
+    a server does not get on                 Unhealthy, while the pod runs and is not ready
 
 What keeps a Deployment from making pods stands in its own status, which the hook reads. A node is given only to a pod
 whose claims are bound, so events of claims are over by then.
@@ -18,7 +19,12 @@ from functools import partial
 from app.agent.events import find_recent, find_texts, to_seconds
 from app.agent.facts import Member, Pod, Request, Subject, Warned, Warnings
 from app.agent.failure import Failure, PodReason, advised, build_volume_failure
+from app.agent.probes import find_probe_failure
+from app.kube.conditions import parse_time
 from app.kube.refusal import find_refusal
+
+PROBE_SECONDS = 60
+"""Kubelet tells of failures before it calls a pod not ready: a probe fails three times first."""
 
 
 @dataclass(frozen=True)
@@ -32,8 +38,11 @@ class Missing:
 
 
 def find_failure_now(pod: Pod, member: Member, warned: Warnings) -> Failure | None:
-    """Why a pod is not ready: its own status, and what events add to it while the pod waits for its volumes."""
+    """Why a pod is not ready: its own status, and what events add to it while the pod waits for its volumes, or runs
+    and fails its readiness probe."""
     own = member.failure
+    if own is None and member.started_at and not member.ready:
+        return _find_unhealthy(pod, member, warned)
     if not member.waits or member.gate is not None or (own and own.reason is not PodReason.VOLUME):
         return own
     told = find_volume_texts(pod, member.claims, warned)
@@ -42,6 +51,13 @@ def find_failure_now(pod: Pod, member: Member, warned: Warnings) -> Failure | No
     said = "; ".join(text.rstrip(". ") for text in told)
     start = "The scheduler finds no node" if own else "A volume is missing"
     return build_volume_failure(start, said)
+
+
+def _find_unhealthy(pod: Pod, member: Member, warned: Warnings) -> Failure | None:
+    """What its readiness probe has said last, since it fails."""
+    since = to_seconds(parse_time(member.ready_at)) - PROBE_SECONDS
+    events = find_recent(warned, (pod.namespace, "Pod", pod.name), pod.uid, since)
+    return next((failure for it in reversed(events) if (failure := find_probe_failure(it.text))), None)
 
 
 def find_volume_texts(pod: Pod, claims: Sequence[str], warned: Warnings) -> Sequence[str]:

@@ -122,13 +122,14 @@ def _failures(
 def _find_failure(
     pod: Pod, member: Member, earlier: Mapping[tuple[str, str], Json], warned: Warnings | None
 ) -> Failure | None:
-    """While events are not known, what they told of a pod that still waits stands."""
+    """While events are not known, what they told of a pod that is still not ready stands."""
     if warned is not None:
         return find_failure_now(pod, member, warned)
-    if not member.waits or (pod.name, PodReason.VOLUME) not in earlier:
+    told = PodReason.VOLUME if member.waits else PodReason.UNHEALTHY
+    if member.ready or (pod.name, told) not in earlier:
         return member.failure
-    own = member.failure or Failure(PodReason.VOLUME, ErrorClass.EXTERNAL, "")
-    return replace(own, vague=own.vague or own.reason is PodReason.VOLUME)
+    own = member.failure or Failure(told, ErrorClass.EXTERNAL, "")
+    return replace(own, vague=own.vague or own.reason is told)
 
 
 def _missing(request: Request, pods: Sequence[Pod], warned: Warnings) -> Iterator[tuple[Rank, PodFailure]]:

@@ -228,3 +228,58 @@ def test_while_events_are_not_known_what_they_told_stands() -> None:
     assert failures(pods, [], {"failures": told})[0]["pod"] == "llama-1", "they are known, and over"
     begun = [running(grouped(0, 0, node="n1")), running(grouped(0, 1, node="n2")), running(grouped(1, 0, node="n3"))]
     assert failures(begun, None, {"failures": told}) == []
+
+
+HUNG = (
+    "Readiness probe failed: gpu_available: ok\napi_responsive: ok\n"
+    "engine_progress: 3 requests run, and no step has ended for 150 s\n"
+)
+
+
+def hanging(item: Json, *, ready: bool = False, since: str = "2026-01-01T01:00:30Z") -> Json:
+    """It runs, and its readiness probe fails."""
+    started = running(item)
+    condition = {"type": "Ready", "status": str(ready), "lastTransitionTime": since}
+    status = started["status"] | {"conditions": [condition]}
+    status["containerStatuses"] = [it | {"ready": ready} for it in status["containerStatuses"]]
+    return started | {"status": status}
+
+
+def unhealthy(message: str = HUNG, **more: Any) -> Json:
+    return event(message, **{"reason": "Unhealthy", "about": "llama-0", "uid": "uid-llama-0"} | more)
+
+
+def test_what_a_readiness_probe_says_of_a_hung_engine_is_told() -> None:
+    [failure] = failures([hanging(grouped(0, 0, node="n1"))], [unhealthy()])
+    assert (failure["pod"], failure["reason"], failure["error"]) == ("llama-0", "Unhealthy", "Transient")
+    assert "engine_progress: 3 requests run, and no step has ended for 150 s; a GPU or a" in failure["message"]
+
+
+def test_the_newest_word_of_a_probe_is_told() -> None:
+    device = HUNG.replace("gpu_available: ok", "gpu_available: no device /dev/kfd")
+    [failure] = failures([hanging(grouped(0, 0, node="n1"))], [unhealthy(device, name="e2", minute=3), unhealthy()])
+    assert failure["message"] == "The readiness probe fails: gpu_available: no device /dev/kfd."
+
+
+@pytest.mark.parametrize(
+    ("item", "told"),
+    [
+        pytest.param(hanging(grouped(0, 0, node="n1"), ready=True), unhealthy(), id="it is ready"),
+        pytest.param(
+            hanging(grouped(0, 0, node="n1"), since="2026-01-01T01:09:00Z"), unhealthy(), id="it failed another time"
+        ),
+        pytest.param(hanging(grouped(0, 0, node="n1")), unhealthy(uid="other"), id="it is of an earlier pod"),
+        pytest.param(hanging(grouped(0, 0, node="n1")), unhealthy(namespace="other"), id="it is of another namespace"),
+        pytest.param(
+            hanging(grouped(0, 0, node="n1")), unhealthy("Readiness probe failed: HTTP 503"), id="it is another probe"
+        ),
+    ],
+)
+def test_a_probe_that_does_not_fail_now_or_is_not_ours_is_not_told(item: Json, told: Json) -> None:
+    assert failures([item], [told]) == []
+
+
+def test_what_a_probe_said_stands_while_events_are_not_known() -> None:
+    known = failures([hanging(grouped(0, 0, node="n1"))], [unhealthy()])
+    assert failures([hanging(grouped(0, 0, node="n1"))], None, status={"failures": known}) == known
+    assert failures([hanging(grouped(0, 0, node="n1"), ready=True)], None, status={"failures": known}) == []

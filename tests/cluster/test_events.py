@@ -16,6 +16,10 @@ from tests.cluster.world import World, condition, group, service
 
 with_real_lws = pytest.mark.skipif("LWS_MANAGER" not in os.environ, reason="only the real LWS manager makes pods")
 MOUNT = 'MountVolume.SetUp failed for volume "certificates" : secret "certificates" not found'
+HUNG = (
+    "Readiness probe failed: gpu_available: ok\napi_responsive: ok\n"
+    "engine_progress: 3 requests run, and no step has ended for 150 s\n"
+)
 ATTACH = 'Multi-Attach error for volume "pvc-77" Volume is already used by pod(s) notebook-0'
 
 
@@ -149,6 +153,29 @@ def test_a_claim_that_is_missing_or_cannot_be_made_is_quoted_until_it_is_there(w
     made = {"metadata": {"annotations": {"sandbox.inference.ai/hold": None}}}
     world.cluster.patch("v1", "PersistentVolumeClaim", "kernels", world.namespace, made)
     world.wait_ready()
+
+
+def test_what_a_readiness_probe_says_of_a_hung_engine_is_quoted_until_the_pod_is_ready(world: World) -> None:
+    world.apply(service())
+    world.wait_ready()
+    pod = leader(world)
+    set_ready(world, pod, ready=False)
+    warn(world, pod, "Unhealthy", HUNG, "kubelet")
+    found = world.wait_condition("Ready", "False", "engine_progress: 3 requests run, and no step has ended for 150 s")
+    assert "[Transient]" in message(found)
+    set_ready(world, pod, ready=True)
+    world.wait_ready()
+
+
+def set_ready(world: World, pod: Object, *, ready: bool) -> None:
+    """As kubelet does when the readiness probe has failed, or does not fail any more."""
+    name, now = pod["metadata"]["name"], f"{world.cluster.now():%Y-%m-%dT%H:%M:%SZ}"
+    delay = {"metadata": {"annotations": {"sandbox.inference.ai/ready-after": "600s"}}}
+    world.cluster.patch("v1", "Pod", name, world.namespace, delay)
+    conditions = [{"type": it, "status": str(ready), "lastTransitionTime": now} for it in ("ContainersReady", "Ready")]
+    containers = [it | {"ready": ready} for it in pod["status"]["containerStatuses"]]
+    status = {"conditions": conditions, "containerStatuses": containers}
+    world.cluster.patch("v1", "Pod", name, world.namespace, {"status": status}, subresource="status")
 
 
 def test_an_event_of_another_namespace_says_nothing(world: World) -> None:
