@@ -85,6 +85,7 @@ def test_a_customize_names_exact_objects_of_the_parents_namespace(client: TestCl
         "relatedResources": [
             exact | {"resource": "gpuallocations", "names": ["a"]},
             exact | {"resource": "modelcaches", "names": ["weights"]},
+            exact | {"resource": "gpuallocations", "labelSelector": {"matchLabels": {"inference.ai/line": "full"}}},
             exact | {"resource": "gpurequests", "labelSelector": {"matchLabels": {"inference.ai/cache": "weights"}}},
         ]
     }
