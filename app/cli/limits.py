@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 
-from app.gpupool.limits import count_used
 from app.gpupool.observed import observe
 from app.gpupool.spec import GPUPoolSpec
 from app.hook import SyncRequest
@@ -45,13 +44,12 @@ def find_pool_limit(request: SyncRequest, spec: GPUPoolSpec, service: str, now: 
     if limit is None or limit.gpus is None:
         return None
     patience = parse_duration(spec.reserve_after)
-    decisions = look(view.nodes, view.needs, view.held, patience, elsewhere=view.elsewhere).decisions
-    used = count_used(view.needs, {key: it.slots for key, it in decisions.items()}, view.elsewhere)
+    found = look(view.nodes, view.needs, view.held, patience, elsewhere=view.elsewhere)
     return PoolLimit(
         pool=request.parent.name,
         places=tuple(place for place in limit.matching if spec.limits[place].gpus == limit.gpus),
         namespace=namespace,
         gpus=limit.gpus,
-        used=used.get(namespace, 0),
-        holds=service in decisions and decisions[service].lacks_quota,
+        used=found.used.get(namespace, 0),
+        holds=service in found.decisions and found.decisions[service].lacks_quota,
     )

@@ -3,14 +3,12 @@ much of each limit is used."""
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from app.gpupool.spec import GPUPoolSpec, LimitUse, to_selector
 from app.kube.lenient import mapping_at
 from app.kube.manifest import Manifest
-from app.topology.request import Need, Slot
 
 
 @dataclass(frozen=True)
@@ -53,19 +51,6 @@ def is_selective(spec: GPUPoolSpec) -> bool:
     """Whether the labels of namespaces must be known."""
     selectors = [spec.namespace_selector, *(limit.namespace_selector for limit in spec.limits)]
     return any(not to_selector(selector).is_empty for selector in selectors)
-
-
-def count_used(
-    needs: Iterable[Need], places: Mapping[str, Mapping[Slot, str]], elsewhere: Mapping[str, int]
-) -> Counter[str]:
-    """GPUs that count towards the limits, by namespace: where pods run, where they will (`places`: hosts by service and
-    pod), and those of services of other pools."""
-    used = Counter(elsewhere)
-    for need in needs:
-        at_their_place = {(pod.group, pod.worker): pod.host for pod in need.bound}
-        to_come = sum(at_their_place.get(slot) != host for slot, host in places.get(need.service, {}).items())
-        used[need.tenant] += sum(pod.gpus for pod in need.bound) + to_come * need.gpus
-    return used
 
 
 def build_use(

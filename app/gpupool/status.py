@@ -7,10 +7,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
-from app.gpupool.limits import build_use, count_used
+from app.gpupool.limits import build_use
 from app.gpupool.observed import STALE_SECONDS, Observed
 from app.gpupool.spec import GPUPoolSpec, GPUPoolStatus, LimitUse, ProductStatus, WaitingService
 from app.kube.conditions import Condition, Reason, Status, with_times
+from app.topology.allocator import Look
 from app.topology.explain import some
 from app.topology.nodes import UNKNOWN, Node
 from app.topology.request import Decision, Need, Outcome
@@ -22,13 +23,13 @@ SHOWN = 10
 def build_status(
     spec: GPUPoolSpec,
     observed: Observed,
-    decisions: Mapping[str, Decision],
+    found: Look,
     previous: Sequence[Mapping[str, Any]],
     now: datetime,
-    resume: str = "",
     unanswered: int = 0,
 ) -> dict[str, Any]:
     """The status of a pool."""
+    decisions = found.decisions
     free = _free(observed, decisions)
     total = sum(node.gpus for node in observed.nodes)
     left = sum(free.values())
@@ -40,11 +41,11 @@ def build_status(
         free=left,
         allocated=sum(_granted(decisions[need.service], need) for need in observed.needs if need.service in decisions),
         fragmentation=_fragmentation(observed.nodes, free),
-        limits=_limits(spec, observed, decisions) or None,
+        limits=_limits(spec, observed, found) or None,
         products=products,
         largest=_largest(products) or None,
         pending=len(waiting),
-        resume=resume or None,
+        resume=found.resume or None,
         unanswered=unanswered or None,
         waiting=waiting[:SHOWN],
         conditions=[],
@@ -53,10 +54,9 @@ def build_status(
     return content | {"conditions": with_times(_conditions(observed, decisions, unanswered), previous, now)}
 
 
-def _limits(spec: GPUPoolSpec, observed: Observed, decisions: Mapping[str, Decision]) -> list[LimitUse]:
-    places = {service: decision.slots for service, decision in decisions.items()}
-    held = Counter(need.tenant for need in observed.needs if decisions[need.service].lacks_quota)
-    return build_use(spec, observed.limits, count_used(observed.needs, places, observed.elsewhere), held)
+def _limits(spec: GPUPoolSpec, observed: Observed, found: Look) -> list[LimitUse]:
+    held = Counter(need.tenant for need in observed.needs if found.decisions[need.service].lacks_quota)
+    return build_use(spec, observed.limits, found.used, held)
 
 
 Key = tuple[str, str]

@@ -60,7 +60,7 @@ def sync(request: SyncRequest, settings: Settings, now: datetime, asked: str = "
     notices = build_notices(pool, observed, decisions, request.related.get(REQUEST_KIND, {}))
     unanswered = len(observed.requests.keys() - answered)
     return SyncResponse(
-        status=build_status(spec, observed, decisions, request.parent.conditions, now, found.resume, unanswered),
+        status=build_status(spec, observed, found, request.parent.conditions, now, unanswered),
         children=build_children(pool, decisions, observed, answered, now) + notices,
         resync_after_seconds=RESUME_SECONDS
         if found.resume

@@ -34,7 +34,7 @@ were made without sight of each other never both count, and at no moment is a GP
 from __future__ import annotations
 
 from collections.abc import Container, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from app.topology.capability import Capability
 from app.topology.draft import Draft
@@ -65,6 +65,8 @@ class Look:
     """For every need, by service."""
     resume: str = ""
     """The service with which the next look begins; "" = everybody was tried."""
+    used: Mapping[str, int] = field(default_factory=dict)
+    """GPUs by tenant that count towards its quota."""
 
 
 def allocate(
@@ -132,7 +134,7 @@ class _Allocation:
         for draft in self.drafts[:start]:
             draft.unseen = False
         unseen = (draft.need.service for draft in self.drafts[start:] if draft.unseen)
-        return Look(self._decisions(), next(unseen, ""))
+        return Look(self._decisions(), next(unseen, ""), self.ledger.used)
 
     def _find(self, resume: str) -> int:
         """Where in the line the last look ended. Those before were tried then, with what is free now or more."""
@@ -270,14 +272,17 @@ class _Allocation:
 
     def _is_tried(self, draft: Draft) -> bool:
         """Neither its own quota nor what it shares stood in its way, so others would fare no better."""
-        return not draft.need.shared and self._filler.has_room(draft.need, draft.need.group_gpus)
+        may_hold = self._filler.has_room(draft.need, self._filler.least_cost(draft, draft.need.pods))
+        return not draft.need.shared and not draft.denied and may_hold
 
     def _is_over_quota(self, draft: Draft) -> bool:
         """Whether the groups that are missing lack quota, whatever is free."""
         if draft.need.quota is None:
             return False
         missing = next((len(slots) for group in draft.guaranteed if (slots := draft.missing(group))), 0)
-        return missing > 0 and not self._filler.has_room(draft.need, missing * draft.need.gpus)
+        if not missing:
+            return False
+        return draft.denied or not self._filler.has_room(draft.need, self._filler.least_cost(draft, missing))
 
     def _place_at_cost(self, draft: Draft) -> None:
         """Tries that failed are counted: each costs as much as many placements."""

@@ -23,6 +23,7 @@ class Filler:
     def __init__(self, ledger: Ledger, eligible: Eligibility, most_looks: int, drafts: Iterable[Draft]) -> None:
         self.ledger, self.eligible, self._most_looks = ledger, eligible, most_looks
         self._tried = 0
+        self._sizes: dict[object, tuple[int, int]] = {}
         self.sharing = Sharing(drafts)
 
     @property
@@ -33,6 +34,31 @@ class Filler:
     def has_room(self, need: Need, gpus: int) -> bool:
         """Whether the quota of the need's tenant leaves so many GPUs."""
         return need.quota is None or self.ledger.used.get(need.tenant, 0) + gpus <= need.quota
+
+    def least_cost(self, draft: Draft, pods: int) -> int:
+        """What so many more pods cost at least: of an exclusive service whole hosts, the smallest that it may use."""
+        need = draft.need
+        if not need.exclusive or need.quota is None:
+            return pods * need.gpus
+        own = {
+            place for host in draft.slots.values() if (place := self.ledger.find(host, need.wish.resource)) is not None
+        }
+        room = (max(0, self.ledger.free[place]) // need.gpus for place in own)
+        left = pods - sum(min(1, it) if need.apart else it for it in room)
+        least, most = self._host_sizes(need)
+        together = 1 if need.apart else max(1, most // need.gpus)
+        return -(-max(0, left) // together) * least
+
+    def _host_sizes(self, need: Need) -> tuple[int, int]:
+        """GPUs of the smallest and of the largest host that it may use, 0 where there is none."""
+        if need.wish.reach not in self._sizes:
+            products = self.eligible.products(need.wish)
+            hosts = {
+                self.ledger.nodes[it].host for product in products for it in self.eligible.ever(need.wish, product)
+            }
+            sizes = [size for host in hosts if (size := self.ledger.size(host)) >= need.gpus]
+            self._sizes[need.wish.reach] = min(sizes, default=0), max(sizes, default=0)
+        return self._sizes[need.wish.reach]
 
     def _at_home(self, draft: Draft, places: list[int]) -> list[int]:
         """The places where it can have what it shares. The first of several goes rather where all find room."""
@@ -59,7 +85,10 @@ class Filler:
     def lending(self, draft: Draft) -> Iterator[None]:
         """While it lasts, what the earlier request of this service holds counts as free."""
         self._lend(draft, 1)
+        if draft.need.exclusive:
+            self.ledger.lend((self.ledger.nodes[place].host for place in draft.former), draft.need.service)
         yield
+        self.ledger.take_back(draft.need.service)
         self._lend(draft, -1)
 
     def _fill(self, draft: Draft, groups: range, even: bool = False) -> None:
@@ -93,7 +122,8 @@ class Filler:
     def _lend(self, draft: Draft, sign: int) -> None:
         for place, count in self._still_former(draft).items():
             self.ledger.free[place] += sign * count
-            self.ledger.use(draft.need.tenant, -sign * count)
+            if not draft.need.exclusive:
+                self.ledger.use(draft.need.tenant, -sign * count)
 
     def _still_former(self, draft: Draft) -> dict[int, int]:
         """What the earlier request holds beside what the new decision uses of it."""
@@ -125,7 +155,7 @@ class Filler:
         if self.is_spent:
             draft.unseen = True
             return False
-        if not self.has_room(need, len(missing) * need.gpus):
+        if not self.has_room(need, self.least_cost(draft, len(missing))):
             return False
         self._tried += 1
         stay = [draft.slots[slot] for slot in draft.placed(group)]
@@ -135,9 +165,13 @@ class Filler:
             places = [place for place in places if place not in anchors]
         wanted = replace(need.group(draft.product, len(missing)), even=even)
         found = place_group(wanted, places, self.ledger, anchors)
+        if found and not self.has_room(need, self.ledger.cost(found, need.gpus, need.service, need.exclusive)):
+            draft.denied = True
+            return False
         for slot, place in zip(missing, found or (), strict=bool(found)):
             self.book(draft, slot, place)
             draft.proposed.add(slot)
+        draft.denied &= found is None
         return found is not None
 
     def book(self, draft: Draft, slot: Slot, place: int) -> None:

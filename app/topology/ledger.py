@@ -2,8 +2,8 @@
 decisions where no pod runs yet.
 
 Exclusive use is of a whole host: nobody else's GPUs are on it, and nobody else may take any; the service's own pods may
-share it. Bookings are counted as they come, also where they break this rule (what runs is never moved), so a free count
-may be negative.
+share it. So an exclusive service costs its tenant all GPUs of the host. Bookings are counted as they come, also where
+they break this rule (what runs is never moved), so a free count may be negative.
 """
 
 from __future__ import annotations
@@ -26,9 +26,12 @@ class Ledger:
         self._guests: list[dict[str, int]] = [{} for _ in nodes]
         self._owners: dict[str, dict[str, int]] = {}
         """By host: pods of the exclusive services there; what runs may break the rule that they are one."""
+        self._lent: set[str] = set()
+        """Hosts of an exclusive service that count as given up while it is placed anew."""
         self._reserved: dict[int, str] = {}
         self.used: dict[str, int] = {}
-        """GPUs by tenant: where pods run, and where they will."""
+        """GPUs by tenant that count towards its quota: where pods run, and where they will; of exclusive services all
+        of their hosts."""
         self.looks = 0
         """Nodes that were looked at for a place: the work of one call, counted so that it is the same everywhere."""
 
@@ -40,18 +43,43 @@ class Ledger:
         self.free[place] -= gpus
         guests = self._guests[place]
         guests[service] = guests.get(service, 0) + gpus
-        self.use(tenant_of(service), gpus)
+        self.use(tenant_of(service), self.cost([place], gpus, service, exclusive))
         if exclusive:
-            owners = self._owners.setdefault(self.nodes[place].host, {})
+            host = self.nodes[place].host
+            owners = self._owners.setdefault(host, {})
             owners[service] = owners.get(service, 0) + 1
+            self._lent.discard(host)
 
     def release(self, place: int, gpus: int, service: str, exclusive: bool) -> None:
         """Take one booking back."""
         self.free[place] += gpus
         _less(self._guests[place], service, gpus)
-        self.use(tenant_of(service), -gpus)
         if exclusive:
             _less(self._owners[self.nodes[place].host], service, 1)
+        self.use(tenant_of(service), -self.cost([place], gpus, service, exclusive))
+
+    def cost(self, places: Iterable[int], gpus: int, service: str, exclusive: bool) -> int:
+        """What a pod on each of the places adds to what the tenant uses, in GPUs."""
+        if not exclusive:
+            return gpus * sum(1 for _ in places)
+        hosts = {self.nodes[place].host for place in places}
+        return sum(self.size(host) for host in hosts if service not in self._owners.get(host, ()) or host in self._lent)
+
+    def size(self, host: str) -> int:
+        """GPUs of the host, under whatever resource name."""
+        return sum(self.nodes[place].gpus for place in self._hosts[host])
+
+    def lend(self, hosts: Iterable[str], service: str) -> None:
+        """An exclusive service is placed anew: until `take_back`, a host costs it nothing unless it is taken again."""
+        for host in set(hosts):
+            if service in self._owners.get(host, ()):
+                self._lent.add(host)
+                self.use(tenant_of(service), -self.size(host))
+
+    def take_back(self, service: str) -> None:
+        for host in self._lent:
+            self.use(tenant_of(service), self.size(host))
+        self._lent.clear()
 
     def use(self, tenant: str, gpus: int) -> None:
         """Count GPUs of a tenant that are not booked on a node of this pool, too."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from app.gpupool.sync import customize
@@ -134,3 +136,46 @@ def test_a_pool_without_limits_says_nothing_of_them() -> None:
     pool = limited({"maxPriority": 3})
     settled(pool, [gpu_node("n1")], [request("a/s")])
     assert "limits" not in pool.status
+
+
+def alone(name: str, gpus: int = 1, **more: Any) -> Object:
+    return request(name, gpus, sharing="exclusive", **more)
+
+
+def test_an_exclusive_service_counts_with_its_whole_nodes() -> None:
+    """Else a service of one GPU each would close every node of the pool."""
+    pool, nodes = limited({"gpus": 8, "namespaceSelector": BATCH}), [gpu_node(f"n{it}") for it in range(4)]
+    phases = settled(pool, nodes, [*(alone(f"a/s{it}") for it in range(4)), request("b/t", 8)])
+    assert sorted(phases.values()) == ["Bound", "Bound", "Pending", "Pending", "Pending"]
+    assert phases["b/t"] == "Bound"
+    assert "Namespace a may hold 8 GPUs of this pool and holds 8" in pool.allocations["a/s1"]["message"]
+    assert pool.status["limits"] == [{"limit": 0, "gpus": 8, "used": 8, "namespace": "a", "waiting": 3}]
+
+
+def test_pods_of_an_exclusive_service_share_what_their_node_costs() -> None:
+    pool, nodes = limited({"gpus": 8}), [gpu_node("n1"), gpu_node("n2")]
+    settled(pool, nodes, [alone("a/s", 2, replicas={"min": 5, "max": 5})])
+    assert pool.hosts("a/s") == ["n1"] * 8
+    assert pool.allocations["a/s"]["groups"] == 4
+
+
+def test_an_exclusive_service_below_no_node_of_its_limit_holds_no_nodes_back() -> None:
+    """It waits for leave, so a busy node is not kept for it."""
+    spec = {"limits": [{"gpus": 4, "namespaceSelector": BATCH}], "reserveAfter": "0s"}
+    pool = Pool(spec, NAMESPACES)
+    nodes = [gpu_node("n1", services=[{"namespace": "b", "name": "r", "gpus": 7, "resource": GPU}])]
+    running = request("b/r", 7, status={"pods": [pod("n1", gpus=7)], "groups": 1})
+    phases = settled(pool, nodes, [running, alone("a/s", priority=1000), request("b/t", 1)])
+    assert phases == {"a/s": "Pending", "b/r": "Bound", "b/t": "Bound"}
+    assert "may hold 4 GPUs of this pool and holds 0" in pool.allocations["a/s"]["message"]
+
+
+def test_an_exclusive_service_at_its_limit_may_change() -> None:
+    """Its earlier node counts as given up for itself, also where it goes to another one."""
+    pool, nodes = limited({"gpus": 8}), [gpu_node("n1"), gpu_node("n2", product="MI325X")]
+    settled(pool, nodes, [alone("a/s", digest="1")])
+    assert pool.hosts("a/s") == ["n1"]
+    shapes = [{"product": "MI325X", "tensor": 1, "pipeline": 1, "data": 1}]
+    phases = settled(pool, nodes, [alone("a/s", digest="2", shapes=shapes), alone("a/t")])
+    assert pool.hosts("a/s") == ["n2"]
+    assert phases == {"a/s": "Bound", "a/t": "Pending"}
