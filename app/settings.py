@@ -20,7 +20,6 @@ from app.kube.hosts import parse_host, parse_network
 VERSION = "v0.1.0"
 PREFIX = "INFERENCE_"
 NAMESPACE_PATTERN = r"^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$"
-NamespaceName = Annotated[str, Field(pattern=NAMESPACE_PATTERN)]
 _VARIABLE = re.compile("[A-Za-z_][A-Za-z0-9_]*")
 _USER = re.compile(r"://[^/@]*:(?!\d+(/|$)).*@|://[^/?#]*@")
 _SECRET_NAME = re.compile("(TOKEN|PASSWORD|PASSWD|SECRET|ACCESS_KEY|API_KEY)$", re.IGNORECASE)
@@ -41,6 +40,11 @@ class Toleration(BaseModel):
 _LABEL = re.compile(r"([a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?/)?[A-Za-z0-9]([A-Za-z0-9._-]{0,61}[A-Za-z0-9])?", re.ASCII)
 """Name of a label or of a resource."""
 _LABEL_VALUE = re.compile(r"([A-Za-z0-9]([A-Za-z0-9._-]{0,61}[A-Za-z0-9])?)?", re.ASCII)
+_NAME = re.compile(r"[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?")
+"""Of a StorageClass or Secret."""
+_ARCHITECTURE = re.compile(r"gfx[0-9a-z-]+")
+_HOST = re.compile(r"[A-Za-z0-9.*-]+")
+_VARIABLES = re.compile(r"[A-Za-z_*][A-Za-z0-9_*]*")
 
 
 class SettingsError(Exception):
@@ -81,7 +85,6 @@ class Settings(BaseSettings):
     )
     exporter_namespace: str = Field(
         "",
-        pattern=rf"^$|{NAMESPACE_PATTERN}",
         description="Namespace of these pods. Whoever makes pods there is believed about devices. Empty: they are not "
         "asked.",
     )
@@ -140,7 +143,7 @@ class Settings(BaseSettings):
         description="Folders of the nodes below which a ModelCache may use a hostPath, comma-separated, for example "
         '"/mnt/models". Empty: none.',
     )
-    client_namespaces: Annotated[tuple[NamespaceName, ...], NoDecode] = Field(
+    client_namespaces: Annotated[tuple[str, ...], NoDecode] = Field(
         (),
         description="Namespaces whose pods may reach the services' API port, beside a service's own, comma-separated, "
         'for example "ingress-nginx,monitoring". Empty: everybody may.',
@@ -242,6 +245,51 @@ class Settings(BaseSettings):
             parse_host(it)
         return value
 
+    @field_validator("exporter_namespace")
+    @classmethod
+    def _namespace(cls, value: str) -> str:
+        if value and not re.fullmatch(NAMESPACE_PATTERN, value):
+            raise ValueError(f"{value!r} is no name of a namespace: write for example kube-amd-gpu")
+        return value
+
+    @field_validator("client_namespaces")
+    @classmethod
+    def _namespaces(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        return _each(value, re.compile(NAMESPACE_PATTERN), "name of a namespace", "ingress-nginx")
+
+    @field_validator("gpu_architectures")
+    @classmethod
+    def _architectures(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        return _each(value, _ARCHITECTURE, "architecture of a GPU", "gfx942")
+
+    @field_validator("allowed_variables")
+    @classmethod
+    def _variable_names(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        return _each(value, _VARIABLES, "name of an environment variable", "LD_PRELOAD or OMPI_*")
+
+    @field_validator("ingress_hosts")
+    @classmethod
+    def _host_patterns(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for it in value:
+            if not _HOST.fullmatch(it.replace("{namespace}", "x")):
+                raise ValueError(f"{it!r} is no host: write for example *.example.com or *.{{namespace}}.example.com")
+        return value
+
+    @field_validator("host_path_prefixes")
+    @classmethod
+    def _folders(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for it in value:
+            if not it.startswith("/") or not it.strip("/") or ".." in it.split("/"):
+                raise ValueError(f"{it!r} is no folder that may be named: write its whole path, for example /mnt/models")
+        return value
+
+    @field_validator("storage_class", "token_secret")
+    @classmethod
+    def _object_name(cls, value: str) -> str:
+        if value and not _NAME.fullmatch(value):
+            raise ValueError(f"{value!r} is no name of an object: write for example fast-ssd")
+        return value
+
     @field_validator("gpu_resource")
     @classmethod
     def _resource(cls, value: str) -> str:
@@ -281,6 +329,13 @@ class Settings(BaseSettings):
     @classmethod
     def _items(cls, value: Any) -> Any:
         return [part.strip() for part in value.split(",") if part.strip()] if isinstance(value, str) else value
+
+
+def _each(values: tuple[str, ...], pattern: re.Pattern[str], what: str, example: str) -> tuple[str, ...]:
+    for it in values:
+        if not pattern.fullmatch(it):
+            raise ValueError(f"{it!r} is no {what}: write for example {example}")
+    return values
 
 
 def _has_credentials(name: str, value: str) -> bool:

@@ -82,6 +82,17 @@ def test_a_variable_is_read(monkeypatch: pytest.MonkeyPatch, name: str, text: st
         pytest.param("DOWNLOADER_ENV", '{"A-B": "x"}', id="no name of a variable"),
         pytest.param("DOWNLOADER_ENV", "HF_ENDPOINT=https://hub.example", id="no JSON"),
         pytest.param("EXPORTER_PORT", "0", id="no port"),
+        pytest.param("EXPORTER_NAMESPACE", "kube_amd", id="no namespace"),
+        pytest.param("CLIENT_NAMESPACES", "ingress-nginx,A_B", id="one that is no namespace"),
+        pytest.param("GPU_ARCHITECTURES", "mi300", id="a product where an architecture belongs"),
+        pytest.param("ALLOWED_VARIABLES", "LD_PRE LOAD", id="a variable with a blank"),
+        pytest.param("INGRESS_HOSTS", "*.{ns}.example.com", id="a placeholder that there is not"),
+        pytest.param("INGRESS_HOSTS", "https://example.com", id="a URL where a host belongs"),
+        pytest.param("HOST_PATH_PREFIXES", "data", id="half a path"),
+        pytest.param("HOST_PATH_PREFIXES", "/mnt/..", id="a path that leads out"),
+        pytest.param("HOST_PATH_PREFIXES", "/", id="the whole node"),
+        pytest.param("STORAGE_CLASS", "Fast SSD", id="no name of a class"),
+        pytest.param("TOKEN_SECRET", "hf_x", id="a token where the name of a Secret belongs"),
     ],
 )
 def test_a_wrong_variable_is_named(monkeypatch: pytest.MonkeyPatch, name: str, text: str) -> None:
