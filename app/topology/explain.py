@@ -9,10 +9,11 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 
 from app.topology.ledger import Ledger
 from app.topology.nodes import Eligibility
-from app.topology.placement import keeps_islands
+from app.topology.placement import keeps_islands, slots_on
 from app.topology.request import Need, Outcome, Slot
 
 MOST_REASONS = 1_000_000
@@ -30,10 +31,10 @@ class Explainer:
         self._held: dict[str, _Holdings] = {}
         self.foreign_unknown = any(node.foreign is None for node in ledger.nodes)
 
-    def excluded(self, need: Need, taken: Iterable[str]) -> tuple[tuple[str, int], ...]:
+    def excluded(self, need: Need, taken: Iterable[str], *, ever: bool = False) -> tuple[tuple[str, int], ...]:
         """Why the nodes that were not taken were not, with numbers that sum up to them; the most frequent first. Empty
-        where they were not counted."""
-        found = self._all_reasons(need)
+        where they were not counted. `ever`: why they could not be, whoever uses them now."""
+        found = self._all_reasons(need, ever=ever)
         if found is None:
             return ()
         reasons, counts = found
@@ -44,9 +45,10 @@ class Explainer:
 
     def over_quota(self, need: Need, slots: Mapping[Slot, str], groups: int, used: int) -> str:
         """It lacks no GPUs but leave to hold them. Other tenants are not named, for they have no part in it."""
+        whole = ", and all GPUs of such a node count" if need.exclusive else ""
         return (
             f"{self._so_far(need, slots, groups)}Namespace {need.tenant} may hold {_gpus(need.quota or 0)} of this "
-            f"pool and holds {used}; {_wants(need, article='a')}. Scale down or delete a service of the namespace, or "
+            f"pool and holds {used}; {_wants(need, article='a')}{whole}. Scale down or delete a service of the namespace, or "
             "ask the administrator of the pool for a higher limit (spec.limits)."
         )
 
@@ -70,7 +72,8 @@ class Explainer:
             case Outcome.UNKNOWN:
                 return "The pool has no nodes: nothing can be said about free GPUs."
             case Outcome.IMPOSSIBLE:
-                return f"{_wants(need)}; no node of the pool could ever give that: {self._listed(need, ())}."
+                why = self._listed(need, (), ever=True)
+                return f"{_wants(need)}; this pool could never give that, even if nobody used it: {why}."
             case Outcome.PENDING:
                 return f"{_wants(need)}. {self._why_not(need, ())}"
         if not slots and not need.target:
@@ -95,8 +98,8 @@ class Explainer:
         listed = self._listed(need, taken)
         return f"{self._holders(need)}: {listed}." if listed else f"{self._holders(need)}."
 
-    def _listed(self, need: Need, taken: Iterable[str]) -> str:
-        counts = self.excluded(need, taken)
+    def _listed(self, need: Need, taken: Iterable[str], *, ever: bool = False) -> str:
+        counts = self.excluded(need, taken, ever=ever)
         parts = [
             f"{count} of {len(self._ledger.nodes)} nodes {_agree(words, count)}" for words, count in counts[:SHOWN]
         ]
@@ -128,14 +131,16 @@ class Explainer:
             self._held[resource] = _Holdings(found)
         return self._held[resource]
 
-    def _all_reasons(self, need: Need) -> tuple[list[str], Counter[str]] | None:
+    def _all_reasons(self, need: Need, *, ever: bool) -> tuple[list[str], Counter[str]] | None:
         """Of every node, in their order, and counted. The own nodes of a service are taken out by the caller."""
         key = (need.wish, need.gpus, need.exclusive, tuple(sorted(need.islands.items())))
+        key = (*key, need.pods, need.apart) if ever else key
         if key not in self._reasons:
             nodes = len(self._ledger.nodes)
             if (len(self._reasons) + 1) * nodes > max(nodes, MOST_REASONS):
                 return None
-            reasons = [self._reason(need, place) for place in range(nodes)]
+            find = self._lasting_reason if ever else self._reason
+            reasons = [find(need, place) for place in range(nodes)]
             self._reasons[key] = reasons, Counter(reasons)
         return self._reasons[key]
 
@@ -159,6 +164,20 @@ class Explainer:
         if island > 1 and not keeps_islands(need.group(node.product), node, free):
             return f"has {free} free GPUs, of which no {need.gpus} are sure to be whole islands of {node.island}"
         return f"has {free} free GPUs"
+
+    def _lasting_reason(self, need: Need, place: int) -> str:
+        """Of a service that the pool could never hold: what others hold now is no part of it."""
+        node = self._ledger.nodes[place]
+        words = need.wish.find_obstacle(node)
+        if words:
+            return words
+        if node.at_best < need.gpus:
+            return f"has {_gpus(node.at_best)}, fewer than {need.gpus}"
+        whole = replace(node, gpus=node.at_best)
+        room = slots_on(need.group(node.product), whole, node.at_best)
+        if not room:
+            return f"has islands of {node.island} GPUs, smaller than {need.island(node.product)}"
+        return f"has room for {room} of {_pods(need.pods)}"
 
 
 class _Holdings:

@@ -151,7 +151,7 @@ def test_a_service_that_no_node_could_hold_is_blocked_and_told_why(world: World)
     found = world.wait_condition("Ready", "False", "can never grant this")
     assert found["status"]["phase"] == "Failed"
     assert "A group needs 16 GPUs on one node" in condition(found, "Ready")["message"]
-    assert "5 of 5 nodes have 8 free GPUs, fewer than 16" in condition(found, "Ready")["message"]
+    assert "5 of 5 nodes have 8 GPUs, fewer than 16" in condition(found, "Ready")["message"]
 
 
 def test_a_model_that_fits_nowhere_is_blocked_with_the_numbers_and_what_would_do(world: World) -> None:

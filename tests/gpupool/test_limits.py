@@ -167,7 +167,10 @@ def test_an_exclusive_service_below_no_node_of_its_limit_holds_no_nodes_back() -
     running = request("b/r", 7, status={"pods": [pod("n1", gpus=7)], "groups": 1})
     phases = settled(pool, nodes, [running, alone("a/s", priority=1000), request("b/t", 1)])
     assert phases == {"a/s": "Pending", "b/r": "Bound", "b/t": "Bound"}
-    assert "may hold 4 GPUs of this pool and holds 0" in pool.allocations["a/s"]["message"]
+    assert (
+        "may hold 4 GPUs of this pool and holds 0; a group needs 1 GPU on one node that nobody else uses, and all GPUs "
+        "of such a node count. "
+    ) in pool.allocations["a/s"]["message"]
 
 
 def test_an_exclusive_service_at_its_limit_may_change() -> None:

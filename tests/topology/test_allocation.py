@@ -31,7 +31,19 @@ def test_eight_exclusive_gpus_on_nodes_of_four_are_impossible() -> None:
     found = decide([node("n1", 4)], need(gpus=8, exclusive=True))["a"]
     assert found.outcome is Outcome.IMPOSSIBLE
     assert "needs 8 GPUs on one node" in found.message
-    assert "has 4 free GPUs, fewer than 8" in found.message
+    assert "has 4 GPUs, fewer than 8" in found.message
+
+
+def test_what_others_hold_now_is_no_reason_why_a_pool_could_never_give_it() -> None:
+    nodes = [node("n1", 8), node("n2", 8), node("n3", 8, foreign=5)]
+    asked = need("b", pods=8, gpus=8)
+    found = decide(nodes, need("a", gpus=2, exclusive=True, priority=1), asked)["b"]
+    assert found.outcome is Outcome.IMPOSSIBLE
+    assert found.message == (
+        "A group needs 8 pods with 8 GPUs each; this pool could never give that, even if nobody used it: 3 of 3 nodes "
+        "have room for 1 of 8 pods."
+    )
+    assert found.excluded == (("has room for 1 of 8 pods", 3),)
 
 
 # order
