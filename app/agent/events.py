@@ -136,9 +136,9 @@ def _is_about(event: Warned, uid: str) -> bool:
     return not uid or not event.uid_about or event.uid_about == uid
 
 
-def find_texts(warned: Warnings, subject: Subject, uid: str = "") -> Sequence[str]:
+def find_texts(warned: Warnings, subject: Subject, uid: str = "", since: int = 0) -> Sequence[str]:
     """What they say, each once, and always in the same order; a vague one only where there is no other."""
-    texts = {it.text for it in find_recent(warned, subject, uid)}
+    texts = {it.text for it in find_recent(warned, subject, uid, since)}
     return sorted(_telling(texts)) or sorted(texts)
 
 

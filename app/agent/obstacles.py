@@ -45,7 +45,7 @@ def find_failure_now(pod: Pod, member: Member, warned: Warnings) -> Failure | No
         return _find_unhealthy(pod, member, warned)
     if not member.waits or member.gate is not None or (own and own.reason is not PodReason.VOLUME):
         return own
-    told = find_volume_texts(pod, member.claims, warned)
+    told = find_volume_texts(pod, member, warned)
     if not told:
         return own
     said = "; ".join(text.rstrip(". ") for text in told)
@@ -60,12 +60,18 @@ def _find_unhealthy(pod: Pod, member: Member, warned: Warnings) -> Failure | Non
     return next((failure for it in reversed(events) if (failure := find_probe_failure(it.text))), None)
 
 
-def find_volume_texts(pod: Pod, claims: Sequence[str], warned: Warnings) -> Sequence[str]:
-    """What events say of the volumes of a pod that waits."""
+def find_volume_texts(pod: Pod, member: Member, warned: Warnings) -> Sequence[str]:
+    """What events say of the volumes of a pod that waits. What was said of a claim before the pod was made may be over,
+    for the claim may be bound since; the scheduler knows."""
     if pod.node:
         return find_texts(warned, (pod.namespace, "Pod", pod.name), pod.uid)
-    subjects = ((claim, (pod.namespace, "PersistentVolumeClaim", claim)) for claim in claims)
-    return [f"PersistentVolumeClaim {claim}: {text}" for claim, it in subjects for text in find_texts(warned, it)]
+    since = 0 if member.failure else to_seconds(parse_time(member.created))
+    subjects = ((claim, (pod.namespace, "PersistentVolumeClaim", claim)) for claim in member.claims)
+    return [
+        f"PersistentVolumeClaim {claim}: {text}"
+        for claim, it in subjects
+        for text in find_texts(warned, it, since=since)
+    ]
 
 
 _POD = re.compile(r"\b[Cc]reate Pod (?P<pod>\S+) in StatefulSet (?P<set>\S+) failed error: (?P<said>.+)")

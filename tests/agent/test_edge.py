@@ -9,7 +9,7 @@ from typing import Any, cast
 import pytest
 
 from app.agent.edge import reflector as reflectors
-from app.agent.edge.api import CONFLICT, GONE, OPEN, UNREACHABLE, Api, ApiError
+from app.agent.edge.api import CONFLICT, GONE, OPEN, SILENCE_SECONDS, UNREACHABLE, Api, ApiError
 from app.agent.edge.backoff import MOST_SECONDS, pause
 from app.agent.edge.log import fields
 from app.agent.edge.reflector import Reflector
@@ -102,6 +102,7 @@ class Scripted:
 
     def __init__(self, pages: list[Json | ApiError], watches: list[list[Json | ApiError]]) -> None:
         self.pages, self.watches = pages, watches
+        self.lasts: list[int] = []
         self.limits: list[str] = []
         self.versions: list[str] = []
         self.done = asyncio.Event()
@@ -115,6 +116,7 @@ class Scripted:
 
     async def watch(self, path: str, query: Json, accept: str) -> AsyncGenerator[Json, None]:
         self.versions.append(query["resourceVersion"])
+        self.lasts.append(int(query["timeoutSeconds"]))
         if not self.watches:
             self.done.set()
             await asyncio.Event().wait()
@@ -184,6 +186,20 @@ def test_a_reflector_is_current_only_while_its_watch_is_open(monkeypatch: pytest
     cut: list[Json | ApiError] = [{"type": OPEN}, ApiError(UNREACHABLE, "cut", "")]
     _, reflector = reflect(lambda: Scripted([page(version="10")], [cut]), monkeypatch)
     assert not reflector.current
+
+
+def test_a_watch_without_bookmarks_ends_before_its_silence_counts_as_a_failure() -> None:
+    """API servers send none of events, and a quiet cluster has no events of these reasons for hours."""
+
+    async def work() -> None:
+        server = Scripted([{"items": [], "metadata": {"resourceVersion": "1"}}], [])
+        watching = asyncio.create_task(Reflector(cast("Api", server), resource, EventStore(), lambda: None).run())
+        await server.done.wait()
+        watching.cancel()
+        assert server.lasts[0] < SILENCE_SECONDS
+
+    for resource in EVENTS:
+        run(work())
 
 
 def test_a_list_of_events_comes_in_small_pages_and_is_bounded_while_it_comes() -> None:

@@ -170,6 +170,14 @@ def test_a_claim_that_waits_for_its_first_pod_is_told_before_the_scheduler_gives
     assert failure["message"].startswith("A volume is missing: PersistentVolumeClaim weights: ProvisioningFailed")
 
 
+def test_what_was_said_of_a_claim_before_the_pod_was_made_is_told_only_with_the_schedulers_word() -> None:
+    """The claim may be bound since: then the pod waits for something else."""
+    late = single("p", created="2026-01-01T01:00:01Z", **CACHE)
+    assert failures([late], [provisioning()]) == []
+    [failure] = failures([late | {"status": {"phase": "Pending", "conditions": [UNBOUND]}}], [provisioning()])
+    assert f"ProvisioningFailed: {CLAIM}" in failure["message"]
+
+
 def test_a_claim_of_which_no_event_tells_is_told_by_the_scheduler() -> None:
     item = single("p", **CACHE) | {"status": {"phase": "Pending", "conditions": [UNBOUND]}}
     [failure] = failures([item], [])

@@ -19,8 +19,6 @@ from app.agent.store import F, Store
 
 log = logging.getLogger(__name__)
 
-WATCH_SECONDS = (300, 600)
-"""How long a watch lasts before it is opened anew, at random, so that API servers share the load."""
 LASTING_SECONDS = 5.0
 """A watch that ends sooner counts as a failure, so that nothing spins."""
 
@@ -83,7 +81,7 @@ class Reflector(Generic[F]):
             "watch": "true",
             "allowWatchBookmarks": "true",
             "resourceVersion": self._version,
-            "timeoutSeconds": str(random.randint(*WATCH_SECONDS)),
+            "timeoutSeconds": str(random.randint(*self.resource.watch_seconds)),
             **self.resource.selectors,
         }
         async with aclosing(self._api.watch(self.resource.path, query, self.resource.watch_type)) as events:

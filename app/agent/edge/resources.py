@@ -30,6 +30,8 @@ class Resource:
     watch_type: str = JSON_TYPE
     page: int = 500
     """Objects of one answer to a list: bounds what is in memory at once."""
+    watch_seconds: tuple[int, int] = (300, 600)
+    """How long a watch lasts before it is opened anew, at random, so that API servers share the load."""
 
 
 # Completed pods, most of all that ended, are never sent. Failed ones are: a service's evicted pod says why.
@@ -45,11 +47,14 @@ GPU_POOLS = Resource("gpupools", f"{OURS}/gpupools", list_type=METADATA_LIST, wa
 DOWNLOAD_JOBS = Resource("downloads", "/apis/batch/v1/jobs", {"labelSelector": CACHE_LABEL})
 DOWNLOAD_PODS = Resource("downloadpods", "/api/v1/pods", {"labelSelector": f"{CACHE_LABEL},{JOB_LABEL}"})
 EVENTS = tuple(
-    Resource(f"events-{reason}", "/api/v1/events", {"fieldSelector": f"reason={reason}"}, page=100)
+    Resource(
+        f"events-{reason}", "/api/v1/events", {"fieldSelector": f"reason={reason}"}, page=100, watch_seconds=(90, 150)
+    )
     for reason in EVENT_REASONS
 )
 """A field selector knows no "or", and all events together are more than the rest of the cluster. Whoever may write
-events may write a megabyte into each."""
+events may write a megabyte into each. API servers send no bookmarks of events: a watch ends before its silence would
+count as a failure."""
 
 
 def find_exporters(settings: Settings) -> Resource | None:
