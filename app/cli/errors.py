@@ -12,7 +12,7 @@ class InputError(Exception):
 def refused_field(what: str, prefix: str, error: ValidationError) -> InputError:
     """Every field that a model refuses, with its path as it is written in YAML."""
     found = error.errors(include_url=False, include_input=False, include_context=False)
-    problems = [f"{_path(prefix, it['loc'])}: {it['msg']}" for it in found]
+    problems = [f"{_path(prefix, it['loc'])}: {it['msg'].removeprefix('Value error, ')}" for it in found]
     return InputError(f"{what} is not accepted: {'; '.join(problems)}")
 
 

@@ -26,11 +26,12 @@ def find_forbidden_path(facts: Facts) -> Finding | None:
     if not path or find_folder(path, allowed, facts.namespace):
         return None
     homes = " or ".join(home_folders(allowed, facts.namespace))
-    where = f"{homes} and folders below" if homes else "nothing: INFERENCE_HOST_PATH_PREFIXES is empty"
-    message = (
-        f"hostPath {path} is not allowed; the administrator allows namespace {facts.namespace} {where}. Use that, or a "
-        "claim."
+    where = (
+        f"{homes} and folders below. Use one of those, or a claim."
+        if homes
+        else "none, for INFERENCE_HOST_PATH_PREFIXES is empty. Use a claim."
     )
+    message = f"hostPath {path} is not allowed; the administrator allows namespace {facts.namespace} {where}"
     return Finding(ErrorClass.CONFIGURATION, Reason.CONFIGURATION_ERROR, message)
 
 

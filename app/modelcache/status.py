@@ -21,7 +21,7 @@ from app.kube.lenient import count_at, text_at
 from app.kube.quantity import format_bytes, parse_quantity
 from app.modelcache.download import is_folder_of
 from app.modelcache.facts import Copy, Facts
-from app.modelcache.findings import class_of, said
+from app.modelcache.findings import class_of, find_forbidden_path, said
 from app.modelcache.observed import Job
 from app.modelcache.plan import JobStep, Plan
 from app.modelcache.schema import CopyStatus, DownloadStatus, ModelCacheStatus, Phase
@@ -295,6 +295,9 @@ def _storage(facts: Facts) -> list[Condition]:
     """None where nothing is kept."""
     if not facts.copies:
         return []
+    if find_forbidden_path(facts):
+        message = f"Folder {facts.volume.host_path} of the nodes is not allowed: see Ready."
+        return [Condition("StorageReady", Status.FALSE, Reason.CONFIGURATION_ERROR, message)]
     lost = next((copy for copy in facts.copies if copy.is_lost), None)
     if lost:
         message = f"PersistentVolumeClaim {lost.claim_name} has lost its volume."

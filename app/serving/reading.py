@@ -131,12 +131,12 @@ def _take_arguments(spec: Fields) -> str:
 
 
 def _argument_problem(text: bytes, is_deep: bool) -> str:
-    size = f"it has {len(text)} bytes as JSON, and can"
+    size = f"it has {len(text)} bytes as JSON"
     most = ENGINE_ARGS.values + 1  # the whole is one
     if not is_deep and holds_more(text, most):
-        return f"{size} hold {ENGINE_ARGS.values} values at most, those in lists and objects too"
+        return f"{size} and more than {ENGINE_ARGS.values} values, which are the most, those in lists and objects too"
     if is_deep or is_deeper(text, most, ENGINE_ARGS.depth):
-        return f"{size} be nested {ENGINE_ARGS.depth} levels deep at most"
+        return f"{size}, nested deeper than {ENGINE_ARGS.depth} levels, which are the most"
     return ""
 
 

@@ -168,6 +168,12 @@ MISTAKES = {
         "kind: InferenceService\nspec: {model: {name: a}, resources: {totalGpus: 0}}\n",
         "InferenceService service is not accepted: spec.resources.totalGpus: Input should be greater than",
     ),
+    "too many values": (
+        "kind: InferenceService\nspec: {model: {name: a}, resources: {totalGpus: 1}, vllm: {engineArgs: {a: ["
+        + "[]," * 5_000
+        + "]}}}\n",
+        "InferenceService service is not accepted: spec.vllm.engineArgs: it can hold 4096 values at most",
+    ),
     "no model": (
         "kind: InferenceService\nspec: {resources: {totalGpus: 1}}\n",
         "InferenceService service is not accepted: spec.model: Field required",

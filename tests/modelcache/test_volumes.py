@@ -130,6 +130,7 @@ def test_any_other_folder_is_refused(prefixes: tuple[str, ...]) -> None:
     assert kinds(answer) == []
     assert answer.conditions()["Ready"] == ("False", "ConfigurationError")
     assert "hostPath /mnt/models/ns/tiny is not allowed" in answer.condition("Ready")["message"]
+    assert answer.conditions()["StorageReady"] == ("False", "ConfigurationError")
 
 
 @pytest.mark.parametrize("there", [True, False], ids=["with its Job", "without its Job"])
