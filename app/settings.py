@@ -280,7 +280,7 @@ class Settings(BaseSettings):
     def _folders(cls, value: tuple[str, ...]) -> tuple[str, ...]:
         for it in value:
             if not it.startswith("/") or not it.strip("/") or ".." in it.split("/"):
-                raise ValueError(f"{it!r} is no folder that may be named: write its whole path, for example /mnt/models")
+                raise ValueError(f"{it!r} is no folder to allow: write its whole path, for example /mnt/models")
         return value
 
     @field_validator("storage_class", "token_secret")

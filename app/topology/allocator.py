@@ -338,9 +338,7 @@ class _Allocation:
             place_in_line=line if outcome is not Outcome.IMPOSSIBLE else 0,
             is_kept=kept,
             message="" if kept else self._message(draft, explainer, outcome),
-            excluded=()
-            if kept
-            else explainer.excluded(need, draft.slots.values(), ever=outcome is Outcome.IMPOSSIBLE),
+            excluded=() if kept else explainer.excluded(need, draft.slots.values(), ever=outcome is Outcome.IMPOSSIBLE),
             foreign_unknown=explainer.foreign_unknown,
             breaches=tuple(draft.breaches),
             beside=self._beside(draft),

@@ -48,8 +48,8 @@ class Explainer:
         whole = ", and all GPUs of such a node count" if need.exclusive else ""
         return (
             f"{self._so_far(need, slots, groups)}Namespace {need.tenant} may hold {_gpus(need.quota or 0)} of this "
-            f"pool and holds {used}; {_wants(need, article='a')}{whole}. Scale down or delete a service of the namespace, or "
-            "ask the administrator of the pool for a higher limit (spec.limits)."
+            f"pool and holds {used}; {_wants(need, article='a')}{whole}. Scale down or delete a service of the "
+            "namespace, or ask the administrator of the pool for a higher limit (spec.limits)."
         )
 
     def unseen(self, need: Need, slots: Mapping[Slot, str], groups: int) -> str:
@@ -133,8 +133,8 @@ class Explainer:
 
     def _all_reasons(self, need: Need, *, ever: bool) -> tuple[list[str], Counter[str]] | None:
         """Of every node, in their order, and counted. The own nodes of a service are taken out by the caller."""
-        key = (need.wish, need.gpus, need.exclusive, tuple(sorted(need.islands.items())))
-        key = (*key, need.pods, need.apart) if ever else key
+        lasting = (need.pods, need.apart) if ever else None
+        key = (need.wish, need.gpus, need.exclusive, tuple(sorted(need.islands.items())), lasting)
         if key not in self._reasons:
             nodes = len(self._ledger.nodes)
             if (len(self._reasons) + 1) * nodes > max(nodes, MOST_REASONS):

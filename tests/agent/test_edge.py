@@ -13,7 +13,7 @@ from app.agent.edge.api import CONFLICT, GONE, OPEN, SILENCE_SECONDS, UNREACHABL
 from app.agent.edge.backoff import MOST_SECONDS, pause
 from app.agent.edge.log import fields
 from app.agent.edge.reflector import Reflector
-from app.agent.edge.resources import EVENTS, GPU_NODES
+from app.agent.edge.resources import EVENTS, GPU_NODES, Resource
 from app.agent.edge.writer import AT_ONCE, Result, Writer
 from app.agent.events import MOST, EventStore
 from app.agent.facts import GPUNode, Warned, parse_gpu_node
@@ -191,7 +191,7 @@ def test_a_reflector_is_current_only_while_its_watch_is_open(monkeypatch: pytest
 def test_a_watch_without_bookmarks_ends_before_its_silence_counts_as_a_failure() -> None:
     """API servers send none of events, and a quiet cluster has no events of these reasons for hours."""
 
-    async def work() -> None:
+    async def work(resource: Resource) -> None:
         server = Scripted([{"items": [], "metadata": {"resourceVersion": "1"}}], [])
         watching = asyncio.create_task(Reflector(cast("Api", server), resource, EventStore(), lambda: None).run())
         await server.done.wait()
@@ -199,7 +199,7 @@ def test_a_watch_without_bookmarks_ends_before_its_silence_counts_as_a_failure()
         assert server.lasts[0] < SILENCE_SECONDS
 
     for resource in EVENTS:
-        run(work())
+        run(work(resource))
 
 
 def test_a_list_of_events_comes_in_small_pages_and_is_bounded_while_it_comes() -> None:

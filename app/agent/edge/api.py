@@ -22,7 +22,8 @@ USER_AGENT = "inference-agent"
 CONNECT_SECONDS = 5.0
 READ_SECONDS = 30.0
 SILENCE_SECONDS = 180.0
-"""A watch that brings nothing for so long is dead: the API server sends a bookmark about once a minute, but of events."""
+"""A watch that brings nothing for so long is dead: the API server sends a bookmark about once a minute, though none
+of events."""
 GONE = 410
 CONFLICT = 409
 NOT_FOUND = 404
