@@ -88,7 +88,7 @@ def run_demo(arguments: argparse.Namespace) -> int:
         ready = run_samples(operator.cluster, operator, CONSOLE, arguments.timeout)
         arguments.keep |= not ready  # the logs say why
         if not arguments.exit:
-            _look_around(operator)
+            _look_around(operator, "InferenceService llama2-7b-service")
             _wait(operator)
         return 0 if ready else 1
 
@@ -109,7 +109,7 @@ def run_clean(arguments: argparse.Namespace) -> None:
 
 def run_up(arguments: argparse.Namespace) -> None:
     with _running(arguments) as operator:
-        _look_around(operator)
+        _look_around(operator, "GPUPool default")
         _wait(operator)
 
 
@@ -162,14 +162,15 @@ def _running(arguments: argparse.Namespace) -> Iterator[Operator]:
             shutil.rmtree(directory, ignore_errors=True)
 
 
-def _look_around(operator: Operator) -> None:
+def _look_around(operator: Operator, example: str) -> None:
+    """`example`: kind and name of an object that is there."""
     python = Path(sys.executable)
     python = python.relative_to(Path.cwd()) if python.is_relative_to(Path.cwd()) else python
     CONSOLE.print("\nLook around from another terminal; Ctrl-C here ends everything:")
     CONSOLE.print(f"  export KUBECONFIG={operator.cluster.kubeconfig}", soft_wrap=True)
     if shutil.which("kubectl"):
-        CONSOLE.print("  kubectl get amd-inference -A")
-    CONSOLE.print(f"  {python} -m sandbox get InferenceService llama2-7b-service", soft_wrap=True)
+        CONSOLE.print("  kubectl get amd-inference,amd-gpus -A")
+    CONSOLE.print(f"  {python} -m sandbox get {example}", soft_wrap=True)
 
 
 def _wait(operator: Operator) -> None:

@@ -18,6 +18,7 @@ from sandbox.metacontroller import Metacontroller
 PROJECT = Path(__file__).parent.parent
 CRDS = PROJECT / "crds"
 CONTROLLERS = PROJECT / "metacontroller"
+PEOPLE = PROJECT / "deploy" / "base" / "rbac.yaml"
 DEFAULT_POOL = PROJECT / "deploy" / "default-pool" / "gpupool.yaml"
 
 
@@ -44,7 +45,7 @@ class Operator:
     ) -> Iterator[Operator]:
         """Install everything as deploy/ does, and run it until the block is left. `pool`: with the default GPUPool;
         without it services go by their specs."""
-        cluster.apply(crds())
+        cluster.apply([*crds(), *read_objects(PEOPLE)])
         if pool:
             cluster.apply(DEFAULT_POOL)
         else:

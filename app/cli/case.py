@@ -58,7 +58,7 @@ class Case:
     pools: Mapping[str, Manifest] = field(default_factory=dict)
     namespaces: Mapping[str, Manifest] = field(default_factory=dict)
     pool_exists: bool = True
-    """False: the kube-scheduler finds the nodes, and `pool` only shows what a pool would decide."""
+    """False: `pool` only shows what a pool would decide. Where pools are required, the service is refused."""
     rules_checked: bool = False
     """Whether an API server has looked at the service."""
     notes: tuple[str, ...] = ()

@@ -38,8 +38,8 @@ class Cluster:
             contexts, active = list_kube_config_contexts(config_file=kubeconfig)
         except (ConfigException, OSError) as error:
             raise InputError(
-                f"there is no cluster to look at: {str(error).rstrip('. ')}. Give --kubeconfig or --context, or --nodes "
-                "FILE for a plan without a cluster"
+                f"there is no cluster to look at: {str(error).rstrip('. ')}. Give --kubeconfig or --context, or "
+                "--nodes FILE for a plan without a cluster"
             ) from None
         chosen = next((it for it in contexts if it["name"] == context), active)
         self.namespace = text_at(chosen, "context", "namespace") or "default"

@@ -26,7 +26,7 @@ from app.hook import Objects, Parent, SyncRequest
 from app.inferenceservice.children import build_children
 from app.inferenceservice.facts import Facts, gather_facts
 from app.inferenceservice.handshake import GPU_ALLOCATION, GPU_REQUEST
-from app.inferenceservice.plan import Plan, Serve, Wait, plan_service
+from app.inferenceservice.plan import Blocked, Plan, Serve, Wait, plan_service
 from app.inferenceservice.request import build_request
 from app.inferenceservice.spec import InferenceServiceSpec
 from app.kube.conditions import ErrorClass, Finding, Reason, format_time
@@ -64,6 +64,15 @@ class Verdict:
     """What the service would be made of."""
     limit: PoolLimit | None = None
     """The pool's limit of GPUs that is for the service's namespace."""
+
+    @property
+    def refusal(self) -> Finding | None:
+        """What stands against it whatever is free: its spec, or a pool that does not exist."""
+        if isinstance(self.first, Blocked):
+            return self.first.finding
+        if not self.case.pool_exists and isinstance(self.plan, Blocked):
+            return self.plan.finding
+        return None
 
 
 def decide(case: Case, settings: Settings, now: datetime) -> Verdict:
@@ -127,7 +136,10 @@ def _request(facts: Facts, plan: Plan, case: Case, now: datetime) -> Manifest | 
     created = {"creationTimestamp": format_time(now), "uid": "planned"}
     metadata = created | dict(mapping_at(observed, "metadata")) | dict(mapping_at(built, "metadata"))
     metadata["annotations"] = {}  # as below
-    status = dict(mapping_at(observed, "status")) | {"poolExists": case.pool_exists}
+    status = dict(mapping_at(observed, "status")) | {
+        "poolExists": case.pool_exists,
+        "anyPool": bool(case.pools),
+    }
     return {**built, "metadata": metadata, "status": status}
 
 

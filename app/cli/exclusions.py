@@ -10,7 +10,6 @@ from collections import Counter
 from app.cli.decide import Verdict
 from app.gpus.allocation import Phase
 from app.gpus.places import parse_places
-from app.inferenceservice.plan import Blocked
 from app.kube.lenient import mapping_at, mappings_at, value_at
 from app.topology.nodes import Node
 
@@ -24,12 +23,12 @@ LATER = "was not counted when it was decided, and the decision stands"
 
 def is_refused(verdict: Verdict) -> bool:
     """Whatever is free."""
-    return isinstance(verdict.first, Blocked) or verdict.allocation.get("spec", {}).get("phase") == Phase.IMPOSSIBLE
+    return verdict.refusal is not None or verdict.allocation.get("spec", {}).get("phase") == Phase.IMPOSSIBLE
 
 
 def taken_nodes(verdict: Verdict) -> dict[str, int]:
     """GPUs by node, of all groups that have a place; none for a service that is refused."""
-    if isinstance(verdict.first, Blocked):
+    if verdict.refusal:
         return {}
     spec = mapping_at(verdict.allocation, "spec")
     if _is_of_earlier_request(verdict):
@@ -54,6 +53,8 @@ def excluded_nodes(verdict: Verdict) -> dict[str, int]:
 
 def _told(verdict: Verdict) -> Counter[str]:
     """What the pool said, less the other names of nodes that offer the one that is asked for."""
+    if verdict.refusal and not verdict.case.pool_exists:
+        return Counter()
     told = Counter(dict(verdict.excluded))
     for reason in _second_names(verdict):
         told[reason] -= 1

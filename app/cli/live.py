@@ -68,8 +68,10 @@ class Live:
         return gpu_nodes, frozenset(text_at(it, "metadata", "name") for it in nodes) | gpu_nodes.keys(), note
 
     @cached_property
-    def _pools(self) -> dict[str, Manifest]:
-        return _by_name(self.cluster.list(f"{OWN}/gpupools") or [])
+    def _pools(self) -> dict[str, Manifest] | None:
+        """By name; None where the cluster does not know the kind."""
+        found = self.cluster.list(f"{OWN}/gpupools")
+        return None if found is None else _by_name(found)
 
     @cached_property
     def _asking(self) -> tuple[dict[str, Manifest], dict[str, Manifest]]:
@@ -81,10 +83,10 @@ class Live:
         """The service of the file in place of the one that is there, if one is."""
         asked, unchecked = self._asked(service)
         name = text_at(asked, "spec", "resources", "pool") or "default"
-        pool, (gpu_nodes, nodes, unseen) = self._pools.get(name), self._inventory
+        pools, (gpu_nodes, nodes, unseen) = self._pools, self._inventory
+        pool = (pools or {}).get(name)
         requests, allocations = self._asking
-        exists = pool is not None
-        missing = f"there is no GPUPool {name}: the kube-scheduler finds the nodes, these are what a pool would choose"
+        missing = "" if pool else _without_pool(name, known=pools is not None)
         case = Case(
             service=asked,
             pool=pool or new_pool(name),
@@ -94,11 +96,11 @@ class Live:
             children=find_children(self.cluster, asked, managed_kinds(self.cluster)),
             requests=requests,
             allocations=allocations,
-            pools=self._pools,
+            pools=pools or {},
             namespaces=self._namespaces(pool),
-            pool_exists=exists,
+            pool_exists=pool is not None or pools is None,
             rules_checked=not unchecked,
-            notes=tuple(it for it in (unchecked, self._settings[1], unseen, "" if exists else missing) if it),
+            notes=tuple(it for it in (unchecked, self._settings[1], unseen, missing) if it),
         )
         return self._with_caches(_with_keys(case), cache)
 
@@ -136,6 +138,13 @@ class Live:
         if found:
             return replace(case, caches={f"{namespace}/{name}": found})
         return _assuming(replace(case, caches=ready_caches(case.service, given))) if name and given else case
+
+
+def _without_pool(name: str, *, known: bool) -> str:
+    """What is assumed of the nodes where the pool is not there."""
+    if not known:
+        return "the cluster has no kind GPUPool: planned as if one over all nodes were there"
+    return f"there is no GPUPool {name}: shown is what one over all nodes would choose"
 
 
 def connect(kubeconfig: str | None, context: str | None, namespace: str | None) -> Live:

@@ -10,7 +10,7 @@ from app.cli.shown import shown_shape
 from app.gpupool.nameless import nameless_hosts, nameless_message
 from app.gpupool.observed import read_wish
 from app.gpus.allocation import Phase
-from app.inferenceservice.plan import Blocked, Serve, Wait
+from app.inferenceservice.plan import Serve, Wait
 from app.kube.lenient import count_at, mapping_at, text_at
 from app.topology.nodes import Wish
 
@@ -28,7 +28,7 @@ class Outcome(StrEnum):
 
 def find_outcome(verdict: Verdict) -> Outcome:
     """Unknown is neither fit nor impossible; what stands against it whatever is free comes first."""
-    if isinstance(verdict.first, Blocked):
+    if verdict.refusal:
         return Outcome.IMPOSSIBLE
     if _phase(verdict) == Phase.IMPOSSIBLE:
         return Outcome.IMPOSSIBLE
@@ -52,8 +52,8 @@ def place_in_line(verdict: Verdict) -> int:
 def _reasons(verdict: Verdict) -> Iterator[str]:
     need, fit = verdict.facts.need, shown_shape(verdict).fit
     label = verdict.facts.settings.declared_product_label
-    if isinstance(verdict.first, Blocked):
-        yield verdict.first.finding.message
+    if verdict.refusal:
+        yield verdict.refusal.message
     else:
         if isinstance(verdict.first, Wait) and not verdict.first.asks:
             yield verdict.first.finding.message

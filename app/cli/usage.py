@@ -10,7 +10,7 @@ exit codes:
   1  an input cannot be used, or the cluster cannot be read
   2  wrong arguments
   3  pending: the hardware could hold it, and is in use, ill or tainted
-  4  impossible: none of the nodes could ever hold it as asked
+  4  impossible: none of the nodes could ever hold it as asked, or there is no such pool
   5  unknown: no nodes, or nothing is known of the model
 Of several services the worst counts: impossible, pending, unknown, fit. With --batch: 0, or 1 when a line was no use.
 """

@@ -29,7 +29,7 @@ def find_forbidden_path(facts: Facts) -> Finding | None:
     where = (
         f"{homes} and folders below. Use one of those, or a claim."
         if homes
-        else "none, for INFERENCE_HOST_PATH_PREFIXES is empty. Use a claim."
+        else "no folder: INFERENCE_HOST_PATH_PREFIXES is empty. Use a claim."
     )
     message = f"hostPath {path} is not allowed; the administrator allows namespace {facts.namespace} {where}"
     return Finding(ErrorClass.CONFIGURATION, Reason.CONFIGURATION_ERROR, message)

@@ -112,7 +112,8 @@ def test_rules_across_fields_are_those_of_the_api_server(plugin: Plugin) -> None
     assert "say how many GPUs one group uses: set resources.totalGpus" in refused.stderr
 
 
-def test_without_its_pool_a_service_is_planned_and_the_scheduler_named(plugin: Plugin) -> None:
+def test_a_pool_that_does_not_exist_is_refused_as_in_the_cluster(plugin: Plugin) -> None:
     answer = plugin.answer(service(resources={"totalGpus": 1, "pool": "elsewhere"}))
-    assert any("there is no GPUPool elsewhere" in reason for reason in answer["reasons"])
-    assert answer["running"] is None
+    assert answer["outcome"] == "impossible"
+    assert answer["reasons"][0].startswith("there is no GPUPool elsewhere: name one that exists in resources.pool")
+    assert (answer["nodes"], answer["running"]) == ([], None)
