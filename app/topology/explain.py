@@ -133,8 +133,8 @@ class Explainer:
 
     def _all_reasons(self, need: Need, *, ever: bool) -> tuple[list[str], Counter[str]] | None:
         """Of every node, in their order, and counted. The own nodes of a service are taken out by the caller."""
-        lasting = (need.pods, need.apart) if ever else None
-        key = (need.wish, need.gpus, need.exclusive, tuple(sorted(need.islands.items())), lasting)
+        # without the number of pods: very many services differ in nothing else
+        key = (need.wish, need.gpus, need.exclusive, tuple(sorted(need.islands.items())), ever and (need.apart,))
         if key not in self._reasons:
             nodes = len(self._ledger.nodes)
             if (len(self._reasons) + 1) * nodes > max(nodes, MOST_REASONS):
@@ -177,7 +177,7 @@ class Explainer:
         room = slots_on(need.group(node.product), whole, node.at_best)
         if not room:
             return f"has islands of {node.island} GPUs, smaller than {need.island(node.product)}"
-        return f"has room for {room} of {_pods(need.pods)}"
+        return f"has room for {_pods(room)}"
 
 
 class _Holdings:

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from app.topology import filling
+from app.topology import explain, filling
 from app.topology.allocator import allocate
 from app.topology.nodes import Node, Taint, Toleration, Wish
 from app.topology.placement import place_group
@@ -41,9 +41,17 @@ def test_what_others_hold_now_is_no_reason_why_a_pool_could_never_give_it() -> N
     assert found.outcome is Outcome.IMPOSSIBLE
     assert found.message == (
         "A group needs 8 pods with 8 GPUs each; this pool could never give that, even if nobody used it: 3 of 3 nodes "
-        "have room for 1 of 8 pods."
+        "have room for 1 pod."
     )
-    assert found.excluded == (("has room for 1 of 8 pods", 3),)
+    assert found.excluded == (("has room for 1 pod", 3),)
+
+
+def test_services_that_differ_in_their_number_of_pods_alone_are_counted_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Thousands that the pool could never hold cost one look at its nodes."""
+    monkeypatch.setattr(explain, "MOST_REASONS", 4)
+    nodes = [node(f"n{number}", 8) for number in range(3)]
+    found = decide(nodes, *(need(f"s{pods}", pods=pods, gpus=8) for pods in range(4, 9)))
+    assert {it.excluded for it in found.values()} == {(("has room for 1 pod", 3),)}
 
 
 # order
