@@ -26,8 +26,6 @@ class Draft:
     breaches: list[str] = field(default_factory=list)
     given_back: set[Slot] = field(default_factory=set)
     """Pods whose GPUs are given back now, because they do not exist."""
-    denied: bool = False
-    """A place was found, and the quota of its tenant does not reach for it."""
     unseen: bool = False
     """The work of this look ended before all its groups were tried."""
 
