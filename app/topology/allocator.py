@@ -283,7 +283,7 @@ class _Allocation:
 
     def _reserve(self, draft: Draft) -> None:
         with self._filler.lending(draft):
-            self._reserver.reserve(draft.need, self._filler.allowed)
+            self._reserver.reserve(draft.need, lambda product: self._filler.allowed(draft, product))
 
     def _place_at_cost(self, draft: Draft) -> None:
         """Tries that failed are counted: each costs as much as many placements."""

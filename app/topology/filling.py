@@ -14,7 +14,7 @@ from app.topology.ledger import Ledger
 from app.topology.nodes import Eligibility
 from app.topology.placement import count_groups, place_group
 from app.topology.quota import Quota
-from app.topology.request import Need, Slot
+from app.topology.request import Slot
 from app.topology.sharing import Sharing
 
 
@@ -32,13 +32,13 @@ class Filler:
         """Whether this look has done all the work it may; one group is tried in any case, so that it is of use."""
         return self._tried > 0 and self.ledger.looks >= self._most_looks
 
-    def allowed(self, need: Need, product: str) -> list[int]:
+    def allowed(self, draft: Draft, product: str) -> list[int]:
         """Nodes of a product that it may use now: where others have what it shares, and those that its quota reaches
         for."""
-        places = self.eligible.now(need.wish, product)
-        if homes := self.sharing.homes(need):
+        places = self.eligible.now(draft.need.wish, product)
+        if homes := self.sharing.homes(draft.need):
             places = [place for place in places if self.ledger.nodes[place].host in homes]
-        return self.quota.affordable(need, places)
+        return self.quota.affordable(draft, places)
 
     def lacks_quota(self, draft: Draft, pods: int) -> bool:
         """Whether the quota does not reach for so many more pods, whatever is free; what its earlier request holds
@@ -125,7 +125,7 @@ class Filler:
         need, most = draft.need, 0
         best: str | None = None
         for product in products:
-            fitting = count_groups(need.group(product), self.allowed(need, product), self.ledger)
+            fitting = count_groups(need.group(product), self.allowed(draft, product), self.ledger)
             if fitting >= len(groups):
                 return product
             best, most = (product, fitting) if fitting > most else (best, most)
@@ -144,7 +144,7 @@ class Filler:
         self._tried += 1
         stay = [draft.slots[slot] for slot in draft.placed(group)]
         anchors = [place for host in stay if (place := self.ledger.find(host, need.wish.resource)) is not None]
-        places = self._among_others(draft, self.allowed(need, draft.product))
+        places = self._among_others(draft, self.allowed(draft, draft.product))
         if need.apart:
             places = [place for place in places if place not in anchors]
         wanted = replace(need.group(draft.product, len(missing)), even=even)

@@ -23,9 +23,10 @@ class Ledger:
         self._hosts: dict[str, list[int]] = {}
         for place, node in enumerate(nodes):
             self._hosts.setdefault(node.host, []).append(place)
-        self._sizes = {host: sum(nodes[it].gpus for it in places) for host, places in self._hosts.items()}
-        self.largest = max(self._sizes.values(), default=0)
-        """GPUs of the largest host."""
+        whole = {host: sum(nodes[it].gpus for it in places) for host, places in self._hosts.items()}
+        self.sizes = [whole[node.host] for node in nodes]
+        """GPUs of the host of each node, under whatever resource name."""
+        self.largest = max(self.sizes, default=0)
         self._guests: list[dict[str, int]] = [{} for _ in nodes]
         self._owners: dict[str, dict[str, int]] = {}
         """By host: pods of the exclusive services there; what runs may break the rule that they are one."""
@@ -68,8 +69,7 @@ class Ledger:
         return sum(self.size(host) for host in hosts if self._pods(host, service) <= self._lent.get(host, 0))
 
     def size(self, host: str) -> int:
-        """GPUs of the host, under whatever resource name."""
-        return self._sizes[host]
+        return self.sizes[self._hosts[host][0]]
 
     def lend(self, hosts: Iterable[str], service: str) -> None:
         """An exclusive service is placed anew: until `take_back`, these hosts cost it nothing unless they are taken

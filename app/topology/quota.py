@@ -32,12 +32,15 @@ class Quota:
         """Whether the tenant may have a pod on each of the places."""
         return self._ledger.cost(places, need.gpus, need.service, need.exclusive) <= self.room(need)
 
-    def affordable(self, need: Need, places: list[int]) -> list[int]:
+    def affordable(self, draft: Draft, places: list[int]) -> list[int]:
         """The places for a pod whose hosts the quota reaches for, each by itself."""
-        if not need.exclusive or self._ledger.largest <= self.room(need):
+        need, ledger = draft.need, self._ledger
+        room = self.room(need)
+        if not need.exclusive or ledger.largest <= room:
             return places
-        self._ledger.looks += len(places)
-        return [place for place in places if self.affords(need, [place])]
+        ledger.looks += len(places)
+        own = {place for host in draft.slots.values() if (place := ledger.find(host, need.wish.resource)) is not None}
+        return [place for place in places if ledger.sizes[place] <= room or place in own]
 
     def reaches_everywhere(self, need: Need) -> bool:
         """Whether there is room for a group wherever it would go."""

@@ -12,8 +12,7 @@ from app.topology.request import Need
 MOST = 64
 """Services for which nodes are looked for in one call, the first of the line."""
 
-
-Allowed = Callable[[Need, str], list[int]]
+Allowed = Callable[[str], list[int]]
 """The nodes of a product that a service may use now, free or not."""
 
 
@@ -32,7 +31,7 @@ class Reserver:
             return
         for counts_foreign in (True, False):
             for product in self._eligible.products(need.wish):
-                if found := self._closest(need, allowed(need, product), counts_foreign):
+                if found := self._closest(need, allowed(product), counts_foreign):
                     self._ledger.reserve(found, need.service)
                     return
 
