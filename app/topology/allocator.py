@@ -128,7 +128,8 @@ class _Allocation:
             if draft.need.waited >= reserve_after and draft.waits and not self._is_over_quota(draft):
                 self._reserve(draft)
         for draft in self._by_age:
-            self._keep(draft, draft.beyond)
+            if not draft.gave_way:
+                self._keep(draft, draft.beyond)
         for draft in self.drafts:
             self._filler.place(draft, draft.beyond)
         for draft in self.drafts[:start]:
@@ -151,7 +152,9 @@ class _Allocation:
             if place is None:
                 self.ledger.use(need.tenant, pod.gpus)
             else:
-                self.ledger.book(place, pod.gpus, need.service, need.exclusive and self._is_granted(draft, pod.host))
+                self.ledger.book(
+                    place, pod.gpus, need.service, draft.was_exclusive and self._is_granted(draft, pod.host)
+                )
             if self._is_former(draft, pod):
                 self._remember(draft, place, pod.gpus)
             elif pod.group < need.target and pod.worker < need.pods and not self._is_lost(place):
@@ -233,7 +236,7 @@ class _Allocation:
                 continue
             place = self.ledger.find(held.slots[slot], held.resource or draft.need.wish.resource)
             if slot[0] in groups and place is not None and self.ledger.free[place] >= held.gpus:
-                self.ledger.book(place, held.gpus, draft.need.service, draft.need.exclusive)
+                self.ledger.book(place, held.gpus, draft.need.service, draft.was_exclusive)
                 self._remember(draft, place, held.gpus)
 
     def _is_still_there(self, draft: Draft, place: int, homes: Container[str]) -> bool:
@@ -301,9 +304,12 @@ class _Allocation:
         """What is not needed of what gave way is booked again; whether anything gave way."""
         yielding = [other for other in self._generous if self._yields(other)]
         if yielding:
+            had = len(draft.slots)
             self._filler.place(draft, draft.guaranteed)
             for other in yielding:
                 self._keep_beyond(other)
+                if len(draft.slots) > had and self._filler.quota.room(other.need) < 0:
+                    other.gave_way = self._yields(other)  # both are past the quota of their tenant
         return bool(yielding)
 
     def _yields(self, draft: Draft) -> bool:

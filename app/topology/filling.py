@@ -68,7 +68,7 @@ class Filler:
     def lending(self, draft: Draft) -> Iterator[None]:
         """While it lasts, what the earlier request of this service holds counts as free."""
         self._lend(draft, 1)
-        if draft.need.exclusive and draft.former:
+        if draft.was_exclusive and draft.former:
             former = {self.ledger.nodes[place].host for place in draft.former}
             self.ledger.lend(former.difference(draft.slots.values()), draft.need.service)
         yield
@@ -106,7 +106,7 @@ class Filler:
     def _lend(self, draft: Draft, sign: int) -> None:
         for place, count in self._still_former(draft).items():
             self.ledger.free[place] += sign * count
-            if not draft.need.exclusive:
+            if not draft.was_exclusive:
                 self.ledger.use(draft.need.tenant, -sign * count)
 
     def _still_former(self, draft: Draft) -> dict[int, int]:

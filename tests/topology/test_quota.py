@@ -46,6 +46,26 @@ def test_a_changed_service_that_stays_on_its_host_pays_for_a_second_one(runs: bo
     assert found.used == {"ns": 8}
 
 
+def test_who_asks_for_whole_nodes_closes_none_before_it_is_granted_any() -> None:
+    """Else eight services of one GPU each close eight nodes with a limit of eight GPUs."""
+    nodes = [node(f"n{it}") for it in range(4)]
+    held = {f"ns/s{it}": held_at({(0, 0): f"n{it}"}, 1, digest="1") for it in range(4)}
+    wishing = [alone(f"s{it}", digest="2", quota=4, bound=(BoundPod(0, 0, f"n{it}", 1, GPU),)) for it in range(4)]
+    others = [replace(need(f"t{it}", 7), service=f"other/t{it}") for it in range(4)]
+    found = look(nodes, [*wishing, *others], held, PATIENCE)
+    assert sorted(found.decisions[it.service].slots[0, 0] for it in others) == ["n0", "n1", "n2", "n3"]
+    assert found.used == {"ns": 4, "other": 28}
+
+
+def test_who_gives_whole_nodes_back_has_them_until_that_is_decided() -> None:
+    """Its pods that run let nobody join, and what it holds is its own to take again."""
+    shared = need("a", 8, digest="2", quota=8, bound=(BoundPod(0, 0, "n1", 1, GPU),))
+    late = replace(need("z", 1), service="other/z")
+    held = {"ns/a": held_at({(0, 0): "n1"}, 1, digest="1", exclusive=True)}
+    found = look([node("n1"), node("n2", foreign=8)], [shared, late], held, PATIENCE)
+    assert (hosts(found.decisions["ns/a"]), hosts(found.decisions["other/z"])) == (["n1"], [])
+
+
 @pytest.mark.parametrize("exclusive", [False, True])
 def test_a_changed_service_whose_new_nodes_are_full_waits_for_gpus(exclusive: bool) -> None:
     """What it holds of its limit is its own: it is in line, and has nodes held back once it has waited long."""
@@ -53,7 +73,9 @@ def test_a_changed_service_whose_new_nodes_are_full_waits_for_gpus(exclusive: bo
         "a", 8, digest="2", quota=8, wish=on("MI325X"), exclusive=exclusive, bound=(BoundPod(0, 0, "n1", 8, GPU),)
     )
     nodes = [node("n1"), node("n2", product="MI325X", foreign=8)]
-    [found] = decide(nodes, changed, held={"ns/a": held_at({(0, 0): "n1"}, 8, digest="1")}).values()
+    [found] = decide(
+        nodes, changed, held={"ns/a": held_at({(0, 0): "n1"}, 8, digest="1", exclusive=exclusive)}
+    ).values()
     assert (found.outcome, found.lacks_quota, found.place_in_line) == (Outcome.PENDING, False, 1)
 
 
@@ -88,6 +110,17 @@ def test_what_one_tenant_may_not_have_another_one_gets() -> None:
     )
     assert hosts(found.decisions["other/b"]) == ["n2"]
     assert not found.decisions["ns/a"].lacks_quota
+
+
+def test_what_gave_way_does_not_come_back_past_the_limit() -> None:
+    """Groups beyond a guarantee give way to a service of the same namespace, and both together are too much."""
+    running = BoundPod(0, 0, "n1", 1, GPU)
+    generous = need("b", most=2, wanted=2, quota=6, bound=(running,), wish=on("MI300X"))
+    waits = alone("a", quota=6, wish=on("A"))
+    nodes = [node("n1"), node("n2", 5, product="A"), node("n3", 4, product="A", foreign=4)]
+    found = look(nodes, [waits, generous], {"ns/b": held_at({(0, 0): "n1", (1, 0): "n1"}, 1)}, PATIENCE)
+    assert (hosts(found.decisions["ns/a"]), hosts(found.decisions["ns/b"])) == (["n2"], ["n1"])
+    assert found.used == {"ns": 6}
 
 
 def test_who_lacks_quota_for_whole_nodes_is_told_that_they_count() -> None:
