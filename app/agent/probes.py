@@ -14,7 +14,7 @@ from app.kube.conditions import ErrorClass
 from app.kube.crash import find_cause
 
 _PROBE = re.compile(r"Readiness probe failed: (?P<said>.+)", re.S)
-_BETWEEN = re.compile(r"\s+(?=[a-z]+_[a-z]+: )")
+_BETWEEN = re.compile(r"(?<!\s)\s+(?=[a-z]+_[a-z]+: )")
 _CHECK = re.compile(r"(?P<name>[a-z]+_[a-z]+): (?!ok$|unknown: )\S")
 _CLASSES = {"gpu_available": ErrorClass.EXTERNAL}
 """Of a device that is missing; an engine that hangs or does not answer may go on, or starts again."""

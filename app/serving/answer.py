@@ -181,7 +181,9 @@ def _parsed_json(kind: str, body: bytes | bytearray) -> Any:
         return read_body(body, kind) if is_tenants else msgspec.json.decode(body)
     except TooMuchError as error:
         raise BadRequestError(413, f"{error}; nothing was changed") from None
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+    except RecursionError:
+        raise BadRequestError(400, "the body is nested too deeply; nothing was changed") from None
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise BadRequestError(400, f"the body is not JSON: {error}") from None
 
 

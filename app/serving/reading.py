@@ -29,7 +29,8 @@ RELATED_VALUES = 32_768
 MARKS = 16_384
 """Labels of a parent, and its annotations, where it is too much as a whole."""
 LEVELS = 10_000
-"""How deep Go, and so the API server, lets JSON be nested. A level takes less than 100 bytes of the stack here."""
+"""How deep Go, and so the API server, lets JSON be nested. A level takes less than 100 bytes of the stack here. From
+Python 3.12 on that is the parser's own limit, whatever is set: there the last few of them are too many."""
 OPEN = ("vllm", "engineArgs")
 """The one part of a spec whose schema is open."""
 _OPEN_KINDS = frozenset({"inferenceservice", "InferenceService.inference.ai/v1alpha1"})

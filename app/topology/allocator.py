@@ -100,10 +100,10 @@ class _Allocation:
         self.ledger = Ledger(nodes)
         self.eligible = Eligibility(nodes)
         self._capability = Capability(nodes, self.eligible)
-        self._reserver = Reserver(self.ledger, self.eligible)
         in_line = sorted(needs, key=lambda need: (need.last, -need.priority, need.created, need.service))
         self.drafts = [Draft(need, held.get(need.service)) for need in in_line]
         self._filler = Filler(self.ledger, self.eligible, most_looks, self.drafts)
+        self._reserver = Reserver(self.ledger, self.eligible, self._filler.quota)
         self._by_age = sorted(self.drafts, key=lambda draft: draft.seniority)
         self._generous = [draft for draft in self._by_age if draft.beyond]
         self._promises = Promises(self.ledger, held)
@@ -126,9 +126,10 @@ class _Allocation:
         for draft in self.drafts[start:] + self.drafts[:start]:
             self._place_guaranteed(draft)
             if draft.need.waited >= reserve_after and draft.waits and not self._is_over_quota(draft):
-                self._reserver.reserve(draft.need, self._filler.sharing.homes(draft.need) or None)
+                self._reserve(draft)
         for draft in self._by_age:
-            self._keep(draft, draft.beyond)
+            if not draft.gave_way:
+                self._keep(draft, draft.beyond)
         for draft in self.drafts:
             self._filler.place(draft, draft.beyond)
         for draft in self.drafts[:start]:
@@ -151,7 +152,9 @@ class _Allocation:
             if place is None:
                 self.ledger.use(need.tenant, pod.gpus)
             else:
-                self.ledger.book(place, pod.gpus, need.service, need.exclusive and self._is_granted(draft, pod.host))
+                self.ledger.book(
+                    place, pod.gpus, need.service, draft.was_exclusive and self._is_granted(draft, pod.host)
+                )
             if self._is_former(draft, pod):
                 self._remember(draft, place, pod.gpus)
             elif pod.group < need.target and pod.worker < need.pods and not self._is_lost(place):
@@ -233,7 +236,7 @@ class _Allocation:
                 continue
             place = self.ledger.find(held.slots[slot], held.resource or draft.need.wish.resource)
             if slot[0] in groups and place is not None and self.ledger.free[place] >= held.gpus:
-                self.ledger.book(place, held.gpus, draft.need.service, draft.need.exclusive)
+                self.ledger.book(place, held.gpus, draft.need.service, draft.was_exclusive)
                 self._remember(draft, place, held.gpus)
 
     def _is_still_there(self, draft: Draft, place: int, homes: Container[str]) -> bool:
@@ -272,17 +275,18 @@ class _Allocation:
 
     def _is_tried(self, draft: Draft) -> bool:
         """Neither its own quota nor what it shares stood in its way, so others would fare no better."""
-        may_hold = self._filler.has_room(draft.need, self._filler.least_cost(draft, draft.need.pods))
-        return not draft.need.shared and not draft.denied and may_hold
+        return not draft.need.shared and self._filler.quota.reaches_everywhere(draft.need)
 
     def _is_over_quota(self, draft: Draft) -> bool:
         """Whether the groups that are missing lack quota, whatever is free."""
         if draft.need.quota is None:
             return False
         missing = next((len(slots) for group in draft.guaranteed if (slots := draft.missing(group))), 0)
-        if not missing:
-            return False
-        return draft.denied or not self._filler.has_room(draft.need, self._filler.least_cost(draft, missing))
+        return missing > 0 and self._filler.lacks_quota(draft, missing)
+
+    def _reserve(self, draft: Draft) -> None:
+        with self._filler.lending(draft):
+            self._reserver.reserve(draft.need, lambda product: self._filler.allowed(draft, product))
 
     def _place_at_cost(self, draft: Draft) -> None:
         """Tries that failed are counted: each costs as much as many placements."""
@@ -300,9 +304,12 @@ class _Allocation:
         """What is not needed of what gave way is booked again; whether anything gave way."""
         yielding = [other for other in self._generous if self._yields(other)]
         if yielding:
+            had = len(draft.slots)
             self._filler.place(draft, draft.guaranteed)
             for other in yielding:
                 self._keep_beyond(other)
+                if len(draft.slots) > had and self._filler.quota.room(other.need) < 0:
+                    other.gave_way = self._yields(other)  # both are past the quota of their tenant
         return bool(yielding)
 
     def _yields(self, draft: Draft) -> bool:

@@ -26,8 +26,8 @@ class Draft:
     breaches: list[str] = field(default_factory=list)
     given_back: set[Slot] = field(default_factory=set)
     """Pods whose GPUs are given back now, because they do not exist."""
-    denied: bool = False
-    """A place was found, and the quota of its tenant does not reach for it."""
+    gave_way: bool = False
+    """Its groups beyond the guarantee are given up for good: the quota is needed for another service's guarantee."""
     unseen: bool = False
     """The work of this look ended before all its groups were tried."""
 
@@ -37,6 +37,12 @@ class Draft:
         resources = ("", self.need.wish.resource)
         same_size = all(pod.gpus == self.need.gpus and pod.resource in resources for pod in self.need.bound)
         return same_size and (self.held is None or self.held.digest == self.need.digest)
+
+    @cached_property
+    def was_exclusive(self) -> bool:
+        """Whether the hosts where it has GPUs are its own: what it asks for anew is not so before that is granted."""
+        held = self.held
+        return self.need.exclusive if held is None or held.digest == self.need.digest else held.exclusive
 
     @cached_property
     def hosts_held(self) -> frozenset[str]:

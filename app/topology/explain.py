@@ -45,11 +45,14 @@ class Explainer:
 
     def over_quota(self, need: Need, slots: Mapping[Slot, str], groups: int, used: int) -> str:
         """It lacks no GPUs but leave to hold them. Other tenants are not named, for they have no part in it."""
-        whole = ", and all GPUs of such a node count" if need.exclusive else ""
+        whole, shared = (
+            (", and all GPUs of such a node count", "set resources.sharing to shared, ") if need.exclusive else ("", "")
+        )
+        remedy = f"{shared}scale down or delete a service of the namespace, or ask the administrator of the pool for a "
         return (
             f"{self._so_far(need, slots, groups)}Namespace {need.tenant} may hold {_gpus(need.quota or 0)} of this "
-            f"pool and holds {used}; {_wants(need, article='a')}{whole}. Scale down or delete a service of the "
-            "namespace, or ask the administrator of the pool for a higher limit (spec.limits)."
+            f"pool and holds {used}; {_wants(need, article='a')}{whole}. {remedy[0].upper()}{remedy[1:]}higher limit "
+            "(spec.limits)."
         )
 
     def unseen(self, need: Need, slots: Mapping[Slot, str], groups: int) -> str:

@@ -13,7 +13,8 @@ from app.topology.draft import Draft
 from app.topology.ledger import Ledger
 from app.topology.nodes import Eligibility
 from app.topology.placement import count_groups, place_group
-from app.topology.request import Need, Slot
+from app.topology.quota import Quota
+from app.topology.request import Slot
 from app.topology.sharing import Sharing
 
 
@@ -23,7 +24,7 @@ class Filler:
     def __init__(self, ledger: Ledger, eligible: Eligibility, most_looks: int, drafts: Iterable[Draft]) -> None:
         self.ledger, self.eligible, self._most_looks = ledger, eligible, most_looks
         self._tried = 0
-        self._sizes: dict[object, tuple[int, int]] = {}
+        self.quota = Quota(ledger, eligible)
         self.sharing = Sharing(drafts)
 
     @property
@@ -31,42 +32,24 @@ class Filler:
         """Whether this look has done all the work it may; one group is tried in any case, so that it is of use."""
         return self._tried > 0 and self.ledger.looks >= self._most_looks
 
-    def has_room(self, need: Need, gpus: int) -> bool:
-        """Whether the quota of the need's tenant leaves so many GPUs."""
-        return need.quota is None or self.ledger.used.get(need.tenant, 0) + gpus <= need.quota
-
-    def least_cost(self, draft: Draft, pods: int) -> int:
-        """What so many more pods cost at least: of an exclusive service whole hosts, the smallest that it may use."""
-        need = draft.need
-        if not need.exclusive or need.quota is None:
-            return pods * need.gpus
-        own = {
-            place for host in draft.slots.values() if (place := self.ledger.find(host, need.wish.resource)) is not None
-        }
-        room = (max(0, self.ledger.free[place]) // need.gpus for place in own)
-        left = pods - sum(min(1, it) if need.apart else it for it in room)
-        least, most = self._host_sizes(need)
-        together = 1 if need.apart else max(1, most // need.gpus)
-        return -(-max(0, left) // together) * least
-
-    def _host_sizes(self, need: Need) -> tuple[int, int]:
-        """GPUs of the smallest and of the largest host that it may use, 0 where there is none."""
-        if need.wish.reach not in self._sizes:
-            products = self.eligible.products(need.wish)
-            hosts = {
-                self.ledger.nodes[it].host for product in products for it in self.eligible.ever(need.wish, product)
-            }
-            sizes = [size for host in hosts if (size := self.ledger.size(host)) >= need.gpus]
-            self._sizes[need.wish.reach] = min(sizes, default=0), max(sizes, default=0)
-        return self._sizes[need.wish.reach]
-
-    def _at_home(self, draft: Draft, places: list[int]) -> list[int]:
-        """The places where it can have what it shares. The first of several goes rather where all find room."""
-        nodes, free = self.ledger.nodes, self.ledger.free
+    def allowed(self, draft: Draft, product: str) -> list[int]:
+        """Nodes of a product that it may use now: where others have what it shares, and those that its quota reaches
+        for."""
+        places = self.eligible.now(draft.need.wish, product)
         if homes := self.sharing.homes(draft.need):
-            return [place for place in places if nodes[place].host in homes]
+            places = [place for place in places if self.ledger.nodes[place].host in homes]
+        return self.quota.affordable(draft, places)
+
+    def lacks_quota(self, draft: Draft, pods: int) -> bool:
+        """Whether the quota does not reach for so many more pods, whatever is free; what its earlier request holds
+        counts as free."""
+        with self.lending(draft):
+            return not self.quota.may_hold(draft, pods)
+
+    def _among_others(self, draft: Draft, places: list[int]) -> list[int]:
+        """The first of several that share something goes rather where all find room."""
         wanted = self.sharing.find_wanted(draft)
-        return [place for place in places if free[place] >= wanted] or places if wanted else places
+        return [place for place in places if self.ledger.free[place] >= wanted] or places if wanted else places
 
     def place(self, draft: Draft, groups: range) -> None:
         if not draft.lacks(groups):
@@ -85,8 +68,9 @@ class Filler:
     def lending(self, draft: Draft) -> Iterator[None]:
         """While it lasts, what the earlier request of this service holds counts as free."""
         self._lend(draft, 1)
-        if draft.need.exclusive:
-            self.ledger.lend((self.ledger.nodes[place].host for place in draft.former), draft.need.service)
+        if draft.was_exclusive and draft.former:
+            former = {self.ledger.nodes[place].host for place in draft.former}
+            self.ledger.lend(former.difference(draft.slots.values()), draft.need.service)
         yield
         self.ledger.take_back(draft.need.service)
         self._lend(draft, -1)
@@ -122,7 +106,7 @@ class Filler:
     def _lend(self, draft: Draft, sign: int) -> None:
         for place, count in self._still_former(draft).items():
             self.ledger.free[place] += sign * count
-            if not draft.need.exclusive:
+            if not draft.was_exclusive:
                 self.ledger.use(draft.need.tenant, -sign * count)
 
     def _still_former(self, draft: Draft) -> dict[int, int]:
@@ -141,7 +125,7 @@ class Filler:
         need, most = draft.need, 0
         best: str | None = None
         for product in products:
-            fitting = count_groups(need.group(product), self.eligible.now(need.wish, product), self.ledger)
+            fitting = count_groups(need.group(product), self.allowed(draft, product), self.ledger)
             if fitting >= len(groups):
                 return product
             best, most = (product, fitting) if fitting > most else (best, most)
@@ -155,23 +139,22 @@ class Filler:
         if self.is_spent:
             draft.unseen = True
             return False
-        if not self.has_room(need, self.least_cost(draft, len(missing))):
+        if not self.quota.may_hold(draft, len(missing)):
             return False
         self._tried += 1
         stay = [draft.slots[slot] for slot in draft.placed(group)]
         anchors = [place for host in stay if (place := self.ledger.find(host, need.wish.resource)) is not None]
-        places = self._at_home(draft, self.eligible.now(need.wish, draft.product))
+        places = self._among_others(draft, self.allowed(draft, draft.product))
         if need.apart:
             places = [place for place in places if place not in anchors]
         wanted = replace(need.group(draft.product, len(missing)), even=even)
         found = place_group(wanted, places, self.ledger, anchors)
-        if found and not self.has_room(need, self.ledger.cost(found, need.gpus, need.service, need.exclusive)):
-            draft.denied = True
-            return False
+        if found and not self.quota.affords(need, found):
+            found = place_group(wanted, self.quota.cheapest(need, wanted, places), self.ledger, anchors)
+            found = found if found and self.quota.affords(need, found) else None
         for slot, place in zip(missing, found or (), strict=bool(found)):
             self.book(draft, slot, place)
             draft.proposed.add(slot)
-        draft.denied &= found is None
         return found is not None
 
     def book(self, draft: Draft, slot: Slot, place: int) -> None:

@@ -23,11 +23,15 @@ class Ledger:
         self._hosts: dict[str, list[int]] = {}
         for place, node in enumerate(nodes):
             self._hosts.setdefault(node.host, []).append(place)
+        whole = {host: sum(nodes[it].gpus for it in places) for host, places in self._hosts.items()}
+        self.sizes = [whole[node.host] for node in nodes]
+        """GPUs of the host of each node, under whatever resource name."""
+        self.largest = max(self.sizes, default=0)
         self._guests: list[dict[str, int]] = [{} for _ in nodes]
         self._owners: dict[str, dict[str, int]] = {}
         """By host: pods of the exclusive services there; what runs may break the rule that they are one."""
-        self._lent: set[str] = set()
-        """Hosts of an exclusive service that count as given up while it is placed anew."""
+        self._lent: dict[str, int] = {}
+        """By host: pods of the earlier request of an exclusive service, which count as gone while it is placed anew."""
         self._reserved: dict[int, str] = {}
         self.used: dict[str, int] = {}
         """GPUs by tenant that count towards its quota: where pods run, and where they will; of exclusive services all
@@ -48,7 +52,6 @@ class Ledger:
             host = self.nodes[place].host
             owners = self._owners.setdefault(host, {})
             owners[service] = owners.get(service, 0) + 1
-            self._lent.discard(host)
 
     def release(self, place: int, gpus: int, service: str, exclusive: bool) -> None:
         """Take one booking back."""
@@ -63,23 +66,28 @@ class Ledger:
         if not exclusive:
             return gpus * sum(1 for _ in places)
         hosts = {self.nodes[place].host for place in places}
-        return sum(self.size(host) for host in hosts if service not in self._owners.get(host, ()) or host in self._lent)
+        return sum(self.size(host) for host in hosts if self._pods(host, service) <= self._lent.get(host, 0))
 
     def size(self, host: str) -> int:
-        """GPUs of the host, under whatever resource name."""
-        return sum(self.nodes[place].gpus for place in self._hosts[host])
+        return self.sizes[self._hosts[host][0]]
 
     def lend(self, hosts: Iterable[str], service: str) -> None:
-        """An exclusive service is placed anew: until `take_back`, a host costs it nothing unless it is taken again."""
-        for host in set(hosts):
-            if service in self._owners.get(host, ()):
-                self._lent.add(host)
+        """An exclusive service is placed anew: until `take_back`, these hosts cost it nothing unless they are taken
+        again. No pod of its request as it is now may be there."""
+        for host in hosts:
+            if pods := self._pods(host, service):
+                self._lent[host] = pods
                 self.use(tenant_of(service), -self.size(host))
 
     def take_back(self, service: str) -> None:
-        for host in self._lent:
-            self.use(tenant_of(service), self.size(host))
+        for host, pods in self._lent.items():
+            if self._pods(host, service) == pods:
+                self.use(tenant_of(service), self.size(host))
         self._lent.clear()
+
+    def _pods(self, host: str, service: str) -> int:
+        """Pods of an exclusive service that are booked on the host."""
+        return self._owners.get(host, {}).get(service, 0)
 
     def use(self, tenant: str, gpus: int) -> None:
         """Count GPUs of a tenant that are not booked on a node of this pool, too."""

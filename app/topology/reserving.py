@@ -2,46 +2,49 @@
 
 from __future__ import annotations
 
-from collections.abc import Container
+from collections.abc import Callable
 
 from app.topology.ledger import Ledger
 from app.topology.nodes import Eligibility
+from app.topology.quota import Quota
 from app.topology.request import Need
 
 MOST = 64
 """Services for which nodes are looked for in one call, the first of the line."""
 
+Allowed = Callable[[str], list[int]]
+"""The nodes of a product that a service may use now, free or not."""
+
 
 class Reserver:
     """Holds nodes back in a ledger."""
 
-    def __init__(self, ledger: Ledger, eligible: Eligibility) -> None:
-        self._ledger, self._eligible = ledger, eligible
+    def __init__(self, ledger: Ledger, eligible: Eligibility, quota: Quota) -> None:
+        self._ledger, self._eligible, self._quota = ledger, eligible, quota
         self._tried = 0
 
-    def reserve(self, need: Need, homes: Container[str] | None = None) -> None:
+    def reserve(self, need: Need, allowed: Allowed) -> None:
         """The nodes that lack least for one group are held back, as few as it needs; rather such as others of the pool
-        will leave than such as pods of no service hold. `homes` are the only hosts that will do."""
+        will leave than such as pods of no service hold."""
         self._tried += 1
         if self._tried > MOST:
             return
         for counts_foreign in (True, False):
             for product in self._eligible.products(need.wish):
-                if found := self._closest(need, product, counts_foreign, homes):
+                if found := self._closest(need, allowed(product), counts_foreign):
                     self._ledger.reserve(found, need.service)
                     return
 
-    def _closest(self, need: Need, product: str, counts_foreign: bool, homes: Container[str] | None) -> list[int]:
-        """Nodes that would hold one group once services have left them, [] when they do not."""
+    def _closest(self, need: Need, places: list[int], counts_foreign: bool) -> list[int]:
+        """Nodes that would hold one group once services have left them, [] when they do not, or are past its quota."""
         free, nodes = self._ledger.free, self._ledger.nodes
-        places = sorted(self._eligible.now(need.wish, product), key=lambda place: (-free[place], nodes[place].host))
         count, chosen = 0, list[int]()
-        for place in places:
+        for place in sorted(places, key=lambda place: (-free[place], nodes[place].host)):
             slots = self._slots_at_most(need, place, counts_foreign)
-            if count < need.pods and slots and (homes is None or nodes[place].host in homes):
+            if count < need.pods and slots:
                 chosen.append(place)
                 count += slots
-        return chosen if count >= need.pods else []
+        return chosen if count >= need.pods and self._quota.affords(need, chosen) else []
 
     def _slots_at_most(self, need: Need, place: int, counts_foreign: bool) -> int:
         """Pods that a node holds when no other service is there."""

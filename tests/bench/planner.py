@@ -150,6 +150,16 @@ def hostile_mixes() -> Iterator[tuple[str, list[Node], list[Need]]]:
         [need(it, pods=1 + it % 3, gpus=1, least=10_000, apart=True) for it in range(200)],
     )
     yield (
+        "8,000 groups, each of a service that counts with whole nodes, below a limit",
+        thousand,
+        [need(it, pods=1, gpus=1, least=4000, exclusive=True, quota=7996) for it in range(2)],
+    )
+    yield (
+        "2,000 wait for nodes that their limit reaches for",
+        [*build_nodes(500), *(Node(f"s{it:03}", "amd.com/gpu", "MI300X", 4, foreign=4) for it in range(500))],
+        [waiting(it, pods=1, gpus=1 + it % 4, exclusive=True, quota=4) for it in range(2000)],
+    )
+    yield (
         "a thousand yield, a thousand wait",
         thousand,
         [

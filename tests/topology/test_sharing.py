@@ -7,10 +7,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from app.topology.allocator import look
+from app.topology.nodes import Wish
 from app.topology.request import Decision, Held, Need, Outcome
 from app.topology.sharing import Sharing
 from tests.bench.planner import build_nodes
-from tests.topology.pool import PATIENCE, need, node
+from tests.topology.pool import PATIENCE, decide, hosts, need, node
 
 
 def rounds(sizes: list[tuple[int, str]], foreign: list[int]) -> list[dict[str, Decision]]:
@@ -52,6 +53,13 @@ def test_who_waits_for_the_host_of_another_names_both() -> None:
     [decisions, *_] = rounds([(8, "ns/x"), (8, "ns/x"), (8, "")], [0, 0])
     assert decisions["ns/s01"].beside == ("ns/s00", decisions["ns/s00"].slots[0, 0])
     assert [decisions[f"ns/s0{it}"].beside for it in (0, 2)] == [None, None]
+
+
+def test_the_product_is_that_of_the_host_where_others_have_it() -> None:
+    nodes = [node("n1", product="A"), node("n2", product="B")]
+    first = need("a", shared="ns/x", wish=Wish("amd.com/gpu", ("B",)))
+    second = need("b", least=2, most=2, shared="ns/x", wish=Wish("amd.com/gpu", ("A", "B")))
+    assert hosts(decide(nodes, first, second)["b"]) == ["n2", "n2"]
 
 
 def test_very_many_that_share_one_thing_cost_no_more_than_a_few_each(monkeypatch: pytest.MonkeyPatch) -> None:
