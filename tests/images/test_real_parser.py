@@ -28,7 +28,7 @@ LATER_CHOICES = {
 }
 SPECIAL = {"distributed_executor_backend": "mp", "lora_modules": "adapter=/models/adapter"}
 SAMPLES: dict[str, Any] = {
-    "bool": True, "flag": True, "int": 1, "float": 0.5, "size": "4K", "json": {}, "json list": ["x"], "text": "x",
+    "bool": True, "flag": True, "int": 1, "float": 0.5, "size": "4K", "json": {}, "json list": ["x"], "text": "/x",
 }  # fmt: skip
 PLACE = ["--nnodes=2", "--node-rank=1", "--master-addr=a.b.c", "--master-port=29501", "--headless"]
 
