@@ -24,6 +24,8 @@ SAMPLE = FOLDER / "inferenceservice" / "llama2-7b-service" / "07-ready.request.j
 MOST_WORK = 10
 """Times the thread CPU of the sample's sync, best of three."""
 TRIES = 5
+MOST_STORED = 3 << 19
+"""Bytes of an object: etcd takes no request of more than 1.5 MiB. The schemas' bounds alone would admit more."""
 TENANTS = ("inferenceservice", "modelcache", "inferenceendpoint")
 """Kinds that tenants write. The work of a pool is bounded in total, not by its sample."""
 OWN_ACCOUNTS = ("-downloader", "-ssh-keys")
@@ -32,6 +34,8 @@ OWN_ACCOUNTS = ("-downloader", "-ssh-keys")
 def keep_promises(path: Path, request: dict[str, Any]) -> None:
     """Raises when an answer is an error, acts elsewhere, gives rights, or took too much work."""
     kind, now = kind_of(path), newest_time(load(path))
+    if not _can_be_stored(request):
+        return
     body = orjson.dumps(request)
     try:
         seen = _read(kind, body)
@@ -48,6 +52,12 @@ def keep_promises(path: Path, request: dict[str, Any]) -> None:
     if kind in TENANTS and spent > MOST_WORK * sample_work():
         ratio = work_ratio(ask)
         assert ratio <= MOST_WORK, f"{ratio:.1f} times the work of the sample"
+
+
+def _can_be_stored(request: dict[str, Any]) -> bool:
+    groups = [*request["children"].values(), *request.get("related", {}).values()]
+    objects = [request["parent"], *(item for group in groups for item in group.values())]
+    return all(len(orjson.dumps(item)) <= MOST_STORED for item in objects)
 
 
 def _ask(kind: str, body: bytes, settings: Settings, now: datetime) -> SyncResponse:

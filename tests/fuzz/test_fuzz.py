@@ -6,6 +6,7 @@ import os
 import random
 import subprocess
 import sys
+from contextlib import nullcontext
 from datetime import datetime
 from typing import Any
 
@@ -14,7 +15,7 @@ import pytest
 from app.hook import SyncRequest, SyncResponse
 from app.kinds import HOOKS
 from app.settings import Settings
-from tests.fuzz.promises import SAMPLE, keep_promises
+from tests.fuzz.promises import MOST_STORED, SAMPLE, keep_promises
 from tests.fuzz.requests import SAMPLES
 from tests.fuzz.run import ROUND, fuzz
 from tests.golden.replay import kind_of, load
@@ -54,6 +55,18 @@ def test_a_request_beyond_its_bound_is_seen(monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setitem(HOOKS, "modelcache", HOOKS["modelcache"]._replace(sync=slow))
     with pytest.raises(AssertionError, match="times the work of the sample"):
         keep_promises(path, load(path))
+
+
+def test_what_no_cluster_can_store_is_not_asked(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: object) -> SyncResponse:
+        raise RuntimeError("asked")
+
+    monkeypatch.setitem(HOOKS, "inferenceservice", HOOKS["inferenceservice"]._replace(sync=fail))
+    request = load(SAMPLE)
+    for size in (10, MOST_STORED):
+        parent = request["parent"] | {"spec": {"vllm": {"engineArgs": {"x": "x" * size}}}}
+        with nullcontext() if size > 10 else pytest.raises(RuntimeError, match="asked"):
+            keep_promises(SAMPLE, request | {"parent": parent})
 
 
 def test_the_command_prints_its_seed_and_repeats_it() -> None:
