@@ -58,7 +58,7 @@ def test_a_request_beyond_its_bound_is_seen(monkeypatch: pytest.MonkeyPatch) -> 
 
 
 def test_what_no_cluster_can_store_is_not_asked(monkeypatch: pytest.MonkeyPatch) -> None:
-    def fail(*_: object) -> SyncResponse:
+    def fail(request: SyncRequest, settings: Settings, now: datetime) -> SyncResponse:
         raise RuntimeError("asked")
 
     monkeypatch.setitem(HOOKS, "inferenceservice", HOOKS["inferenceservice"]._replace(sync=fail))
