@@ -31,9 +31,12 @@ class BoundedProtocol(HttpToolsProtocol):
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
         super().__init__(*arguments, **options)
-        self._timer: asyncio.TimerHandle | None = None
+        self._waiting: asyncio.TimerHandle | None = None
+        """Until the client must have sent something."""
         self._waiting_since: float | None = None
         """None while a request is answered."""
+        self._stalling: asyncio.TimerHandle | None = None
+        """Until it must have read something. Apart from the other: requests come in while an answer is not read."""
         self._overhead = 0
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
@@ -43,7 +46,8 @@ class BoundedProtocol(HttpToolsProtocol):
             self._make_room()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self._stop_timer()
+        self._stop_waiting()
+        self._stop_stalling()
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
@@ -59,7 +63,7 @@ class BoundedProtocol(HttpToolsProtocol):
 
     def on_headers_complete(self) -> None:
         self._waiting_since = None
-        self._stop_timer()
+        self._stop_waiting()
         super().on_headers_complete()
 
     def on_body(self, body: bytes) -> None:
@@ -74,31 +78,37 @@ class BoundedProtocol(HttpToolsProtocol):
     def on_response_complete(self) -> None:
         super().on_response_complete()
         if self.transport.is_closing():
-            self._start_timer(STALL_SECONDS)
+            self._stall()  # what is still to be read
         elif self.cycle.response_complete:  # no further request has come in meanwhile
             self._wait(LINGER_SECONDS if self.cycle.more_body else IDLE_SECONDS)
 
     def pause_writing(self) -> None:
         super().pause_writing()
-        self._start_timer(STALL_SECONDS)
+        self._stall()
 
     def resume_writing(self) -> None:
         super().resume_writing()
-        if self._waiting_since is None and not self.transport.is_closing():
-            self._stop_timer()
+        if not self.transport.is_closing():
+            self._stop_stalling()
 
     def _wait(self, seconds: float) -> None:
+        self._stop_waiting()
         self._waiting_since = time.monotonic()  # the loop's own clock stands still while it accepts
-        self._start_timer(seconds)
+        self._waiting = self.loop.call_later(seconds, self._give_up)
 
-    def _start_timer(self, seconds: float) -> None:
-        self._stop_timer()
-        self._timer = self.loop.call_later(seconds, self._give_up)
+    def _stop_waiting(self) -> None:
+        if self._waiting:
+            self._waiting.cancel()
+            self._waiting = None
 
-    def _stop_timer(self) -> None:
-        if self._timer:
-            self._timer.cancel()
-            self._timer = None
+    def _stall(self) -> None:
+        self._stop_stalling()
+        self._stalling = self.loop.call_later(STALL_SECONDS, self._give_up)
+
+    def _stop_stalling(self) -> None:
+        if self._stalling:
+            self._stalling.cancel()
+            self._stalling = None
 
     def _give_up(self) -> None:
         self.transport.abort()

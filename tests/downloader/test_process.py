@@ -313,12 +313,15 @@ def test_the_last_report_is_tried_for_a_while_and_its_loss_is_known(
     assert time.monotonic() - begun > 1
 
 
-def test_a_report_that_fails_on_the_way_fails_nothing(account: Path) -> None:
+def test_a_report_that_fails_on_the_way_fails_nothing(account: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(reports, "LAST_SECONDS", 0.0)
     patch = JobPatch("ai/tiny-download-1", "http://127.0.0.1:9", account)
     reporter = Reporter(DownloadReport, patch, interval=0.01)
     reporter.start()
     time.sleep(0.1)
     assert reporter._thread.is_alive()
+    assert not reporter.finish(DownloadReport())
+    assert not reporter._thread.is_alive()
 
 
 @pytest.mark.usefixtures("job")

@@ -13,6 +13,7 @@ from typing import Any
 import httpx
 import orjson
 import pytest
+from fastapi import FastAPI, Response
 
 from app.http import build_app
 from app.serving import lane as lanes
@@ -232,6 +233,19 @@ def test_an_answer_that_is_not_read_is_given_up(impatient: Running) -> None:
             for _ in range(20000):
                 connection.sendall(request)
         wait_until(lambda: impatient.connections == 0)
+
+
+@pytest.mark.parametrize("later", [b"", b"GET / HTTP/1.1\r\n", b"GET / HTTP/1.1\r\nHost: hooks\r\n\r\n"])
+def test_a_further_request_holds_no_answer_that_is_not_read(monkeypatch: pytest.MonkeyPatch, later: bytes) -> None:
+    monkeypatch.setattr(protocol, "STALL_SECONDS", 1.0)
+    app = FastAPI()
+    app.get("/")(lambda: Response(b"x" * (64 * MEBI)))  # more than the kernel's buffers and the server's take
+    request = b"GET / HTTP/1.1\r\nHost: hooks\r\n\r\n"
+    with serving(app) as running, running.connect() as connection:
+        connection.sendall(request)
+        assert connection.recv(1) == b"H"
+        connection.sendall(later)
+        wait_until(lambda: running.connections == 0)
 
 
 @pytest.mark.parametrize("sent", [b"", b"{", orjson.dumps(SERVICE)[:1000]])
