@@ -8,12 +8,17 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
+import httpx
 import uvicorn
 from fastapi import FastAPI
 
 from app.serving.server import config
+
+HANG_SECONDS = 120.0
+"""Ends a test that hangs. Nothing that goes well is measured by it, however slow the machine is."""
 
 
 @dataclass(frozen=True)
@@ -32,7 +37,13 @@ class Running:
         return len(self.server.server_state.connections)
 
     def connect(self) -> socket.socket:
-        return socket.create_connection(("127.0.0.1", self.port), timeout=20)
+        return socket.create_connection(("127.0.0.1", self.port), timeout=HANG_SECONDS)
+
+    def get(self, path: str) -> httpx.Response:
+        return httpx.get(f"{self.url}{path}", timeout=HANG_SECONDS)
+
+    def post(self, path: str, **content: Any) -> httpx.Response:
+        return httpx.post(f"{self.url}{path}", timeout=HANG_SECONDS, **content)
 
 
 @contextmanager
@@ -46,15 +57,23 @@ def serving(app: FastAPI, **options: Any) -> Iterator[Running]:
             yield Running(listening.getsockname()[1], server)
         finally:
             server.should_exit = True
-            thread.join(timeout=30)
+            thread.join(HANG_SECONDS)
             assert not thread.is_alive()
 
 
-def wait_until(true: Any, seconds: float = 20) -> None:
+def wait_until(true: Any, seconds: float = HANG_SECONDS) -> None:
     deadline = time.monotonic() + seconds
     while not true():
         assert time.monotonic() < deadline, "waited in vain"
         time.sleep(0.02)
+
+
+def read_to_end(connection: socket.socket) -> bytes:
+    """All that the server says until it closes: a head and its body may come one by one."""
+    said = b""
+    while more := connection.recv(65536):
+        said += more
+    return said
 
 
 def is_closed(connection: socket.socket) -> bool:
@@ -67,3 +86,10 @@ def is_closed(connection: socket.socket) -> bool:
     except TimeoutError:
         return False
     return True
+
+
+def children(pid: int | None) -> list[int]:
+    try:
+        return [int(it) for it in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+    except FileNotFoundError:
+        return []

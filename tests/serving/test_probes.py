@@ -6,7 +6,6 @@ import threading
 from datetime import UTC, datetime
 from typing import Any
 
-import httpx
 import pytest
 from fastapi.testclient import TestClient
 
@@ -16,7 +15,7 @@ from app.serving.edge import Edge
 from app.serving.probes import STUCK_SECONDS, Pulse, build_probes_app
 from app.serving.workers import Workers
 from app.settings import Settings
-from tests.serving.running import serving
+from tests.serving.running import HANG_SECONDS, serving
 
 
 def test_probes_are_answered_while_a_hook_computes(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -31,11 +30,11 @@ def test_probes_are_answered_while_a_hook_computes(monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr("app.serving.edge.answer", endless)
     app = build_app(Settings(), lambda: datetime(2026, 1, 1, tzinfo=UTC), Edge(Settings(), Workers(Settings())))
     with serving(app) as hooks, serving(build_probes_app(app.state.pulse)) as probes:
-        client = threading.Thread(target=httpx.post, args=[f"{hooks.url}/sync/modelcache"], kwargs={"timeout": 60})
+        client = threading.Thread(target=hooks.post, args=["/sync/modelcache"])
         client.start()
         try:
-            assert computing.wait(20)
-            codes = [httpx.get(f"{probes.url}{path}").status_code for path in ("/healthz", "/readyz", "/metrics")]
+            assert computing.wait(HANG_SECONDS)
+            codes = [probes.get(path).status_code for path in ("/healthz", "/readyz", "/metrics")]
         finally:
             ended.set()
             client.join()

@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -23,7 +24,7 @@ from app.serving.workers import SLOTS, OverrunError, Workers, memory_for
 from app.settings import Settings
 from tests.bench.planner import API, build_request
 from tests.golden.replay import FOLDER
-from tests.serving.running import wait_until
+from tests.serving.running import HANG_SECONDS, children, wait_until
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 SYNC = Call("sync", "gpupool", NOW)
@@ -36,17 +37,26 @@ def body(do: str = "", padding: str = "") -> bytes:
     return orjson.dumps({"parent": parent})
 
 
+@contextmanager
+def slow(seconds: float = HANG_SECONDS) -> Iterator[Workers]:
+    """Workers that do what they are told, and end what takes so long."""
+    workers = Workers(Settings(leader_image="leader:test"), "tests.serving.slow:handler", seconds)
+    try:
+        yield workers
+    finally:
+        workers.stop()
+
+
 @pytest.fixture
 def quick() -> Iterator[Workers]:
-    workers = Workers(Settings(leader_image="leader:test"), "tests.serving.slow:handler", seconds=1.0)
-    ask(workers, body())  # everything is imported
-    yield workers
-    workers.stop()
+    with slow() as workers:
+        ask(workers, body())  # everything is imported
+        yield workers
 
 
 @pytest.fixture(scope="module")
 def real() -> Iterator[Workers]:
-    workers = Workers(Settings())
+    workers = Workers(Settings(), seconds=HANG_SECONDS)
     yield workers
     workers.stop()
 
@@ -80,30 +90,30 @@ def test_each_call_is_computed_by_a_process_of_its_own(quick: Workers) -> None:
 
 
 @pytest.mark.parametrize("do", ["sleep", "spin"])
-def test_work_that_takes_too_long_is_ended(quick: Workers, do: str) -> None:
-    with pytest.raises(OverrunError, match="took longer than 1 s"):
-        ask(quick, body(do))
-    wait_until(lambda: not _children(quick.pid))
-    assert status(ask(quick, body()))["size"]
+def test_work_that_takes_too_long_is_ended(monkeypatch: pytest.MonkeyPatch, do: str) -> None:
+    monkeypatch.setattr("app.serving.workers.GRACE_SECONDS", HANG_SECONDS)  # it ends itself, however slow the imports
+    with slow(seconds=2.0) as workers:
+        with pytest.raises(OverrunError, match="took longer than 2 s"):
+            ask(workers, body(do))
+        wait_until(lambda: not children(workers.pid))
+        assert status(ask(workers, body()))["size"]
 
 
 @pytest.mark.parametrize("do", ["hog", "die"])
-def test_work_that_takes_too_much_memory_or_crashes_ends_itself_alone(do: str) -> None:
-    workers = Workers(Settings(), "tests.serving.slow:handler")
-    try:
-        with pytest.raises(OverrunError, match="ran out of memory"):
-            ask(workers, body(do))
-        assert status(ask(workers, body()))["size"]
-    finally:
-        workers.stop()
+def test_work_that_takes_too_much_memory_or_crashes_ends_itself_alone(quick: Workers, do: str) -> None:
+    with pytest.raises(OverrunError, match="ran out of memory"):
+        ask(quick, body(do))
+    assert status(ask(quick, body()))["size"]
 
 
 def test_a_slow_pool_leaves_room_for_another(quick: Workers) -> None:
     async def both() -> Answer:
         slow = asyncio.create_task(quick.answer(SYNC, body("sleep")))
-        await asyncio.sleep(0.1)
+        while not children(quick.pid):
+            await asyncio.sleep(0.02)
         found = await quick.answer(SYNC, body())
         assert not slow.done()
+        quick.stop()
         with pytest.raises(OverrunError):
             await slow
         return found
@@ -113,17 +123,16 @@ def test_a_slow_pool_leaves_room_for_another(quick: Workers) -> None:
 
 def test_a_call_waits_for_a_worker_and_gives_up(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("app.serving.workers.PATIENCE_SECONDS", 0.1)
-    workers = Workers(Settings(), "tests.serving.slow:handler", seconds=2.0)
 
-    async def crowd() -> list[BaseException | Answer]:
-        calls = [workers.answer(SYNC, body("sleep")) for _ in range(SLOTS + 1)]
+    async def crowd(workers: Workers) -> list[BaseException | Answer]:
+        calls = [asyncio.create_task(workers.answer(SYNC, body("sleep"))) for _ in range(SLOTS + 1)]
+        await asyncio.wait(calls, return_when=asyncio.FIRST_COMPLETED)
+        workers.stop()
         return await asyncio.gather(*calls, return_exceptions=True)
 
-    try:
-        ends = asyncio.run(crowd())
-    finally:
-        workers.stop()
-    assert sorted(type(it).__name__ for it in ends) == ["NoWorkerError", *["OverrunError"] * SLOTS]
+    with slow() as workers:
+        ends = asyncio.run(crowd(workers))
+    assert [type(it).__name__ for it in ends] == [*["OverrunError"] * SLOTS, "NoWorkerError"]
 
 
 def test_a_worker_that_died_is_replaced() -> None:
@@ -146,10 +155,10 @@ def test_stopping_ends_the_worker_and_what_it_computes() -> None:
 
     async def stop_halfway() -> None:
         call = asyncio.create_task(workers.answer(SYNC, body("sleep")))
-        while not (children := _children(pid)):
+        while not (computing := children(pid)):
             await asyncio.sleep(0.02)
         workers.stop()
-        wait_until(lambda: not any(_lives(it) for it in [pid, *children]))
+        wait_until(lambda: not any(_lives(it) for it in [pid, *computing]))
         with pytest.raises(OverrunError):
             await call
 
@@ -157,7 +166,7 @@ def test_stopping_ends_the_worker_and_what_it_computes() -> None:
 
 
 def test_a_service_that_is_forgotten_ends_its_worker() -> None:
-    workers = Workers(Settings(), "tests.serving.slow:handler")
+    workers = Workers(Settings(), "tests.serving.slow:handler", HANG_SECONDS)
     ask(workers, body())
     pid = workers.pid
     assert pid
@@ -202,17 +211,10 @@ def test_no_worker_outlives_a_service_that_is_killed() -> None:
     with service:
         assert service.stdout
         worker = int(service.stdout.readline())
-        wait_until(lambda: _children(worker))
-        ends = [worker, *_children(worker)]
+        wait_until(lambda: children(worker))
+        ends = [worker, *children(worker)]
         service.kill()
     wait_until(lambda: not any(_lives(it) for it in ends))
-
-
-def _children(pid: int | None) -> list[int]:
-    try:
-        return [int(it) for it in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
-    except FileNotFoundError:
-        return []
 
 
 def _lives(pid: int) -> bool:
