@@ -24,13 +24,20 @@ Progress = Callable[[float, int, int], None]
 async def run_scenario(
     url: str, load: Load, scenario: Scenario, metrics: Sequence[str], progress: Progress = lambda *_: None
 ) -> Result:
-    """Requests under way when the time is over are waited for and count."""
+    """Requests under way when the time is over are waited for and count. Each client asks once at least.
+
+    Metrics are read before the first request, so that the shortest scenario has a reading.
+    """
     samples: list[Sample] = []
     watch = Watch(metrics)
     limits = httpx.Limits(max_connections=scenario.concurrency, max_keepalive_connections=scenario.concurrency)
-    async with httpx.AsyncClient(base_url=url, limits=limits, trust_env=False) as http:
+    async with (
+        httpx.AsyncClient(base_url=url, limits=limits, trust_env=False) as http,
+        httpx.AsyncClient(timeout=5, trust_env=False) as metrics_http,
+    ):
+        await watch.look(metrics_http)
         numbers, origin = itertools.count(1), time.monotonic()
-        watching = asyncio.create_task(watch.run())
+        watching = asyncio.create_task(watch.run(metrics_http))
         reporting = asyncio.create_task(_report(samples, origin, progress))
         try:
             async with asyncio.TaskGroup() as group:
@@ -46,11 +53,13 @@ async def run_scenario(
 async def _ask_until(
     deadline: float, http: httpx.AsyncClient, load: Load, numbers: Iterator[int], origin: float, samples: list[Sample]
 ) -> None:
-    while time.monotonic() < deadline:
+    while True:
         sample = await ask(http, load, next(numbers), origin)
         samples.append(sample)
         if sample.error:
             await asyncio.sleep(PAUSE_AFTER_ERROR)
+        if time.monotonic() >= deadline:
+            return
 
 
 async def _report(samples: list[Sample], origin: float, progress: Progress) -> None:

@@ -35,24 +35,28 @@ class Usage:
 
 @dataclass
 class Watch:
-    """Reads metrics until it is cancelled. Endpoints without metrics are no error."""
+    """Reads metrics, by `run` until it is cancelled. Endpoints without metrics are no error."""
 
     urls: Sequence[str]
     readings: dict[str, list[float]] = field(default_factory=dict)
     missing: list[str] = field(default_factory=list)
+    _last: tuple[float, float] | None = None
+    """When the processor time was read, and how much it was."""
 
-    async def run(self) -> None:
-        last: tuple[float, float] | None = None
-        async with httpx.AsyncClient(timeout=5, trust_env=False) as http:
-            while True:
-                values = await self._read(http)
-                now, cpu = time.monotonic(), values.pop(CPU, None)
-                if cpu is not None and last is not None:
-                    values[CPU_TITLE] = max(0.0, cpu - last[1]) / (now - last[0])
-                last = None if cpu is None else (now, cpu)
-                for title, value in values.items():
-                    self.readings.setdefault(title, []).append(value)
-                await asyncio.sleep(PERIOD_SECONDS)
+    async def run(self, http: httpx.AsyncClient) -> None:
+        while True:
+            await asyncio.sleep(PERIOD_SECONDS)
+            await self.look(http)
+
+    async def look(self, http: httpx.AsyncClient) -> None:
+        """Read everything once."""
+        values = await self._read(http)
+        now, cpu = time.monotonic(), values.pop(CPU, None)
+        if cpu is not None and self._last is not None:
+            values[CPU_TITLE] = max(0.0, cpu - self._last[1]) / (now - self._last[0])
+        self._last = None if cpu is None else (now, cpu)
+        for title, value in values.items():
+            self.readings.setdefault(title, []).append(value)
 
     async def _read(self, http: httpx.AsyncClient) -> dict[str, float]:
         found: dict[str, float] = {}
@@ -62,7 +66,7 @@ class Watch:
                 answer.raise_for_status()
                 for title, value in parse_metrics(answer.text).items():
                     found[title] = found.get(title, 0.0) + value
-            except (httpx.HTTPError, ValueError):
+            except (httpx.HTTPError, httpx.InvalidURL, ValueError):
                 if url not in self.missing:
                     self.missing.append(url)
         return found

@@ -24,7 +24,9 @@ class Endpoint:
         self.break_off = False
         self.bodies: list[dict[str, Any]] = []
         self.most_at_once = self._now = 0
-        self._lock = threading.Lock()
+        self.gather = 0
+        """Nothing is answered until so many requests have been under way at once."""
+        self._changed = threading.Condition()
         endpoint = self
 
         class Handler(_Handler):
@@ -35,14 +37,17 @@ class Endpoint:
         self.url = f"http://127.0.0.1:{self._server.server_address[1]}"
 
     def enter(self, body: dict[str, Any]) -> int:
-        with self._lock:
+        with self._changed:
             self.bodies.append(body)
+            number = len(self.bodies)
             self._now += 1
             self.most_at_once = max(self.most_at_once, self._now)
-            return len(self.bodies)
+            self._changed.notify_all()
+            self._changed.wait_for(lambda: self.most_at_once >= self.gather, 60)
+            return number
 
     def leave(self) -> None:
-        with self._lock:
+        with self._changed:
             self._now -= 1
 
     @contextmanager
@@ -54,6 +59,7 @@ class Endpoint:
 class _Handler(BaseHTTPRequestHandler):
     standin: Endpoint
     protocol_version = "HTTP/1.1"
+    under_way = False
 
     def log_message(self, format: str, *args: object) -> None:
         pass
@@ -69,12 +75,18 @@ class _Handler(BaseHTTPRequestHandler):
     def do_POST(self) -> None:
         body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
         number = self.standin.enter(body)
+        self.under_way = True
         try:
             if self.standin.fail_every and number % self.standin.fail_every == 0:
                 self._send(b'{"message": "overloaded"}', 503)
             else:
                 self._stream(body)
         finally:
+            self._leave()
+
+    def _leave(self) -> None:
+        if self.under_way:
+            self.under_way = False
             self.standin.leave()
 
     def _send(self, content: bytes, status: int = 200) -> None:
@@ -98,6 +110,7 @@ class _Handler(BaseHTTPRequestHandler):
                 self.close_connection = True
                 return
         self._event({"choices": [], "usage": {"completion_tokens": body["max_tokens"]}})
+        self._leave()  # before, for the client sends its next request when it has read this
         self._chunk(b"data: [DONE]\n\n")
         self._chunk(b"")
 

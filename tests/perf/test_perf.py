@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import json
+from collections.abc import AsyncIterator
 from pathlib import Path
+from types import SimpleNamespace
 
+import httpx
 import pytest
 
 from perf.__main__ import main
-from perf.client import Load
+from perf.client import Load, Sample, ask
 from perf.load import run_scenario
 from perf.scenarios import DEFAULTS, Scenario, parse_scenario
 from perf.statistics import Result, percentile, spread
@@ -32,9 +35,35 @@ def test_latencies_are_those_of_the_endpoint(endpoint: Endpoint) -> None:
     assert result.first_token
     assert result.token_gap
     assert result.latency
-    assert 0.2 <= result.first_token.mean < 0.4
-    assert 0.025 < result.token_gap.mean < 0.1
-    assert 0.4 <= result.latency.mean < 0.8
+    assert result.first_token.mean >= 0.2
+    assert result.latency.mean >= 0.4
+    assert result.latency.mean == pytest.approx(result.first_token.mean + 4 * result.token_gap.mean)
+    assert result.latency.mean * result.requests <= result.seconds
+
+
+def test_latencies_are_counted_from_the_request_to_what_came(monkeypatch: pytest.MonkeyPatch) -> None:
+    """By a clock that goes on only while the endpoint thinks."""
+    now = 100.0
+
+    class Stream(httpx.AsyncByteStream):
+        async def __aiter__(self) -> AsyncIterator[bytes]:
+            nonlocal now
+            for seconds in (0.2, 0.05, 0.05, 0.05):
+                now += seconds
+                yield b'data: {"choices": [{"text": "x"}]}\n\n'
+            yield b"data: [DONE]\n\n"
+
+    async def asked() -> Sample:
+        transport = httpx.MockTransport(lambda _: httpx.Response(200, stream=Stream()))
+        async with httpx.AsyncClient(transport=transport, base_url="http://endpoint") as http:
+            return await ask(http, Load("standin"), 1, origin=90.0)
+
+    monkeypatch.setattr("perf.client.time", SimpleNamespace(monotonic=lambda: now))
+    sample = asyncio.run(asked())
+    assert (sample.begun, sample.tokens, sample.error) == (10.0, 4, "")
+    assert sample.first_token == pytest.approx(0.2)
+    assert sample.token_gap == pytest.approx(0.05)
+    assert sample.latency == pytest.approx(0.35)
 
 
 def test_rates_are_what_was_answered_over_the_time_it_took(endpoint: Endpoint) -> None:
@@ -46,6 +75,7 @@ def test_rates_are_what_was_answered_over_the_time_it_took(endpoint: Endpoint) -
 
 
 def test_as_many_requests_as_asked_for_are_under_way_and_never_more(endpoint: Endpoint) -> None:
+    endpoint.gather = 3
     measure(endpoint, Load("standin", max_tokens=5), concurrency=3)
     assert endpoint.most_at_once == 3
 
@@ -79,6 +109,12 @@ def test_an_answer_that_breaks_off_is_no_answer(endpoint: Endpoint) -> None:
     assert result.requests == 0
     assert result.latency is None
     assert sum(result.errors.values()) == len(endpoint.bodies)
+
+
+def test_the_shortest_scenario_has_an_answer_of_each_client_and_a_reading(endpoint: Endpoint) -> None:
+    result = measure(endpoint, Load("standin", max_tokens=2), concurrency=3, seconds=0.0)
+    assert result.requests == 3
+    assert "requests running" in result.usage
 
 
 def test_resources_are_read_from_the_metrics(endpoint: Endpoint) -> None:
