@@ -151,11 +151,12 @@ def _handler(server: Server) -> type[BaseHTTPRequestHandler]:
             for begin in range(0, end, block):
                 time.sleep(trouble.pause)
                 piece = body[begin : min(end, begin + block)]
+                server.count(path, len(piece))  # before, for whoever has the last piece may look
                 try:
                     self.wfile.write(piece)
                 except OSError:
+                    server.count(path, -len(piece))
                     return
-                server.count(path, len(piece))
             if trouble.cut_at is not None:
                 self.wfile.flush()
                 if trouble.gate:

@@ -37,7 +37,7 @@ def gcs(folder: Path) -> Iterator[Server]:
     arguments = ("-scheme", "http", "-host", "127.0.0.1", "-port", str(port), "-backend", "memory")
     process = Process.start(GCS.name, [program, *arguments], folder / "gcs.log")
     try:
-        process.wait_until(lambda: _answers(f"http://127.0.0.1:{port}/storage/v1/b?project=x"), 20)
+        process.wait_until(lambda: _answers(f"http://127.0.0.1:{port}/storage/v1/b?project=x"), 120)
         with Server(Through("127.0.0.1", port)).running() as server:
             yield server
     finally:

@@ -147,9 +147,9 @@ def test_a_proxy_of_the_administrator_may_be_anywhere(volume: Path, web: Web, mo
 @pytest.mark.parametrize(
     "connect",
     [
-        lambda url: httpx2.get(url, trust_env=False),
-        lambda url: requests.get(url, timeout=5),
-        lambda url: socket.create_connection(("127.0.0.1", int(url.rpartition(":")[2])), 5).close(),
+        lambda url: httpx2.get(url, trust_env=False, timeout=120),
+        lambda url: requests.get(url, timeout=120),
+        lambda url: socket.create_connection(("127.0.0.1", int(url.rpartition(":")[2]))).close(),
     ],
     ids=["httpx", "requests", "socket"],
 )

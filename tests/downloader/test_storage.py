@@ -192,7 +192,7 @@ def _hold(path: Path, held: Any) -> None:
     with path.open("w") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         held.set()
-        time.sleep(60)
+        time.sleep(3600)
 
 
 @pytest.mark.usefixtures("files")
@@ -200,10 +200,10 @@ def test_one_writer_at_a_time_and_a_killed_one_lets_go(volume: Path, monkeypatch
     context = multiprocessing.get_context("spawn")
     held = context.Event()
     (volume / ".locks").mkdir()
-    other = context.Process(target=_hold, args=(volume / ".locks" / FOLDER, held))
+    other = context.Process(target=_hold, args=(volume / ".locks" / FOLDER, held), daemon=True)
     other.start()
     try:
-        assert held.wait(30)
+        assert held.wait(120)
         monkeypatch.setattr(Volume.lock.__wrapped__, "__defaults__", (0.1,))  # type: ignore[attr-defined]
         with pytest.raises(Fault) as caught:
             fetch(volume)
