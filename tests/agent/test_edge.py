@@ -23,9 +23,12 @@ from app.agent.store import Store
 from tests.agent.build import Json, gpu_node, world
 from tests.agent.test_events import event as warning
 
+HANG_SECONDS = 120.0
+"""Ends a test that hangs, on any machine."""
+
 
 def run(work: Coroutine[Any, Any, None]) -> None:
-    asyncio.run(asyncio.wait_for(work, 10))
+    asyncio.run(asyncio.wait_for(work, HANG_SECONDS))
 
 
 def node_patches(count: int) -> list[Patch]:
@@ -33,9 +36,10 @@ def node_patches(count: int) -> list[Patch]:
 
 
 class Server:
-    """Answers patches after a moment; `answer` may raise."""
+    """Answers patches after a moment, or when `gate` is opened; `answer` may raise."""
 
-    def __init__(self, answer: Callable[[str], None] = lambda _: None) -> None:
+    def __init__(self, answer: Callable[[str], None] = lambda _: None, gate: asyncio.Event | None = None) -> None:
+        self.gate = gate
         self.paths: list[str] = []
         self.under_way = 0
         self.most = 0
@@ -44,7 +48,7 @@ class Server:
     async def patch(self, path: str, body: Any, content_type: str) -> Json:
         self.under_way += 1
         self.most = max(self.most, self.under_way)
-        await asyncio.sleep(0.01)
+        await (self.gate.wait() if self.gate else asyncio.sleep(0.01))
         self.under_way -= 1
         self._answer(path)
         self.paths.append(path)
@@ -68,14 +72,17 @@ def test_the_lease_is_asked_before_every_single_write() -> None:
 
 
 def test_a_writer_that_closes_waits_for_what_was_sent_and_drops_the_rest() -> None:
-    server = Server()
-
     async def work() -> None:
+        server = Server(gate=(gate := asyncio.Event()))
         writer = server.writer()
         writing = asyncio.create_task(writer.write(node_patches(30)))
-        await asyncio.sleep(0.005)
+        while server.under_way < AT_ONCE:
+            await asyncio.sleep(0)
         writing.cancel()
-        await writer.close()
+        closing = asyncio.create_task(writer.close())
+        await asyncio.sleep(0)
+        gate.set()
+        await closing
         assert server.under_way == 0
         assert len(server.paths) == AT_ONCE
         await asyncio.sleep(0.05)
@@ -217,7 +224,7 @@ def test_a_list_of_events_comes_in_small_pages_and_is_bounded_while_it_comes() -
         server = Scripted([*pages], [])
         reflector = Reflector(cast("Api", server), EVENTS[0], Counting(), lambda: None)
         task = asyncio.create_task(reflector.run())
-        await asyncio.wait_for(server.done.wait(), 10)
+        await asyncio.wait_for(server.done.wait(), HANG_SECONDS)
         task.cancel()
         return server
 
