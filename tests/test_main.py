@@ -17,7 +17,7 @@ import yaml
 from app.__main__ import main
 from app.serving.server import listen
 from sandbox.process import free_port
-from tests.serving.running import is_closed
+from tests.serving.running import HANG_SECONDS, children, is_closed
 
 
 def test_crds_are_written_as_a_kustomize_base(tmp_path: Path) -> None:
@@ -103,7 +103,7 @@ def test_serve_answers_until_it_is_asked_to_stop() -> None:
     try:
         assert _answers(server, f"http://127.0.0.1:{port}/readyz")
         server.send_signal(signal.SIGTERM)
-        output, _ = server.communicate(timeout=20)
+        output, _ = server.communicate(timeout=HANG_SECONDS)
     finally:
         server.kill()
         server.communicate()
@@ -118,12 +118,13 @@ def test_probes_have_a_port_without_hooks_and_nothing_is_left_at_the_end() -> No
         assert _answers(server, f"http://127.0.0.1:{hooks}/readyz")
         for path in ("/healthz", "/readyz", "/metrics"):
             assert _answers(server, f"http://127.0.0.1:{probes}{path}")
-        assert httpx.post(f"http://127.0.0.1:{probes}/sync/modelcache", json={}).status_code == 404
-        assert httpx.post(f"http://127.0.0.1:{hooks}/sync/gpupool", json={}).status_code == 400
-        workers = _children(server.pid)
+        with httpx.Client(timeout=HANG_SECONDS) as client:
+            assert client.post(f"http://127.0.0.1:{probes}/sync/modelcache", json={}).status_code == 404
+            assert client.post(f"http://127.0.0.1:{hooks}/sync/gpupool", json={}).status_code == 400
+        workers = children(server.pid)
         assert workers
         server.send_signal(signal.SIGTERM)
-        output, _ = server.communicate(timeout=20)
+        output, _ = server.communicate(timeout=HANG_SECONDS)
     finally:
         server.kill()
         server.communicate()
@@ -139,13 +140,13 @@ def test_uvicorn_alone_serves_the_same_application() -> None:
     try:
         assert _answers(server, f"http://127.0.0.1:{port}/readyz")
         url = f"http://127.0.0.1:{port}/sync/modelcache"
-        assert httpx.post(url, content=b" " * (4 << 20) + b"{}").status_code == 413
-        with socket.create_connection(("127.0.0.1", port), timeout=20) as connection:
+        assert httpx.post(url, content=b" " * (4 << 20) + b"{}", timeout=HANG_SECONDS).status_code == 413
+        with socket.create_connection(("127.0.0.1", port), timeout=HANG_SECONDS) as connection:
             connection.sendall(b"GET / HTTP/1.1\r\nX: " + b"y" * (512 << 10))
             assert is_closed(connection)
     finally:
         server.terminate()
-        output, _ = server.communicate(timeout=20)
+        output, _ = server.communicate(timeout=HANG_SECONDS)
     assert "Traceback" not in output
 
 
@@ -181,7 +182,7 @@ def test_an_address_that_cannot_be_had_is_one_sentence(
 def test_uvicorn_alone_refuses_wrong_settings_in_one_sentence() -> None:
     command = [sys.executable, "-m", "uvicorn", "app.main:app"]
     env = os.environ | {"INFERENCE_DRAIN": "soon"}
-    ended = subprocess.run(command, cwd=PROJECT, env=env, capture_output=True, text=True, timeout=60)
+    ended = subprocess.run(command, cwd=PROJECT, env=env, capture_output=True, text=True, timeout=HANG_SECONDS)
     assert ended.returncode == 2
     assert ended.stderr.startswith("wrong settings: INFERENCE_DRAIN")
     assert "Traceback" not in ended.stderr
@@ -190,16 +191,12 @@ def test_uvicorn_alone_refuses_wrong_settings_in_one_sentence() -> None:
 def test_all_addresses_are_those_of_both_families() -> None:
     with listen("", 0) as listening:
         for host in ("127.0.0.1", "::1"):
-            socket.create_connection((host, listening.getsockname()[1]), timeout=5).close()
-
-
-def _children(pid: int) -> list[int]:
-    return [int(it) for it in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+            socket.create_connection((host, listening.getsockname()[1]), timeout=HANG_SECONDS).close()
 
 
 def test_serve_refuses_wrong_settings_by_name() -> None:
     server = run("serve", f"--port={free_port()}", INFERENCE_DRAIN="soon")
-    output, _ = server.communicate(timeout=30)
+    output, _ = server.communicate(timeout=HANG_SECONDS)
     assert server.returncode == 2
     assert "INFERENCE_DRAIN" in output
     assert "Traceback" not in output
@@ -207,7 +204,7 @@ def test_serve_refuses_wrong_settings_by_name() -> None:
 
 
 def _answers(server: subprocess.Popen[str], url: str) -> bool:
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + HANG_SECONDS
     while time.monotonic() < deadline and server.poll() is None:
         try:
             return httpx.get(url).status_code == 200

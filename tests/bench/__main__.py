@@ -71,7 +71,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 def measure(application: str, path: str, requests: int) -> Result:
     """Ask one process one request after another, after a warm-up of a tenth as many."""
     body = REQUEST.read_bytes()
-    with serving(application) as (process, url), httpx.Client(base_url=url) as client:
+    with serving(application) as (process, url), httpx.Client(base_url=url, timeout=120) as client:
         for _ in range(requests // 10):
             ask(client, path, body)
         before = cpu_seconds(process.pid)
@@ -93,7 +93,7 @@ def serving(application: str) -> Iterator[tuple[Process, str]]:
     process = Process.start("bench", argv, Path(os.devnull), env)
     url = f"http://127.0.0.1:{port}"
     try:
-        process.wait_until(lambda: answers(url), timeout=30)
+        process.wait_until(lambda: answers(url), timeout=120)
         yield process, url
     finally:
         process.stop()
