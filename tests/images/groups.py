@@ -15,6 +15,8 @@ from tests.images.layout import ROOT, install
 from tests.images.pods import GPU_GROUP, Network, Pod, wait_for
 
 STANDIN = "/opt/standin"
+HELD = {"STANDIN_REQUEST_UNTIL": "/tmp/answer"}
+"""Requests run until the test lets them be answered: on a slow machine, too, they run while it looks."""
 GPUS = {"/dev/kfd": (GPU_GROUP, 0o660)} | {f"/dev/dri/renderD{128 + n}": (GPU_GROUP, 0o660) for n in range(2)}
 
 
@@ -115,7 +117,7 @@ class Group:
             pod.start()
         return self
 
-    def wait_healthy(self, seconds: float = 40) -> None:
+    def wait_healthy(self, seconds: float = 180) -> None:
         wait_for("/health answers 200", lambda: self.healthy, seconds, *self.pods)
 
     @property
@@ -127,6 +129,10 @@ class Group:
         status, text = self.network.ask(self.leader, "/v1/completions", body)
         assert status == 200, text
         return str(json.loads(text)["choices"][0]["text"])
+
+    def answer_requests(self) -> None:
+        """Those that the stand-in holds, where HELD is among the changes."""
+        (self.leader.folder / "tmp" / "answer").touch()
 
     @property
     def served_name(self) -> str:

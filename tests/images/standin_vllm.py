@@ -5,6 +5,7 @@ Arguments are parsed by the operator's table of the real parser. Node 0 waits on
 they stay connected, as vLLM's workers are by their collectives, and a node that ends or hangs ends the group. With data
 parallelism the nodes meet on its own port, which is closed once all are there: copies of a dense model are independent.
 STANDIN_HANG_SECONDS is how long a silent node is borne; STANDIN_LAST_WORDS makes a start fail.
+Requests last for STANDIN_REQUEST_SECONDS, and until the file STANDIN_REQUEST_UNTIL is there.
 With STANDIN_SAYS_RUNNING="" /metrics tells of no request, with STANDIN_SAYS_NOTHING of nothing at all.
 tests/images/test_real_vllm.py holds it against the real one.
 """
@@ -250,6 +251,7 @@ def handler(server: Server) -> type[BaseHTTPRequestHandler]:
             server.running += 1
             try:
                 time.sleep(float(os.environ.get("STANDIN_REQUEST_SECONDS", "0")))
+                wait_for_file(os.environ.get("STANDIN_REQUEST_UNTIL", ""))
                 choice = {"index": 0, "text": server.answer(body["prompt"]), "finish_reason": "length"}
                 answer = {"object": "text_completion", "model": server.name, "choices": [choice]}
                 self.reply(200, json.dumps(answer).encode())
@@ -268,6 +270,11 @@ def handler(server: Server) -> type[BaseHTTPRequestHandler]:
             """Quiet, for probes come often."""
 
     return Handler
+
+
+def wait_for_file(path: str) -> None:
+    while path and not Path(path).exists():
+        time.sleep(0.05)
 
 
 def metrics(server: Server) -> str:
@@ -299,6 +306,7 @@ def serve(server: Server) -> None:
         if server.broken:
             raise EngineError(server.broken)
         time.sleep(0.05)
+    print("INFO standin: told to stop", flush=True)
     deadline = time.monotonic() + server.option("shutdown_timeout", 0)
     while server.running and time.monotonic() < deadline:
         time.sleep(0.05)

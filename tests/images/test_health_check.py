@@ -13,7 +13,7 @@ import pytest
 
 from app.agent.failure import Failure, find_failure
 from tests.images.conftest import GroupOf
-from tests.images.groups import Group
+from tests.images.groups import HELD, Group
 from tests.images.pods import wait_for
 from tests.images.workloads import built
 from tests.inferenceservice.service import observed
@@ -124,13 +124,14 @@ def test_a_readiness_probe_leaves_the_name_once_the_failure_lasts_and_takes_it_b
 def test_an_engine_that_hangs_is_told_and_in_the_end_stopped(group_of: GroupOf) -> None:
     """Its message stands: nothing that ends afterwards writes over it."""
     limits = {"INFERENCE_STALL_SECONDS": "2", "VLLM_EXECUTE_MODEL_TIMEOUT_SECONDS": "2"}
-    group = group_of(built(1), STANDIN_REQUEST_SECONDS="20", **limits).start()
+    group = group_of(built(1), **HELD, **limits).start()
     group.wait_healthy()
     threading.Thread(target=ask, args=(group,), daemon=True).start()
     told = "engine_progress: 1 request runs, and no step has ended for 2 s"
-    wait_for("it is told", lambda: told in probed(group), 15, group.leader)
+    wait_for("it is told", lambda: told in probed(group), 120, group.leader)
     stopped = "engine_progress: 1 request runs, and no step has ended for 4 s"
-    wait_for("it is stopped", lambda: bool(probed(group)) and message(group) == stopped, 15, group.leader)
+    wait_for("it is stopped", lambda: bool(probed(group)) and message(group) == stopped, 120, group.leader)
+    group.answer_requests()
     assert group.leader.wait(60) == 0, "it ends when its last request has, for it was told to stop"
     assert message(group) == stopped
     failure = find_failure(ended_pod(0, message(group)))
@@ -147,7 +148,7 @@ def test_a_connection_that_asks_nothing_costs_a_token_and_is_no_hang(group_of: G
     client = subprocess.Popen(argv)
     ok = "engine_progress: ok"
     try:
-        wait_for("it is asked", lambda: ok in probed(group) and answered(group) > 0, 30, group.leader)
+        wait_for("it is asked", lambda: ok in probed(group) and answered(group) > 0, 120, group.leader)
         assert all(ok in probed(group) for _ in range(12))
     finally:
         client.kill()
@@ -156,13 +157,14 @@ def test_a_connection_that_asks_nothing_costs_a_token_and_is_no_hang(group_of: G
 
 def test_a_request_that_nobody_answers_is_told_though_vllm_says_that_it_rests(group_of: GroupOf) -> None:
     """As an engine does that hangs in its first step after a rest."""
-    group = group_of(built(1), STANDIN_REQUEST_SECONDS="20", STANDIN_SAYS_RUNNING="", INFERENCE_STALL_SECONDS="3")
+    group = group_of(built(1), **HELD, STANDIN_SAYS_RUNNING="", INFERENCE_STALL_SECONDS="3")
     group.start()
     group.wait_healthy()
     threading.Thread(target=ask, args=(group,), daemon=True).start()
     told = "engine_progress: requests are not answered, and no step has ended for 3 s"
-    wait_for("it is told", lambda: told in probed(group), 15, group.leader)
-    wait_for("it is well again", lambda: "engine_progress: ok" in probed(group), 40, group.leader)
+    wait_for("it is told", lambda: told in probed(group), 120, group.leader)
+    group.answer_requests()
+    wait_for("it is well again", lambda: "engine_progress: ok" in probed(group), 120, group.leader)
 
 
 def test_a_look_that_cannot_be_kept_is_no_failure(serving: Group) -> None:
@@ -216,7 +218,7 @@ def test_the_failing_checks_name_reaches_the_healthy_condition(group_of: GroupOf
     group = started(group_of(built(1), model=False, INFERENCE_START_SECONDS="30"))
     group.leader.execute("health-check", "--probe=startup")
     group.leader.signal(15)
-    code = group.leader.wait(30)
+    code = group.leader.wait(50)
     failure = find_failure(ended_pod(code, group.leader.written_message()))
     assert failure is not None
     assert failure.message.startswith("Container leader ended with exit code 143: api_responsive: port 8000 does not")

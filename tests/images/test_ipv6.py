@@ -22,7 +22,7 @@ def test_a_group_serves_where_there_is_no_other_address(group_of: GroupOf, nodes
         command = group.leader.container[probe]["exec"]["command"]
         assert group.leader.execute(*command).returncode == 0
     group.leader.signal(15)
-    assert group.leader.wait(30) == 0
+    assert group.leader.wait(50) == 0
 
 
 @ONLY_IPV6
@@ -38,7 +38,7 @@ def test_the_leaders_ssh_reaches_workers_by_their_only_address(
 def test_a_worker_that_is_missing_is_named(group_of: GroupOf) -> None:
     group = group_of(built(2), INFERENCE_JOIN_SECONDS="2")
     group.leader.start()
-    assert group.leader.wait(30) == 75
+    assert group.leader.wait(50) == 75
     assert group.leader.message() == "join: 1 of 1 worker has not joined (group-0-1.group-0.models) within 2 s"
 
 

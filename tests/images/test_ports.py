@@ -99,4 +99,4 @@ def test_a_group_fails_behind_a_policy_that_forgets_its_own_pods(group_of: Group
     group = group_of(built(2), INFERENCE_JOIN_SECONDS="2")
     enforce(group, {"ingress": policy()["ingress"][1:]})
     group.start()
-    assert group.leader.wait(20) == 75
+    assert group.leader.wait(50) == 75
