@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
+from functools import partial
 
 import pytest
 
@@ -75,7 +76,7 @@ def test_a_worker_that_does_not_come_is_named(group_of: GroupOf) -> None:
     group = group_of(built(4), **PATIENT)
     for pod in (group.workers[0], group.workers[2]):
         pod.start()
-        wait_for("it waits for its leader", lambda pod=pod: "waiting" in pod.logged(), 50, pod)
+        wait_for("it waits for its leader", partial(_waits, pod), 50, pod)
     group.leader.start()
     code, message = end(group.leader)
     assert code == 75
@@ -84,6 +85,10 @@ def test_a_worker_that_does_not_come_is_named(group_of: GroupOf) -> None:
         code, message = end(worker)
         assert code == 75
         assert message.startswith("join: the leader group-0.group-0.models")
+
+
+def _waits(pod: Pod) -> bool:
+    return "waiting" in pod.logged()
 
 
 def test_a_worker_that_hangs_before_it_joins(group_of: GroupOf) -> None:
