@@ -8,7 +8,7 @@ from pathlib import Path
 
 import httpx
 import pytest
-from huggingface_hub import HfApi, hf_hub_download
+from huggingface_hub import HfApi, close_session, hf_hub_download
 from huggingface_hub.errors import RepositoryNotFoundError, RevisionNotFoundError
 
 from sandbox.hub import Hub
@@ -21,6 +21,7 @@ NAME = "sandbox/tiny"
 def hub(tmp_path: Path) -> Iterator[Hub]:
     with Hub.serve({NAME: write_model(tmp_path / "model")}) as running:
         yield running
+        close_session()  # the library's, for the whole process: the next user may have other settings of TLS
 
 
 def test_a_repository_is_listed_with_sizes_and_hashes(hub: Hub) -> None:
