@@ -7,10 +7,12 @@ looked for by `make explore`.
 from __future__ import annotations
 
 import pytest
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 
-settings.register_profile("fixed", derandomize=True, deadline=None, print_blob=True)
-settings.register_profile("explore", derandomize=False, deadline=None, print_blob=True)
+# A busy machine is no fault: no deadlines, and no complaint that drawing takes long.
+_PATIENT = settings(deadline=None, print_blob=True, suppress_health_check=[HealthCheck.too_slow])
+settings.register_profile("fixed", _PATIENT, derandomize=True)
+settings.register_profile("explore", _PATIENT, derandomize=False)
 settings.load_profile("fixed")
 
 
