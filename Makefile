@@ -105,6 +105,10 @@ fmt: deps ## Format the code
 crds: deps ## Write crds/ from the specs
 	$(RUN) -m app crds
 
+.PHONY: explore
+explore: deps ## Run the property tests with new examples until one fails (ARGS=tests/topology narrows)
+	while $(RUN) -m pytest -q -m hypothesis --hypothesis-profile explore $(ARGS); do :; done
+
 .PHONY: fuzz
 fuzz: deps ## Ask the hooks what hostile users could make of them (ARGS='--minutes 20 --seed N'); a minute of it is a test
 	$(RUN) -m tests.fuzz $(ARGS)

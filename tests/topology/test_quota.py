@@ -275,11 +275,12 @@ def _fits(node: Node, need: Need, needs: list[Need], held: Mapping[str, Held]) -
 
 
 def _guests(host: str, needs: list[Need], held: Mapping[str, Held]) -> Iterator[tuple[bool, int]]:
-    """GPUs of each pod that is there or will be, and whether it has the host for itself."""
+    """GPUs of each pod that is there or will be, and whether it has the host for itself. Where a pod was granted more
+    than it runs with, its successor takes as much."""
     for it in needs:
-        running = {(pod.group, pod.worker): pod.host for pod in it.bound}
-        yield from ((it.exclusive, pod.gpus) for pod in it.bound if pod.host == host)
+        running = {(pod.group, pod.worker): pod.gpus for pod in it.bound if pod.host == host}
+        yield from ((it.exclusive, gpus) for gpus in running.values())
         if it.service in held:
             own = held[it.service]
-            slots = (slot for slot, at in own.slots.items() if at == host and running.get(slot) != host)
-            yield from ((it.exclusive or own.exclusive, own.gpus) for _ in slots)
+            more = (own.gpus - running.get(slot, 0) for slot, at in own.slots.items() if at == host)
+            yield from ((it.exclusive or own.exclusive, gpus) for gpus in more if gpus > 0)
