@@ -109,7 +109,7 @@ class Network:
         script = (
             "import sys,json,urllib.request as u,urllib.error\n"
             "r=u.Request(sys.argv[1],sys.argv[2].encode() or None,{'Content-Type':'application/json'})\n"
-            "try:\n a=u.urlopen(r,timeout=60);print(a.status);print(a.read().decode())\n"
+            "try:\n a=u.urlopen(r,timeout=300);print(a.status);print(a.read().decode())\n"
             "except urllib.error.HTTPError as e: print(e.code);print(e.read().decode())\n"
             "except OSError as e: print(0);print(e)\n"
         )
