@@ -234,7 +234,7 @@ def hang_with_requests(group: Group) -> bool:
         return False
     [worker] = group.workers
     signal_all(worker, signal.SIGSTOP)
-    time.sleep(1)  # what it sent before arrives
+    time.sleep(4)  # what it sent before arrives
     if not runs(group, engine=1):
         signal_all(worker, signal.SIGCONT)
         return False
