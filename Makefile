@@ -40,10 +40,13 @@ lock: deps ## Write requirements/ with hashes, from pyproject.toml and the versi
 .PHONY: deps
 deps: $(VENV)/.installed ## Install everything the other targets need into .venv
 
+# Others may be installing, and a mirror may miss an answer.
+APT := apt-get -o DPkg::Lock::Timeout=300 -o Acquire::Retries=3
+
 .PHONY: system-packages
 system-packages: ## Install the Debian packages that tests of images need (root)
-	apt-get update --quiet
-	DEBIAN_FRONTEND=noninteractive apt-get install --yes --quiet --no-install-recommends \
+	$(APT) update --quiet
+	DEBIAN_FRONTEND=noninteractive $(APT) install --yes --quiet --no-install-recommends \
 	  buildah debootstrap iproute2 iptables openmpi-bin openssh-client openssh-server
 
 .PHONY: demo

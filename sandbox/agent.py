@@ -13,8 +13,8 @@ from sandbox.api import Object, read_objects
 from sandbox.cluster import Cluster
 from sandbox.hooks import PROJECT, read_settings
 from sandbox.kubeconfig import Access, write_kubeconfig
-from sandbox.policies import policies
-from sandbox.process import Process, free_port
+from sandbox.policies import policies, wait_held
+from sandbox.process import PATIENCE_SECONDS, Process, free_port
 
 MANIFESTS = PROJECT / "deploy" / "base"
 NAMESPACE = "inference-system"
@@ -29,6 +29,12 @@ def rights() -> list[Object]:
     """The namespace and what the agent may do, of deploy/base."""
     found = read_objects(MANIFESTS / "namespace.yaml") + read_objects(MANIFESTS / "agent.yaml")
     return [item for item in found if item["kind"] in RIGHTS]
+
+
+def wait_rights(cluster: Cluster) -> None:
+    """Return once the agent has its rights, those of its namespace and those of the cluster."""
+    cluster.wait_allowed(USER, "get", "leases.coordination.k8s.io", NAMESPACE, ACCOUNT)
+    cluster.wait_allowed(USER, "patch", "pods", "default")
 
 
 class Agent:
@@ -48,6 +54,8 @@ class Agent:
         """Observe and bind until the block is left, under the project's policies. Its CRDs must be there."""
         chosen = read_settings() if settings is None else settings
         cluster.apply([*rights(), *policies(chosen)])
+        wait_held(cluster)
+        wait_rights(cluster)
         running = cls(cluster, chosen, name)
         try:
             yield running
@@ -68,7 +76,7 @@ class Agent:
 
     def restart(self) -> None:
         """End the process and start another, which knows nothing of the first."""
-        self._process.stop()
+        self.stop()
         self._process = self._launch()
 
     def kill(self) -> None:
@@ -79,14 +87,15 @@ class Agent:
         self._process.check()
 
     def stop(self) -> None:
-        self._process.stop()
+        """With the time that it needs to let go of its Lease."""
+        self._process.stop(grace=60)
 
     def _launch(self) -> Process:
         argv = [sys.executable, "-m", "app", "agent", f"--kubeconfig={self._kubeconfig}", f"--namespace={NAMESPACE}"]
         argv += ["--host=127.0.0.1", f"--port={self.port}"]
         env = {"PYTHONPATH": str(PROJECT), **self._settings}
         process = Process.start(self.name, argv, self._directory / f"{self.name}.log", env)
-        process.wait_until(self.is_ready, timeout=60)
+        process.wait_until(self.is_ready, PATIENCE_SECONDS)
         return process
 
     def is_ready(self) -> bool:

@@ -18,13 +18,13 @@ from pathlib import Path
 from types import FrameType
 
 from sandbox import lws as lws_module
-from sandbox.api import APPLY_PATCH, MERGE_PATCH, Api, Object, read_objects
+from sandbox.api import APPLY_PATCH, MERGE_PATCH, Api, ApiError, Object, read_objects
 from sandbox.audit import AuditEvent, read_events
 from sandbox.binaries import ensure_binaries
 from sandbox.controlplane import LOOPBACK, Network, Plan
 from sandbox.kubeconfig import Access
 from sandbox.nodes import build_node
-from sandbox.process import Process
+from sandbox.process import PATIENCE_SECONDS, Process
 
 STAGES = Path(__file__).parent / "stages"
 Report = Callable[[str], None]
@@ -103,7 +103,7 @@ class Cluster:
             etcd.check()
             return self.api.ready()
 
-        apiserver.wait_until(ready, timeout=90)
+        apiserver.wait_until(ready, PATIENCE_SECONDS)
 
     def _start_controllers(self, stack: ExitStack, lws: bool, fake: bool) -> None:
         """CRDs come before KWOK, which looks for the kinds of its stages only at its start."""
@@ -114,7 +114,10 @@ class Cluster:
             stages += self._install_lws(stack)
         if fake:
             self._run(stack, "kwok", self._plan.kwok(stages))
-        manager.wait_until(lambda: self.get("v1", "ServiceAccount", "default", "default") is not None, timeout=60)
+        manager.wait_until(self._has_accounts, PATIENCE_SECONDS)
+
+    def _has_accounts(self) -> bool:
+        return self.get("v1", "ServiceAccount", "default", "default") is not None
 
     def _install_lws(self, stack: ExitStack) -> list[Path]:
         """The real manager when $LWS_MANAGER names it; else a CRD and a stage that plays its status.
@@ -192,11 +195,16 @@ class Cluster:
                 wait_until(partial(self._serves, api_version, crd["spec"]["names"]["kind"]), f"{name} is served")
 
     def _serves(self, api_version: str, kind: str) -> bool:
-        """Established comes a moment before the handler answers."""
+        """Established comes a moment before the handler answers; until then it says 404 or 503."""
         resource = next((it for it in self.api._resources(api_version, fresh=True) if it.kind == kind), None)
         if resource is None:
             return False
-        self.api.list(resource, limit="1")
+        try:
+            self.api.list(resource, limit="1")
+        except ApiError as error:
+            if error.code not in (404, 429, 503):
+                raise
+            return False
         return True
 
     def get(self, api_version: str, kind: str, name: str, namespace: str | None = None) -> Object | None:
@@ -236,7 +244,7 @@ class Cluster:
         name: str,
         namespace: str | None,
         predicate: Callable[[Object], bool],
-        timeout: float = 60,
+        timeout: float = PATIENCE_SECONDS,
         describe: str = "as expected",
     ) -> Object:
         """Poll until the object exists and satisfies `predicate`; on failure show it and its events."""
@@ -251,9 +259,26 @@ class Cluster:
         where = f"{namespace}/{name}" if namespace else name
         raise TimeoutError(f"{kind} {where} was not {describe} within {timeout:g} s.\n{self._explain(seen, name)}")
 
-    def wait_gone(self, api_version: str, kind: str, name: str, namespace: str | None, timeout: float = 60) -> None:
+    def wait_gone(self, api_version: str, kind: str, name: str, namespace: str | None) -> None:
         """Poll until the object does not exist."""
-        wait_until(lambda: self.get(api_version, kind, name, namespace) is None, f"{kind} {name} is gone", timeout)
+        wait_until(lambda: self.get(api_version, kind, name, namespace) is None, f"{kind} {name} is gone")
+
+    def wait_allowed(self, user: str, verb: str, resource: str, namespace: str, name: str = "") -> None:
+        """Poll until RBAC lets a user do this: the API server learns of roles and bindings a moment after they are
+        written. `resource` is a plural with its group, as in the audit log: `jobs.batch`."""
+        plural, _, group = resource.partition(".")
+        asked = {"verb": verb, "resource": plural, "group": group, "namespace": namespace, "name": name}
+        review = {
+            "apiVersion": "authorization.k8s.io/v1",
+            "kind": "SubjectAccessReview",
+            "spec": {"user": user, "groups": ["system:authenticated"], "resourceAttributes": asked},
+        }
+
+        def allowed() -> bool:
+            path = "/apis/authorization.k8s.io/v1/subjectaccessreviews"
+            return bool(self.api.request("POST", path, body=review)["status"]["allowed"])
+
+        wait_until(allowed, f"{user} may {verb} {resource} {name}".rstrip())
 
     def _explain(self, seen: Object | None, name: str) -> str:
         shown = "It does not exist."
@@ -288,7 +313,7 @@ def is_schedulable(node: Object) -> bool:
     return has_condition(node, "Ready") and not node["spec"].get("taints")
 
 
-def wait_until(condition: Callable[[], bool], describe: str, timeout: float = 60) -> None:
+def wait_until(condition: Callable[[], bool], describe: str, timeout: float = PATIENCE_SECONDS) -> None:
     """Poll until `condition` is true; `describe` completes "waited for ..."."""
     deadline = time.monotonic() + timeout
     while not condition():

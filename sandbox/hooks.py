@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
-from sandbox.process import Process, free_port
+from sandbox.process import PATIENCE_SECONDS, Process, free_port
 
 PROJECT = Path(__file__).parent.parent
 SETTINGS = PROJECT / "deploy" / "base" / "settings.env"
@@ -76,7 +76,7 @@ class Hooks:
         env = {"PYTHONPATH": str(PROJECT), **self._settings}
         _forget_own_settings()
         process = Process.start("hooks", argv, self._log, env)
-        process.wait_until(self._ready, timeout=60)
+        process.wait_until(self._ready, PATIENCE_SECONDS)
         return process
 
     def _ready(self) -> bool:

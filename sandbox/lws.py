@@ -14,7 +14,7 @@ from pathlib import Path
 
 from sandbox.api import Object, read_objects
 from sandbox.certs import write_key_pair
-from sandbox.process import Process, accepts, free_port
+from sandbox.process import PATIENCE_SECONDS, Process, accepts, free_port
 
 CRDS = Path(__file__).parent / "crds" / "leaderworkersets.yaml"
 STAGE = Path(__file__).parent / "stages" / "lws" / "leaderworkerset.yaml"
@@ -58,7 +58,7 @@ def start_manager(manager: Manager, directory: Path, kubeconfig: Path) -> Proces
     settings.write_text(json.dumps(_configuration(directory, webhook_port, health_port)))
     env = {"KUBECONFIG": str(kubeconfig), "POD_NAMESPACE": "default"}
     process = Process.start("lws", [manager.binary, f"--config={settings}"], directory / "lws.log", env)
-    process.wait_until(lambda: accepts("127.0.0.1", webhook_port)[0], timeout=60)
+    process.wait_until(lambda: accepts("127.0.0.1", webhook_port)[0], PATIENCE_SECONDS)
     return process
 
 

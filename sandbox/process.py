@@ -22,6 +22,8 @@ from pathlib import Path
 PR_SET_PDEATHSIG = 1  # linux/prctl.h
 LOG_TAIL_LINES = 25
 CONNECT_SECONDS = 2.0
+PATIENCE_SECONDS = 240.0
+"""How long what must come may take, however busy the machine is: it only ends a hang."""
 PORTS = range(10_240, 30_000)
 """Above the well-known ones, below Kubernetes' NodePorts."""
 OUTGOING = Path("/proc/sys/net/ipv4/ip_local_port_range")

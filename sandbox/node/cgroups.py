@@ -10,7 +10,7 @@ from pathlib import Path
 
 MOUNT = Path("/sys/fs/cgroup")
 NAME = "inference-sandbox"
-SECONDS = 10.0
+SECONDS = 60.0
 """How long killed processes may take to leave their cgroups."""
 
 

@@ -15,7 +15,7 @@ from pathlib import Path
 from sandbox.node import config, oci
 from sandbox.node.build import Builder, Report
 from sandbox.node.machine import Machine, NodeError
-from sandbox.process import Process
+from sandbox.process import PATIENCE_SECONDS, Process
 
 NAMESPACE = "k8s.io"
 """Where containerd's CRI keeps what is the kubelet's."""
@@ -36,7 +36,7 @@ class Containers:
         config.socket(directory).unlink(missing_ok=True)
         process = self._machine.start("containerd", ["containerd", f"--config={settings}"])
         try:
-            process.wait_until(self._answers, timeout=60)
+            process.wait_until(self._answers, PATIENCE_SECONDS)
             yield process
         finally:
             process.stop(0)

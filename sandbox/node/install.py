@@ -55,7 +55,7 @@ def install(
     cluster.apply(_in_order([it for it in objects if it not in controllers]))
     cluster.apply(render(kubectl, POOL))
     for name in DEPLOYMENTS:
-        cluster.wait_for("apps/v1", "Deployment", name, NAMESPACE, _is_available, 180, "Available")
+        cluster.wait_for("apps/v1", "Deployment", name, NAMESPACE, _is_available, 400, "Available")
     with Metacontroller.start(cluster, controllers, hook_url(cluster)) as running:
         yield Installed(cluster, running)
 

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from sandbox.binaries import cache_root
 from sandbox.node import addresses, cgroups
-from sandbox.process import Process
+from sandbox.process import PATIENCE_SECONDS, Process
 
 LINK = "inference0"
 """The host's end of the link. It goes when the node's network namespace does."""
@@ -76,9 +76,13 @@ def cache_folder() -> Path:
 
 
 def clean_up() -> None:
-    """Remove what a node that runs no more has left: its cgroups and its folder. Needs no node to have run."""
+    """Remove what a node that runs no more has left: its cgroups, its folder, and its link with the routes that lead
+    over it, which the kernel takes away a moment after the last process. Needs no node to have run."""
     record = _record_file()
     cgroups.remove()
+    if Path(f"/sys/class/net/{LINK}").exists():
+        with contextlib.suppress(NodeError):  # the kernel was faster
+            _host("ip", "link", "del", LINK)
     if record.exists():
         shutil.rmtree(json.loads(record.read_text())["directory"], ignore_errors=True)
         record.unlink()
@@ -120,7 +124,7 @@ def _hold(directory: Path) -> Process:
     argv = ["unshare", "--mount", "--net", "--pid", "--fork", "--kill-child", "--mount-proc", sys.executable, INIT]
     holder = Process.start("machine", [*map(str, argv), str(ready)], directory / "machine.log")
     try:
-        holder.wait_until(ready.exists, timeout=20)
+        holder.wait_until(ready.exists, PATIENCE_SECONDS)
     except BaseException:
         holder.stop(0)
         raise
@@ -133,8 +137,6 @@ def _only_child(pid: int) -> int:
 
 def _link(machine: Machine) -> None:
     """A pair of interfaces, and the way to pods and Services through the node."""
-    with contextlib.suppress(NodeError):
-        _host("ip", "link", "del", LINK)
     _host("ip", "link", "add", LINK, "type", "veth", "peer", "name", "host0", "netns", str(machine.pid))
     _host("ip", "address", "add", f"{addresses.HOST}/30", "dev", LINK)
     _host("ip", "link", "set", LINK, "up")

@@ -16,7 +16,7 @@ from sandbox.cluster import Cluster, is_schedulable
 from sandbox.node import addresses, config
 from sandbox.node.machine import Machine
 from sandbox.nodes import PRODUCTS, labeller_labels
-from sandbox.process import Process
+from sandbox.process import PATIENCE_SECONDS, Process
 
 GPUS = 8
 GPU_RESOURCE = "amd.com/gpu"
@@ -76,9 +76,9 @@ class Node:
 
     def _become_ready(self, gpus: int) -> None:
         kubelet = self.processes[0]
-        kubelet.wait_until(self._registered, timeout=60)
+        kubelet.wait_until(self._registered, PATIENCE_SECONDS)
         self.advertise(gpus)
-        self.cluster.wait_for("v1", "Node", config.NODE_NAME, None, is_schedulable, 90, "Ready")
+        self.cluster.wait_for("v1", "Node", config.NODE_NAME, None, is_schedulable, describe="Ready")
 
     def _registered(self) -> bool:
         self.check()

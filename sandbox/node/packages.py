@@ -42,6 +42,8 @@ PACKAGES = (
 
 
 GIB = 2**30
+APT = ("apt-get", "-o", "DPkg::Lock::Timeout=300", "-o", "Acquire::Retries=3")
+"""Others may be installing, and a mirror may miss an answer."""
 MEMORY = 14 * GIB
 """Four vLLM processes of 3.3 GB and the control plane, at the story's fullest."""
 DISK = 40 * GIB
@@ -93,8 +95,8 @@ def ensure_packages(report: Report = print) -> None:
         return
     report(f"installing {' '.join(names)}")
     environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
-    install = ["apt-get", "install", "--yes", "--quiet", "--no-install-recommends", *names]
-    for command in (["apt-get", "update", "--quiet"], install):
+    install = [*APT, "install", "--yes", "--quiet", "--no-install-recommends", *names]
+    for command in ([*APT, "update", "--quiet"], install):
         done = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
         if done.returncode:
             raise NodeError(f"{' '.join(command)} failed:\n{done.stderr or done.stdout}")

@@ -8,6 +8,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import httpx
+
 from sandbox.api import Api, ApiError, Object, Resource
 from sandbox.cluster import Cluster
 
@@ -64,7 +66,8 @@ class Provisioner:
         while not self._stop.wait(PERIOD_SECONDS):
             try:
                 self.step()
-            except (ApiError, OSError) as error:  # the API server restarts, or the object changed meanwhile
+            # the API server restarts, is busy, or the object changed meanwhile
+            except (ApiError, httpx.HTTPError, OSError) as error:
                 print(f"provisioner: {error}", flush=True)
 
     def step(self) -> None:

@@ -52,7 +52,7 @@ def _kill_while_answering(story: Story, worker: Object) -> None:
     body = {"model": "tiny", "prompt": openai.PROMPT, "max_tokens": LONG_ANSWER, "stream": True, "ignore_eos": True}
     url, parts, broken = f"{story.url(objects.GROUPS)}/v1/completions", 0, ""
     try:
-        with httpx.stream("POST", url, json=body, timeout=60, trust_env=False) as answer:
+        with httpx.stream("POST", url, json=body, timeout=openai.TIMEOUT, trust_env=False) as answer:
             for line in answer.iter_lines():
                 parts += line.startswith("data: {")
                 if parts == PARTS_BEFORE_KILL and line:
@@ -123,7 +123,7 @@ def remove_groups(story: Story) -> None:
         used = used_gpus(story)
         return used == 0, f"{used} GPUs in use"
 
-    story.wait("no GPU is in use", look, 60)
+    story.wait("no GPU is in use", look)
 
 
 def launch_by_mpi(story: Story) -> None:
@@ -150,4 +150,4 @@ def remove_all(story: Story) -> None:
         files = sorted(path.name for path in story.world.volumes.folder.iterdir())
         return not left and not files, f"volumes: {left}, folders: {files}"
 
-    story.wait("volumes and their folders are gone", look, 60)
+    story.wait("volumes and their folders are gone", look)

@@ -18,7 +18,7 @@ PASSING = {"events", "events.events.k8s.io"}
 
 def kubectl(world: World, *argv: str) -> str:
     command = [str(world.kubectl), f"--kubeconfig={world.cluster.kubeconfig}", *argv]
-    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=400)
     if done.returncode:
         raise StepFailedError(f"kubectl {' '.join(argv)}: {done.stderr.strip()}")
     return done.stdout

@@ -17,7 +17,9 @@ from sandbox.story.watch import API_VERSION, expect
 
 LOAD = Scenario("short", 2, 8)
 LEAST_SHARE = 0.33
-"""Of the pod's own throughput that must come through the endpoint, on however busy a machine."""
+"""Of the pod's own throughput that must come through the endpoint."""
+ROUNDS = 3
+"""Both are measured in turn, and the best of each is compared: a machine that is busy for a while slows one of them."""
 
 
 def download(story: Story) -> None:
@@ -31,7 +33,7 @@ def download(story: Story) -> None:
         seen.add(int(status.get("downloadProgress") or 0))
         return has_condition(item, "Ready"), f"{status.get('phase')} {status.get('downloadProgress', 0)}%"
 
-    story.wait("ModelCache tiny is Ready", look, 180)
+    story.wait("ModelCache tiny is Ready", look)
     between = sorted(percent for percent in seen if 0 < percent < 100)
     expect(bool(between), f"progress went from 0 to 100 without a step between: {sorted(seen)}")
     status = story.ready("ModelCache", objects.CACHE)["status"]
@@ -84,13 +86,13 @@ def allocation(story: Story) -> None:
         used = used_gpus(story)
         return used == 1, f"{used} GPUs in use on {config.NODE_NAME}"
 
-    story.wait("GPUNode real-0 counts one GPU in use", look, 60)
+    story.wait("GPUNode real-0 counts one GPU in use", look)
 
 
 def endpoint(story: Story) -> None:
     """An InferenceEndpoint leads to it"""
     story.world.cluster.apply(objects.endpoint())
-    story.ready("InferenceEndpoint", objects.ENDPOINT, 60)
+    story.ready("InferenceEndpoint", objects.ENDPOINT)
     url = story.url(f"{objects.ENDPOINT}-endpoint", 8080)
     story.says_the_same(url)
     _chat(story, url)
@@ -103,12 +105,12 @@ def load(story: Story) -> None:
         "pod": f"http://{pod['status']['podIP']}:8000",
         "endpoint": story.url(f"{objects.ENDPOINT}-endpoint", 8080),
     }
-    rates = {}
-    for name, url in urls.items():
+    rates = dict.fromkeys(urls, 0.0)
+    for name, url in [*urls.items()] * ROUNDS:
         result = asyncio.run(run_scenario(url, Load("tiny", max_tokens=16), LOAD, [f"{url}/metrics"]))
         expect(not result.errors and result.requests > 0, f"load on the {name} failed: {result.errors}")
         expect(bool(result.usage), f"{url}/metrics tells of no resource")
-        rates[name] = result.requests_per_second
+        rates[name] = max(rates[name], result.requests_per_second)
         assert result.latency
         assert result.first_token
         story.tell(

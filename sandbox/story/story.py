@@ -43,7 +43,7 @@ class Story:
         found = self.world.cluster.get("v1", "Service", service, NAMESPACE)
         assert found, f"Service {service} does not exist"
         address = found["spec"]["clusterIP"]
-        self.wait(f"Service {service} accepts connections", lambda: accepts(address, port), 60)
+        self.wait(f"Service {service} accepts connections", lambda: accepts(address, port))
         return f"http://{address}:{port}"
 
     def pods(self, service: str) -> list[Object]:
@@ -82,4 +82,4 @@ def wait_only(story: Story, names: set[str]) -> None:
         left = sorted(it for it in there if not any(it.partition("/")[2].startswith(name) for name in names))
         return not left, f"left: {', '.join(left)}" if left else "nothing is left"
 
-    story.wait("everything that it made is gone", look, 120)
+    story.wait("everything that it made is gone", look)

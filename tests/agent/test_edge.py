@@ -8,9 +8,11 @@ from typing import Any, cast
 
 import pytest
 
+from app.agent.edge import lease as leases
 from app.agent.edge import reflector as reflectors
-from app.agent.edge.api import CONFLICT, GONE, OPEN, SILENCE_SECONDS, UNREACHABLE, Api, ApiError
+from app.agent.edge.api import CONFLICT, GONE, NOT_FOUND, OPEN, SILENCE_SECONDS, UNREACHABLE, Api, ApiError
 from app.agent.edge.backoff import MOST_SECONDS, pause
+from app.agent.edge.lease import Lease
 from app.agent.edge.log import fields
 from app.agent.edge.reflector import Reflector
 from app.agent.edge.resources import EVENTS, GPU_NODES, Resource
@@ -245,3 +247,67 @@ def test_pauses_grow_to_a_limit_and_differ() -> None:
 
 def test_log_fields_are_quoted_when_they_must_be() -> None:
     assert fields(a=1, b="two words", c='say "x"') == 'a=1 b="two words" c="say \\"x\\""'
+
+
+class LeaseServer:
+    """One Lease, which is written only over the version that was seen."""
+
+    def __init__(self) -> None:
+        self.spec: Json = {}
+        self.version = 0
+        self.silent = False
+        """Whether what is written is not answered."""
+        self.written = asyncio.Event()
+
+    async def get(self, path: str, seconds: float) -> Json:
+        if not self.version:
+            raise ApiError(NOT_FOUND, "NotFound", path)
+        return {"metadata": {"resourceVersion": str(self.version)}, "spec": self.spec}
+
+    async def create(self, path: str, body: Json) -> Json:
+        return await self._take(body["spec"])
+
+    async def patch(self, path: str, body: Json, content_type: str) -> Json:
+        if body["metadata"]["resourceVersion"] != str(self.version):
+            raise ApiError(CONFLICT, "Conflict", path)
+        return await self._take(self.spec | body["spec"])
+
+    async def _take(self, spec: Json) -> Json:
+        self.spec, self.version = spec, self.version + 1
+        if self.silent:
+            self.written.set()
+            await asyncio.Event().wait()
+        return await self.get("", 0)
+
+
+def test_a_lease_is_let_go_of_though_a_renewal_was_under_way(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It has arrived, and its answer has not."""
+    monkeypatch.setattr(leases, "RETRY_PERIOD", 0)
+    server = LeaseServer()
+
+    async def work() -> None:
+        lease = Lease(cast("Api", server), "ns", "me")
+        await lease.acquire()
+        server.silent = True
+        keeping = asyncio.create_task(lease.keep())
+        await server.written.wait()
+        server.silent = False
+        keeping.cancel()
+        await asyncio.wait([keeping])
+        await lease.release()
+
+    run(work())
+    assert server.spec["holderIdentity"] == ""
+
+
+def test_a_lease_that_another_has_taken_stays_with_it() -> None:
+    server = LeaseServer()
+
+    async def work() -> None:
+        lease = Lease(cast("Api", server), "ns", "me")
+        await lease.acquire()
+        server.spec, server.version = server.spec | {"holderIdentity": "other"}, server.version + 1
+        await lease.release()
+
+    run(work())
+    assert server.spec["holderIdentity"] == "other"

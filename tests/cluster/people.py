@@ -26,6 +26,7 @@ def tenant(cluster: Cluster, namespace: str, user: str = "mallory") -> Iterator[
     """May write the three kinds in one namespace."""
     role = {"apiVersion": RBAC, "kind": "Role", "metadata": {"name": user, "namespace": namespace}, "rules": TENANT}
     cluster.apply([role, _binding(namespace, user, "Role", user)])
+    cluster.wait_allowed(user, "patch", "inferenceservices.inference.ai", namespace)
     yield from _acting(cluster, user)
 
 
@@ -33,6 +34,7 @@ def tenant(cluster: Cluster, namespace: str, user: str = "mallory") -> Iterator[
 def editor(cluster: Cluster, namespace: str, user: str = "eve") -> Iterator[Api]:
     """Has the cluster's role `edit` in one namespace."""
     cluster.apply(_binding(namespace, user, "ClusterRole", "edit"))
+    cluster.wait_allowed(user, "create", "deployments.apps", namespace)
     yield from _acting(cluster, user)
 
 

@@ -85,8 +85,8 @@ class Place:
         pods = self.cluster.list("v1", "Pod", self.namespace)
         return {it["metadata"]["name"]: it["spec"].get("nodeName", "") for it in pods}
 
-    def wait_nodes(self, expected: Mapping[str, str], timeout: float = 30) -> None:
-        wait_until(lambda: self.nodes() == expected, f"pods are on {expected}", timeout)
+    def wait_nodes(self, expected: Mapping[str, str]) -> None:
+        wait_until(lambda: self.nodes() == expected, f"pods are on {expected}")
 
     def status(self, name: str = "llama") -> Object:
         found = self.cluster.get(API, "GPURequest", name, self.namespace)
@@ -98,7 +98,7 @@ class Place:
             failures: list[Object] = self.status().get("failures", [])
             return [it for it in failures if (it["pod"], it["reason"]) == (pod, reason)]
 
-        wait_until(lambda: bool(told()), f"{pod} has failed with {reason}: {self.status()}", timeout=30)
+        wait_until(lambda: bool(told()), f"{pod} has failed with {reason}: {self.status()}")
         return told()[0]
 
     def play(self, pod: str, status: Object) -> None:
@@ -113,15 +113,15 @@ class Place:
 
     def wait_use(self, node: str, *, ours: Mapping[str, int], others: int) -> None:
         wanted = {"ours": dict(ours), "others": others}
-        wait_until(lambda: self.use(node) == wanted, f"{node} has {wanted}", timeout=30)
+        wait_until(lambda: self.use(node) == wanted, f"{node} has {wanted}")
 
     def clear(self) -> None:
         """Nothing of this test holds GPUs afterwards, and the agent has seen that."""
         for kind, api in (("LeaderWorkerSet", LWS), ("Deployment", "apps/v1"), ("Pod", "v1"), ("GPURequest", API)):
             for item in self.cluster.list(api, kind, self.namespace):
                 self.cluster.delete(api, kind, item["metadata"]["name"], self.namespace)
-        wait_until(lambda: not self.nodes(), f"no pods in {self.namespace}", timeout=60)
-        wait_until(lambda: all(used(self.cluster, it) == 0 for it in range(NODES)), "all GPUs are free", timeout=30)
+        wait_until(lambda: not self.nodes(), f"no pods in {self.namespace}")
+        wait_until(lambda: all(used(self.cluster, it) == 0 for it in range(NODES)), "all GPUs are free")
 
 
 def used(cluster: Cluster, index: int) -> int | None:

@@ -98,6 +98,7 @@ class Running:
     process: subprocess.Popen[bytes]
     folder: Path
     token: str = field(repr=False)
+    asked_to_end: bool = False
 
 
 @dataclass
@@ -159,7 +160,8 @@ class Runner:
         pods = {pod["metadata"]["uid"]: pod for pod in self._pods()}
         for uid, it in list(self.running.items()):
             gone = uid not in pods or "deletionTimestamp" in pods[uid]["metadata"]
-            if gone and it.process.poll() is None:
+            if gone and not it.asked_to_end and it.process.poll() is None:
+                it.asked_to_end = True  # once, as a kubelet: a second signal may find an interpreter that takes none
                 it.process.send_signal(signal.SIGTERM)
             if it.process.poll() is not None:
                 del self.running[uid]
@@ -167,17 +169,17 @@ class Runner:
         for uid, pod in pods.items():
             new = pod["status"].get("phase") == "Pending" and "deletionTimestamp" not in pod["metadata"]
             if new and uid not in self.running:
-                self.running[uid] = self._start(pod)
+                self._start(pod)
 
     def _pods(self) -> list[Object]:
         selector = ",".join(f"{key}={value}" for key, value in COMPONENT.items())
         found = self.cluster.list("v1", "Pod", self.namespace, selector)
         return [pod for pod in found if pod["spec"].get("schedulerName") == SCHEDULER]
 
-    def _start(self, pod: Object) -> Running:
+    def _start(self, pod: Object) -> None:
         folder = self.folder / "pods" / pod["metadata"]["name"]
         account = folder / "account"
-        account.mkdir(parents=True)
+        account.mkdir(parents=True, exist_ok=True)
         token = self._token(pod)
         (account / "token").write_text(token)
         (account / "ca.crt").write_text(self._authority())
@@ -189,8 +191,8 @@ class Runner:
                 stdout=log,
                 stderr=log,
             )
+        self.running[pod["metadata"]["uid"]] = Running(pod, process, folder, token)
         self._say(pod, "Running", {"running": {}})
-        return Running(pod, process, folder, token)
 
     def _token(self, pod: Object) -> str:
         """As the kubelet asks for it: of the pod's account, bound to the pod."""

@@ -11,6 +11,8 @@ from typing import Any
 
 import pytest
 
+from app.agent.election import RETRY_PERIOD
+from app.agent.heartbeat import PERIOD as HEARTBEAT
 from app.kube.conditions import parse_time
 from sandbox.agent import NAMESPACE, USER, Agent
 from sandbox.api import Object
@@ -79,10 +81,10 @@ def settled(cluster: Cluster) -> None:
 
     def quiet() -> bool:
         since = cluster.now()
-        time.sleep(2)
+        time.sleep(4)
         return not agent_writes(cluster, since)
 
-    wait_until(quiet, "the agent has nothing more to write", timeout=60)
+    wait_until(quiet, "the agent has nothing more to write")
 
 
 def test_gated_pods_of_groups_land_exactly_on_their_nodes(place: Place) -> None:
@@ -165,7 +167,7 @@ def test_devices_that_the_exporter_of_a_node_names_are_in_the_allocation(place: 
         told: list[Object] = found.get("status", {}).get("devices", [])
         return told
 
-    wait_until(lambda: bool(devices()), "the devices are told", timeout=40)
+    wait_until(lambda: bool(devices()), "the devices are told")
     pod = place.cluster.get("v1", "Pod", "llama-0-0", place.namespace)
     assert pod is not None
     about = {"pod": "llama-0-0", "podUid": pod["metadata"]["uid"], "group": 0, "worker": 0, "node": "mi300x-1"}
@@ -177,7 +179,7 @@ def test_devices_that_the_exporter_of_a_node_names_are_in_the_allocation(place: 
     time.sleep(13)
     assert exporter.asked == asked, "each pod is asked for once"
     place.cluster.delete("v1", "Pod", "llama-0-0", place.namespace)
-    wait_until(lambda: devices() == [], "a pod that is gone holds none", timeout=30)
+    wait_until(lambda: devices() == [], "a pod that is gone holds none")
 
 
 def test_foreign_pods_are_counted_apart_from_services_and_given_back(place: Place) -> None:
@@ -216,7 +218,7 @@ def test_what_kubelet_says_of_a_pod_reaches_its_request_and_goes_when_it_is_over
     assert "exit code 1: ValueError: no such model" in crash["message"]
     place.allocate({(0, 0): "mi300x-1"})
     place.play("llama-0-0", {"containerStatuses": [WAITING | {"state": {"waiting": {"reason": "ContainerCreating"}}}]})
-    wait_until(lambda: place.status().get("failures") == [], "the failure is over", timeout=30)
+    wait_until(lambda: place.status().get("failures") == [], "the failure is over")
 
 
 def test_a_backoff_that_goes_on_writes_nothing_more(place: Place) -> None:
@@ -243,12 +245,16 @@ def test_loading_times_come_from_the_leader(place: Place) -> None:
     place.request()
     place.allocate({(0, 0): "mi300x-1"})
     place.grouped(0, 0)
-    wait_until(lambda: "loadedAt" in place.status(), "the leader is loaded", timeout=30)
+    wait_until(lambda: "loadedAt" in place.status(), "the leader is loaded")
     pod = place.cluster.get("v1", "Pod", "llama-0-0", place.namespace)
     assert pod is not None
     ready = next(it for it in pod["status"]["conditions"] if it["type"] == "Ready")
     assert place.status()["loadedAt"] == ready["lastTransitionTime"]
-    assert 0 <= place.status()["loadSeconds"] < 30
+    began = parse_time(pod["status"]["containerStatuses"][0]["state"]["running"]["startedAt"])
+    became = parse_time(ready["lastTransitionTime"])
+    assert began is not None
+    assert became is not None
+    assert place.status()["loadSeconds"] == (became - began).total_seconds()
 
 
 def test_a_node_that_is_not_ready_or_gone_gets_no_pods(place: Place) -> None:
@@ -327,11 +333,17 @@ def test_an_idle_agent_writes_its_lease_and_heartbeats_only(place: Place) -> Non
     wait_until(lambda: "loadedAt" in place.status(), "all is reported")
     settled(place.cluster)
     since = place.cluster.now()
-    time.sleep(10)
-    events = [it for it in place.cluster.audit_writes(since) if it.user == USER]
+
+    def written() -> list[AuditEvent]:
+        return [it for it in place.cluster.audit_writes(since) if it.user == USER]
+
+    wait_until(lambda: len(written()) >= 4, "the agent is alive")
+    seconds = (place.cluster.now() - since).total_seconds()
+    events = written()
     assert {it.resource for it in events} <= {"leases.coordination.k8s.io", "gpupools.inference.ai"}
-    assert len([it for it in events if it.resource == "gpupools.inference.ai"]) <= 1
-    assert 2 <= len(events) <= 6
+    beats = [it for it in events if it.resource == "gpupools.inference.ai"]
+    assert len(beats) <= 1 + seconds / HEARTBEAT.total_seconds()
+    assert len(events) - len(beats) <= 2 + 1.5 * seconds / RETRY_PERIOD
 
 
 def test_every_write_of_the_agent_is_within_its_rights(place: Place) -> None:
@@ -340,12 +352,13 @@ def test_every_write_of_the_agent_is_within_its_rights(place: Place) -> None:
 
 
 def test_pools_get_a_heartbeat(place: Place) -> None:
+    since = place.cluster.now().replace(microsecond=0)
     place.cluster.apply(cluster_object("GPUPool", "second", {}))
     try:
-        found = place.cluster.wait_for(API, "GPUPool", "second", None, lambda it: bool(heartbeat(it)), timeout=10)
+        found = place.cluster.wait_for(API, "GPUPool", "second", None, lambda it: bool(heartbeat(it)))
         stamped = parse_time(heartbeat(found))
         assert stamped is not None
-        assert abs((place.cluster.now() - stamped).total_seconds()) < 10
+        assert since <= stamped <= place.cluster.now()
     finally:
         place.cluster.delete(API, "GPUPool", "second")
 
@@ -370,14 +383,15 @@ def test_when_the_leader_dies_the_other_replica_takes_over_and_they_never_both_w
         since = cluster.now()
         agent.kill()
         place.grouped(1, 0)
-        place.wait_nodes({"llama-0-0": "mi300x-0", "llama-1-0": "mi300x-1"}, timeout=40)
-        assert holder(cluster) not in ("", first)
+        place.wait_nodes({"llama-0-0": "mi300x-0", "llama-1-0": "mi300x-1"})
+        second = holder(cluster)
+        assert second not in ("", first)
         before_takeover = [it for it in agent_writes(cluster, since) if it.at < taken_at(cluster)]
         assert before_takeover == []
-        agent.restart()
-        assert agent.is_ready(), "the first is back, and stands by"
+        agent.restart()  # and it is ready, for it stands by
         other.stop()
-        wait_until(lambda: holder(cluster) not in ("", first), "a lease that was let go of is taken at once", timeout=8)
+        assert "released the lease" in other.log.read_text(), "it need not run out"
+        wait_until(lambda: holder(cluster) not in ("", first, second), "a lease that was let go of is taken")
         place.pod("late", labels=service_labels())
         wait_until(lambda: len(place.status().get("pods", [])) == 3, "the first leads again")
 

@@ -154,7 +154,7 @@ def test_forged_annotations_restart_nothing_and_the_service_stays_ready(world: W
     assert after["spec"] == before["spec"]
     assert not world.resyncs(1), "and then nothing is written any more"
     assert condition(world.get(API, "InferenceService", "demo"), "Ready")["status"] == "True"
-    assert not [it for it in world.cluster.events("demo") if "SyncError" in it]
+    assert not [it for it in world.events("demo") if it["reason"] == "SyncError"]
 
 
 def is_mended(world: World, lie: Object) -> bool:

@@ -27,8 +27,9 @@ from tests.cluster.world import API, World, condition, service
 deep = pytest.mark.skipif(not os.environ.get("METACONTROLLER"), reason="the stand-in's own JSON takes 1,000 levels")
 TOO_MANY = {f"VARIABLE_{number}": "" for number in range(ENTRIES + 50)}
 LONG = "0" * 40 + "1"
-SECONDS = 2.0 if os.environ.get("METACONTROLLER") else 10.0
-"""Until a new service has its children. The stand-in for Metacontroller, one Python process, takes most of its time."""
+TIMES = 20 if os.environ.get("METACONTROLLER") else 60
+"""How much longer a new service may wait for its children than on the same machine at rest, which takes 0.1 s or more.
+The stand-in for Metacontroller, one Python process, takes most of its time."""
 
 
 def without_bounds(node: Any) -> Any:
@@ -232,14 +233,21 @@ def test_another_namespaces_service_has_its_children_soon(world: World) -> None:
         found = (world.cluster.list(*kind, other) for kind in wanted)
         return all(any(it["metadata"]["name"] == name for it in items) for items in found)
 
-    with synced_for_ever(world, [item["metadata"]["name"] for item in items]):
-        time.sleep(2)  # the queue is full
-        taken = []
-        for number in range(3):
-            begun = time.monotonic()
-            world.apply(service(f"new-{number}"), other)
-            wait_until(partial(has_children, f"new-{number}"), "the children of a new service", timeout=30)
-            taken.append(time.monotonic() - begun)
+    def seconds(name: str) -> float:
+        begun = time.monotonic()
+        world.apply(service(name), other)
+        wait_until(partial(has_children, name), "the children of a new service")
+        taken = time.monotonic() - begun
+        world.cluster.delete(API, "InferenceService", name, other)
+        return taken
+
+    alone, beside = [], []
     for number in range(3):
-        world.cluster.delete(API, "InferenceService", f"new-{number}", other)
-    assert min(taken) < SECONDS, f"children came after {taken} seconds"
+        world.settled()
+        alone.append(seconds(f"quiet-{number}"))
+        with synced_for_ever(world, [item["metadata"]["name"] for item in items]):
+            time.sleep(2)  # the queue is full
+            beside.append(seconds(f"new-{number}"))
+    assert min(beside) < TIMES * min(alone), (
+        f"children came after {beside} s, and after {alone} s while nothing happened"
+    )

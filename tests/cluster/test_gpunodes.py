@@ -83,11 +83,11 @@ def writes(cluster: Cluster, name: str, since: datetime) -> list[AuditEvent]:
 
 
 def settled(cluster: Cluster, name: str) -> None:
-    """Wait until nothing more is written about a node: its first conditions come in late."""
+    """Wait until nothing more is written about a node, for a resync period: its first conditions come in late."""
 
     def is_quiet() -> bool:
         since = cluster.now()
-        time.sleep(2)
+        time.sleep(RESYNC_SECONDS + 1)
         return not writes(cluster, name, since)
 
     wait_until(is_quiet, f"no more writes about {name}")

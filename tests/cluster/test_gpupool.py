@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import threading
 import time
@@ -17,7 +18,7 @@ import pytest
 
 from app.gpus.places import parse_places
 from sandbox.api import ApiError, Object
-from sandbox.cluster import Cluster, wait_until
+from sandbox.cluster import Cluster, is_schedulable, wait_until
 from sandbox.metacontroller import USER as METACONTROLLER
 from sandbox.nodes import build_node
 from sandbox.operator import DEFAULT_POOL, Operator
@@ -29,6 +30,7 @@ ZONE = "topology.kubernetes.io/zone"
 STRATEGIC_PATCH = "application/strategic-merge-patch+json"
 NODES = 5
 """Of eight GPUs each."""
+_numbers = itertools.count()
 
 
 @pytest.fixture(scope="module")
@@ -42,12 +44,12 @@ def pooled(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Operator]:
 
 
 @pytest.fixture
-def world(pooled: Operator, request: pytest.FixtureRequest) -> Iterator[World]:
-    world = World(pooled, f"pool-{abs(hash(request.node.name)) % 10**6}")
+def world(pooled: Operator) -> Iterator[World]:
+    world = World(pooled, f"pool-{next(_numbers)}")
     world.create_namespace(world.namespace)
     yield world
     world.remove_services()
-    wait_until(lambda: pool(world)["status"]["free"] == pool(world)["status"]["gpus"], "all GPUs are free", timeout=60)
+    wait_until(lambda: pool(world)["status"]["free"] == pool(world)["status"]["gpus"], "all GPUs are free")
 
 
 def pool(world: World, name: str = "default") -> Object:
@@ -58,11 +60,6 @@ def pool(world: World, name: str = "default") -> Object:
 
 def allocations(world: World) -> dict[str, Object]:
     return {it["metadata"]["name"]: it["spec"] for it in world.all_of(API, "GPUAllocation")}
-
-
-ORPHAN_SECONDS = 120
-"""Kubernetes removes pods of a node that is gone at a look each 20 s, once they have been orphans for 40 s; what a pod
-holds is given up after it."""
 
 
 def phases(world: World) -> Counter[str]:
@@ -78,9 +75,9 @@ def granted(world: World) -> Counter[str]:
     return found
 
 
-def wait_phase(world: World, name: str, phase: str, timeout: float = 60) -> Object:
+def wait_phase(world: World, name: str, phase: str) -> Object:
     world.cluster.wait_for(
-        API, "GPUAllocation", name, world.namespace, lambda it: it["spec"]["phase"] == phase, timeout, phase
+        API, "GPUAllocation", name, world.namespace, lambda it: it["spec"]["phase"] == phase, describe=phase
     )
     return allocations(world)[name]
 
@@ -109,22 +106,26 @@ def test_of_fifty_services_at_once_forty_get_the_forty_gpus_and_ten_wait(world: 
     with watching(world) as double:
         for number in range(50):
             world.apply(service(f"s{number:02}"))
-        wait_until(lambda: phases(world) == {"Bound": 40, "Pending": 10}, "forty are served", timeout=90)
-        wait_until(lambda: sum(granted(world).values()) == 40, "all forty are confirmed", timeout=60)
+        wait_until(lambda: phases(world) == {"Bound": 40, "Pending": 10}, "forty are served")
+        wait_until(lambda: sum(granted(world).values()) == 40, "all forty are confirmed")
     assert double == []
-    waiting = sorted(it["placeInLine"] for it in allocations(world).values() if it["phase"] == "Pending")
-    assert waiting == list(range(1, 11))
+    wait_until(lambda: line(world) == list(range(1, 11)), "each has its own place in line")
     [first] = [name for name, it in allocations(world).items() if it.get("placeInLine") == 1]
     found = world.wait_condition("GPUAllocated", "False", "place 1 in line", name=first)
     assert condition(found, "GPUAllocated")["reason"] == "InsufficientGPU"
     assert "have 0 free GPUs, fewer than 1" in condition(found, "Ready")["message"]
     assert found["status"]["allocation"]["placeInLine"] == 1
-    status = pool(world)["status"]
-    assert (status["gpus"], status["free"], status["allocated"], status["pending"]) == (40, 0, 40, 10)
+    counts = {"gpus": 40, "free": 0, "allocated": 40, "pending": 10}
+    wait_until(lambda: {it: pool(world)["status"].get(it) for it in counts} == counts, f"the pool counts {counts}")
     served = next(name for name, it in allocations(world).items() if it["phase"] == "Bound")
     world.cluster.delete(API, "InferenceService", served, world.namespace)
     wait_phase(world, first, "Bound")
     world.wait_ready(first)
+
+
+def line(world: World) -> list[int]:
+    """The places of those who wait."""
+    return sorted(it.get("placeInLine") or 0 for it in allocations(world).values() if it["phase"] == "Pending")
 
 
 def test_a_running_service_gets_more_and_fewer_gpus_when_it_asks_for_them(world: World) -> None:
@@ -133,7 +134,7 @@ def test_a_running_service_gets_more_and_fewer_gpus_when_it_asks_for_them(world:
     world.wait_ready()
     for count in (8, 4):
         world.apply(service(resources={"totalGpus": count}))
-        wait_until(partial(asks, world, count), f"pods of {count} GPUs", timeout=60)
+        wait_until(partial(asks, world, count), f"pods of {count} GPUs")
         found = wait_phase(world, "demo", "Bound")
         assert sum(place.gpus for place in parse_places(found).values()) == count
         world.wait_observed()
@@ -231,12 +232,15 @@ def test_when_a_node_goes_its_gpus_are_given_up_and_other_services_stay(world: W
     wait_until(lambda: phases(world) == {"Bound": NODES}, "all are placed")
     for number in range(NODES):
         world.wait_ready(f"s{number}")
+    world.settled()
     lost = next(name for name, it in allocations(world).items() if it["gpus"][0]["node"] == "mi300x-4")
     others = {name: it for name, it in allocations(world).items() if name != lost}
     pods = {it["metadata"]["uid"] for it in world.all_of("v1", "Pod") if it["spec"].get("nodeName") != "mi300x-4"}
     try:
         world.cluster.delete("v1", "Node", "mi300x-4")
-        wait_phase(world, lost, "Pending", timeout=ORPHAN_SECONDS)
+        # Kubernetes removes pods of a node that is gone at a look each 20 s, once they were orphans for 40 s; what they
+        # hold is given up after it.
+        wait_phase(world, lost, "Pending")
         assert {name: it for name, it in allocations(world).items() if name != lost} == others
     finally:
         world.cluster.create_nodes([build_node(4)])
@@ -267,6 +271,8 @@ def test_a_node_gone_for_five_minutes_frees_what_was_bound_on_it_and_nothing_els
         )
     finally:
         fail(world, node, None)
+        world.cluster.wait_for("v1", "Node", node, None, is_schedulable, describe="Ready again")
+        world.cluster.wait_for(API, "GPUNode", node, None, lambda it: "notReadySince" not in it["spec"])
     assert pods <= {it["metadata"]["uid"] for it in world.all_of("v1", "Pod")}
 
 
@@ -329,8 +335,11 @@ def test_a_tenant_whose_quota_keeps_pods_out_gives_the_pool_back(world: World) -
     quota = {"hard": {"requests.amd.com/gpu": "1"}}
     metadata = {"name": "one", "namespace": world.namespace}
     world.cluster.apply({"apiVersion": "v1", "kind": "ResourceQuota", "metadata": metadata, "spec": quota})
+    world.cluster.wait_for(
+        "v1", "ResourceQuota", "one", world.namespace, lambda it: "hard" in it.get("status", {}), describe="enforced"
+    )
     world.apply(service("greedy", replicas=40, resources={"totalGpus": 1, "priority": 1000}))
-    wait_until(lambda: sum(granted(world).values()) == 40, "it is granted the whole pool", timeout=60)
+    wait_until(lambda: sum(granted(world).values()) == 40, "it is granted the whole pool")
     with neighbour(world) as other:
         other.apply(service("honest", resources={"totalGpus": 8}))
         wait_phase(other, "honest", "Pending")
@@ -367,6 +376,7 @@ def test_pods_that_call_themselves_a_services_change_nothing(world: World) -> No
     """Labelled, without GPUs, and bound by hand: they make no service the owner of a node."""
     world.apply(service("alone", resources={"totalGpus": 1, "sharing": "exclusive"}))
     world.wait_ready("alone")
+    world.settled()
     before = allocations(world)["alone"]
     for number in range(NODES):
         labels = {"inference.ai/service": "alone", "inference.ai/role": "leader"}
@@ -391,16 +401,27 @@ def test_pods_that_call_themselves_a_services_change_nothing(world: World) -> No
         world.cluster.delete("v1", "Pod", f"forged-{number}", world.namespace)
 
 
+def wait_observed(world: World, name: str) -> None:
+    """Until the pool decides by its latest spec."""
+    world.cluster.wait_for(
+        API,
+        "GPUPool",
+        name,
+        None,
+        lambda it: (it.get("status") or {}).get("observedGeneration") == it["metadata"]["generation"],
+        describe="observed",
+    )
+
+
 def test_a_namespace_stays_within_its_limit_and_is_told_the_numbers(world: World) -> None:
     label = {"kubernetes.io/metadata.name": world.namespace}
     limits = [{"namespaceSelector": {"matchLabels": label}, "gpus": 8, "maxPriority": 0}]
     world.cluster.patch(API, "GPUPool", "default", None, {"spec": {"limits": limits}})
     try:
-        wait_until(lambda: bool(pool(world)["spec"].get("limits")), "the limit is there")
-        time.sleep(2)
+        wait_observed(world, "default")
         for number in range(4):
             world.apply(service(f"s{number}", resources={"totalGpus": 4, "priority": 1000}))
-        wait_until(lambda: phases(world) == {"Bound": 2, "Pending": 2}, "two are served", timeout=60)
+        wait_until(lambda: phases(world) == {"Bound": 2, "Pending": 2}, "two are served")
         waiting = next(name for name, it in allocations(world).items() if it["phase"] == "Pending")
         found = world.wait_condition("Ready", "False", "may hold 8 GPUs of this pool and holds 8", name=waiting)
         assert "Priority 1000 counts as 0" in condition(found, "Ready")["message"]
@@ -409,7 +430,7 @@ def test_a_namespace_stays_within_its_limit_and_is_told_the_numbers(world: World
             other.wait_ready("free")
     finally:
         world.cluster.patch(API, "GPUPool", "default", None, {"spec": {"limits": None}})
-    wait_until(lambda: phases(world) == {"Bound": 4}, "the limit is gone", timeout=60)
+    wait_until(lambda: phases(world) == {"Bound": 4}, "the limit is gone")
 
 
 def test_services_that_read_one_volume_and_come_together_get_one_node(world: World) -> None:
@@ -418,7 +439,7 @@ def test_services_that_read_one_volume_and_come_together_get_one_node(world: Wor
     world.apply({"apiVersion": API, "kind": "ModelCache", "metadata": {"name": "m"}, "spec": cache})
     for name, count in (("a", 3), ("b", 5), ("c", 5)):
         world.apply(service(name, resources={"totalGpus": count}, storage={"modelCache": "m"}))
-    wait_until(lambda: phases(world) == {"Bound": 2, "Pending": 1}, "two fit on one node", timeout=90)
+    wait_until(lambda: phases(world) == {"Bound": 2, "Pending": 1}, "two fit on one node")
     assert len(granted(world)) == 1
     waiting = next(name for name, it in allocations(world).items() if it["phase"] == "Pending")
     world.wait_condition("Ready", "False", "m-cache is ReadWriteOnce", name=waiting)

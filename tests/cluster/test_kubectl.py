@@ -29,7 +29,7 @@ class Kubectl:
     def run(self, *arguments: str) -> str:
         """Standard output; fails with both outputs when kubectl does."""
         env = {**os.environ, "KUBECONFIG": str(self.kubeconfig), "HOME": str(self.kubeconfig.parent)}
-        done = subprocess.run([self.binary, *arguments], env=env, capture_output=True, text=True, timeout=120)
+        done = subprocess.run([self.binary, *arguments], env=env, capture_output=True, text=True, timeout=300)
         assert done.returncode == 0, f"kubectl {' '.join(arguments)}:\n{done.stdout}{done.stderr}"
         return done.stdout
 
@@ -97,8 +97,8 @@ def test_the_samples_are_applied_and_listed_at_a_glance(world: World, binary: Pa
     try:
         for name in ("llama2-cache", "llama2-7b-service", "llama2-endpoint"):
             kubectl.run("apply", "-f", str(EXAMPLES / f"{name}.yaml"))
-        kubectl.run("wait", "-n", NAMESPACE, "--for=condition=Ready", "--timeout=90s", "infsvc/llama2-7b-service")
-        kubectl.run("wait", "-n", NAMESPACE, "--for=condition=Available", "--timeout=90s", "iep/llama2-endpoint")
+        kubectl.run("wait", "-n", NAMESPACE, "--for=condition=Ready", "--timeout=240s", "infsvc/llama2-7b-service")
+        kubectl.run("wait", "-n", NAMESPACE, "--for=condition=Available", "--timeout=240s", "iep/llama2-endpoint")
         [service] = kubectl.table("-n", NAMESPACE, "inferenceservices")
         assert (service["PHASE"], service["READY"], service["MODEL"]) == ("Ready", "1", "llama-2-7b-chat")
         assert service["GPUS"] == "2x2 TP2 PP1 DP2"

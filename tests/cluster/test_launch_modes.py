@@ -57,6 +57,8 @@ def test_make_ssh_keys_creates_the_secret_once_and_may_do_nothing_else(
         for subject in item.get("subjects", ()):
             subject["namespace"] = world.namespace
         world.apply(item)
+    user = f"system:serviceaccount:{world.namespace}:demo-ssh-keys"
+    world.cluster.wait_allowed(user, "create", "secrets", world.namespace)
     account = tmp_path / "account"
     monkeypatch.setattr(secret, "ACCOUNT", account)
     become_pod(world, answer.child("Job"), account, monkeypatch)

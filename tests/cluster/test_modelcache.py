@@ -8,7 +8,7 @@ import ssl
 import subprocess
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -74,6 +74,12 @@ class Downloads:
     def jobs(self) -> set[str]:
         return self.world.names("batch/v1", "Job")
 
+    def arrived(self) -> int:
+        """Bytes of the largest file on the volume, finished or not: sockets hold some of what was sent."""
+        with suppress(FileNotFoundError):  # a file gets its name meanwhile
+            return max((it.stat().st_size for it in self.runner.volume(CLAIM).rglob("*") if it.is_file()), default=0)
+        return 0
+
     def folder(self) -> Path:
         return self.runner.volume(CLAIM) / str(self.status()["path"])
 
@@ -86,9 +92,12 @@ def downloads(world: World, tmp_path: Path) -> Iterator[Downloads]:
     labels = {"metadata": {"labels": {RUNS_HERE: "true"}}}
     world.cluster.patch("v1", "Namespace", world.namespace, None, labels)
     wait_installed(world.cluster, world.namespace)
+    world.cluster.wait_for("v1", "ConfigMap", "kube-root-ca.crt", world.namespace, lambda _: True)
     hub = Hub({REPOSITORY: Repository(dict(FILES))})
     with Server(hub).running() as server:
-        environment = {"HF_ENDPOINT": server.url, "NO_PROXY": "127.0.0.1"}
+        # The library takes 10 s of silence for a broken connection, and a test may hold one for longer.
+        patience = {"HF_HUB_DOWNLOAD_TIMEOUT": "600"}
+        environment = {"HF_ENDPOINT": server.url, "NO_PROXY": "127.0.0.1", **patience}
         with Runner(world.cluster, world.namespace, tmp_path, environment).at_work() as runner:
             yield Downloads(world, hub, server, runner)
 
@@ -97,10 +106,10 @@ def test_a_download_moves_phase_and_progress_and_brings_the_models_facts(downloa
     world = downloads.world
     with downloads.held():
         world.apply(cache())
-        wait_until(lambda: 0 < downloads.status().get("downloadProgress", 0) < 100, "progress is reported", 90)
+        wait_until(lambda: downloads.status().get("downloadProgress", 0) >= 40, "progress is reported")
         half_way = downloads.status()
         assert half_way["phase"] == "Downloading"
-        assert 40 <= half_way["downloadProgress"] <= 50, "what is in buffers does not count"
+        assert half_way["downloadProgress"] <= 50, "no more than has come"
         assert half_way["download"]["bytes"] < half_way["download"]["total"]
         assert f"{half_way['downloadProgress']} % is done" in condition({"status": half_way}, "Ready")["message"]
         assert "model" not in half_way
@@ -131,7 +140,7 @@ def test_the_downloader_may_patch_its_own_job_and_nothing_else(downloads: Downlo
         }
         world.apply(other)
         jobs = f"/apis/batch/v1/namespaces/{namespace}/jobs"
-        assert _as(downloads, token, "GET", f"{jobs}/{own}") == 200
+        wait_until(lambda: _as(downloads, token, "GET", f"{jobs}/{own}") == 200, "its rights are known")
         assert _as(downloads, token, "PATCH", f"{jobs}/{own}") == 200
         assert _as(downloads, token, "PATCH", f"{jobs}/{own}", annotation="tried") == 403, "a policy says so"
         refused = [
@@ -147,8 +156,11 @@ def test_the_downloader_may_patch_its_own_job_and_nothing_else(downloads: Downlo
         assert {_as(downloads, token, *it) for it in refused} == {403}
     downloads.ready()
     wait_until(lambda: _as(downloads, token, "PATCH", f"{jobs}/{own}") in (401, 403), "the rights are gone")
-    left = {kind: world.names(group, kind) - {"default"} for kind, group in _RIGHTS.items()}
-    assert left == {"ServiceAccount": {"demo-downloader"}, "Role": set(), "RoleBinding": set()}
+    kept = {"ServiceAccount": {"demo-downloader"}, "Role": set(), "RoleBinding": set()}
+    wait_until(
+        lambda: {kind: world.names(group, kind) - {"default"} for kind, group in _RIGHTS.items()} == kept,
+        "nothing but the account is left",
+    )
 
 
 _RBAC = "rbac.authorization.k8s.io/v1"
@@ -161,7 +173,7 @@ def _as(downloads: Downloads, token: str, method: str, path: str, annotation: st
     trusted = ssl.create_default_context(cafile=str(cluster.directory / "certs" / "tls.crt"))
     headers = {"Authorization": f"Bearer {token}", "Content-Type": MERGE_PATCH}
     body = json.dumps({"metadata": {"annotations": {annotation: "yes"}}}) if method == "PATCH" else None
-    with httpx.Client(base_url=cluster.server, verify=trusted, trust_env=False) as client:
+    with httpx.Client(base_url=cluster.server, verify=trusted, trust_env=False, timeout=60) as client:
         params = {"dryRun": "All"} if body else None
         return client.request(method, path, headers=headers, content=body, params=params).status_code
 
@@ -208,7 +220,7 @@ def test_a_killed_pod_is_followed_by_one_that_goes_on(downloads: Downloads) -> N
     with downloads.held():
         downloads.world.apply(cache())
         process = downloads.runner.the_one().process
-        wait_until(lambda: downloads.server.sent_of("model.safetensors") >= SIZE // 2, "half of it is there")
+        wait_until(lambda: downloads.arrived() > SIZE // 4, "what was sent is there")
         process.send_signal(signal.SIGKILL)
         wait_until(lambda: process.poll() is not None, "it is dead")
     downloads.ready()
@@ -222,7 +234,7 @@ def test_a_pod_that_is_evicted_is_followed_by_one_that_goes_on_and_counts_as_no_
     with downloads.held():
         world.apply(cache())
         running = downloads.runner.the_one()
-        wait_until(lambda: downloads.server.sent_of("model.safetensors") >= SIZE // 2, "half of it is there")
+        wait_until(lambda: downloads.arrived() > SIZE // 4, "what was sent is there")
         name = running.pod["metadata"]["name"]
         eviction = {"apiVersion": "policy/v1", "kind": "Eviction", "metadata": {"name": name}}
         path = f"/api/v1/namespaces/{world.namespace}/pods/{name}/eviction"
@@ -268,7 +280,7 @@ def test_an_update_comes_beside_what_is_read(downloads: Downloads) -> None:
     changed = model(4_000_000, seed=1)
     downloads.hub.repositories[REPOSITORY] = Repository(dict(changed), commit="b" * 40)
     downloads.refresh("now")
-    wait_until(lambda: downloads.status().get("version") == "b" * 40, "the update is there", 60)
+    wait_until(lambda: downloads.status().get("version") == "b" * 40, "the update is there")
     after = downloads.ready()
     assert after["path"].startswith(f"{before['path']}@")
     assert (files_of(folder), files_of(downloads.folder())) == (FILES, changed)
@@ -313,7 +325,7 @@ def test_a_service_goes_with_the_cache_that_it_made_while_that_downloads(
 
 def test_copies_are_filled_from_the_first_and_the_source_is_asked_once(downloads: Downloads) -> None:
     downloads.world.apply(cache(accessMode="ReadWriteOnce", caching={"replicas": 2}))
-    wait_until(lambda: downloads.status().get("phase") == "Ready", "all copies are filled", 90)
+    wait_until(lambda: downloads.status().get("phase") == "Ready", "all copies are filled")
     copies = downloads.status()["copies"]
     assert [(it["claimName"], it["ready"]) for it in copies] == [(CLAIM, True), (f"{CLAIM}-1", True)]
     for it in copies:
@@ -397,7 +409,7 @@ def test_a_quota_that_lets_no_pod_of_a_download_be_made_is_quoted(world: World) 
     """Only an event says it; the agent reads that, and the hook quotes the agent."""
     quota = {"apiVersion": "v1", "kind": "ResourceQuota", "metadata": {"name": "none"}, "spec": {"hard": {"pods": "0"}}}
     world.apply(quota)
-    wait_until(lambda: (world.get("v1", "ResourceQuota", "none") or {}).get("status", {}).get("hard"), "it counts", 60)
+    wait_until(lambda: (world.get("v1", "ResourceQuota", "none") or {}).get("status", {}).get("hard"), "it counts")
     world.apply(cache())
     found = world.wait_condition("Ready", "False", "exceeded quota", of="ModelCache")
     assert found["status"]["phase"] == "Pending"

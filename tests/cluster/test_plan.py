@@ -39,7 +39,7 @@ class Plugin:
             **self.world.operator.hooks.settings,
         }
         command = [str(kubectl), "inference", "plan", "-f", str(file), "-n", self.world.namespace, *options]
-        return subprocess.run(command, env=env, capture_output=True, text=True, timeout=60, check=False)
+        return subprocess.run(command, env=env, capture_output=True, text=True, timeout=240, check=False)
 
     def answer(self, item: Object) -> dict[str, Any]:
         done = self.run(item, "-o", "json")
@@ -98,7 +98,7 @@ def test_a_running_service_can_be_made_smaller_as_it_was_planned(world: World, p
     planned = plugin.answer(smaller)
     assert (planned["running"]["restarts"], sum(node["gpus"] for node in planned["nodes"])) == (True, 1)
     world.apply(smaller)
-    wait_until(lambda: gpus_of(world) == 1, "one GPU", timeout=60)
+    wait_until(lambda: gpus_of(world) == 1, "one GPU")
     world.wait_ready()
 
 

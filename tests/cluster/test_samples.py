@@ -24,6 +24,13 @@ def samples(operator: Operator) -> Iterator[World]:
     """The first three samples, Ready."""
     world = World(operator, NAMESPACE)
     world.create_namespace(NAMESPACE)
+    kinds = (
+        (API, "InferenceEndpoint"),
+        (API, "InferenceService"),
+        (API, "ModelCache"),
+        ("v1", "PersistentVolumeClaim"),
+    )
+    wait_until(lambda: not any(world.names(*kind) for kind in kinds), "what other tests made there is gone")
     operator.cluster.apply([example(name) for name in SAMPLES])
     world.wait_ready("llama2-cache", "ModelCache")
     world.wait_ready("llama2-7b-service")
@@ -125,7 +132,7 @@ def test_deleting_the_parents_removes_every_child(world: World) -> None:
     )  # fmt: skip
     assert sum(len(world.names(*kind)) for kind in kinds) >= 8
     world.remove_services()
-    wait_until(lambda: not any(world.names(*kind) for kind in kinds), "every child is gone", timeout=60)
+    wait_until(lambda: not any(world.names(*kind) for kind in kinds), "every child is gone")
 
 
 def test_no_write_for_the_samples_is_refused_by_rights_or_policies(samples: World) -> None:

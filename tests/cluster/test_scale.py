@@ -51,4 +51,4 @@ def test_an_autoscaler_of_the_users_own_reads_the_scale_of_the_service(world: Wo
         found = condition(world.get(HPA, "HorizontalPodAutoscaler", "theirs"), "AbleToScale")
         return found.get("status") == "True" and found.get("reason") == "SucceededGetScale"
 
-    wait_until(reads, "the autoscaler has read the scale", timeout=60)
+    wait_until(reads, "the autoscaler has read the scale")

@@ -160,7 +160,7 @@ def _handler(server: Server) -> type[BaseHTTPRequestHandler]:
             if trouble.cut_at is not None:
                 self.wfile.flush()
                 if trouble.gate:
-                    trouble.gate.wait(60)
+                    trouble.gate.wait(600)
                 self.close_connection = True
                 self.connection.shutdown(socket.SHUT_RDWR)
 

@@ -27,7 +27,9 @@ from tests.images.pods import Network, Pod, missing_parts, wait_for
 from tests.images.workloads import built
 
 pytestmark = pytest.mark.vllm
-START_SECONDS = 240
+START_SECONDS = 900
+END_SECONDS = 240
+"""Both only end a hang: four groups on a busy machine of two processors need minutes."""
 ON_CPU = {
     "INFERENCE_MODEL_SECONDS": "5",
     "VLLM_CPU_KVCACHE_SPACE": "1",
@@ -95,7 +97,7 @@ def alone(real: Image, tiny: Path, tmp_path_factory: pytest.TempPathFactory) -> 
         wrong = network.ask(group.leader, "/v1/completions", {"model": "other", "prompt": "x"})
         probe = group.leader.execute("health-check", "--json")
         group.leader.signal(signal.SIGTERM)
-        code = group.leader.wait(60)
+        code = group.leader.wait(END_SECONDS)
     return {"text": text, "answers": answers, "wrong": wrong, "probe": json.loads(probe.stdout), "code": code}
 
 
@@ -113,14 +115,14 @@ def test_two_nodes_with_tensor_parallel_answer_what_one_node_answers(
     assert served(group) == alone["text"]
     assert group.leader.execute("health-check", "--probe=readiness").returncode == 0
     group.leader.signal(signal.SIGTERM)
-    assert group.leader.wait(90) == 0
+    assert group.leader.wait(END_SECONDS) == 0
     if mode == "native":
         assert group.workers[0].running, (
             "a headless vLLM does not see that its leader ended, so it needs its own signal"
         )
         assert group.workers[0].execute("drain-worker", "1000").returncode == 0
         group.workers[0].signal(signal.SIGTERM)
-    assert group.workers[0].wait(60) is not None
+    assert group.workers[0].wait(END_SECONDS) is not None
 
 
 def test_two_nodes_with_data_parallel_answer_what_one_node_answers(real_group: GroupOf, alone: dict[str, Any]) -> None:
@@ -141,10 +143,10 @@ def test_a_copy_on_a_worker_does_not_drain_before_its_leader_ends(real_group: Gr
         assert not stopping.done()
         group.leader.signal(signal.SIGTERM)
         assert stopping.result().returncode == 0
-    assert group.leader.wait(30) == 0
+    assert group.leader.wait(END_SECONDS) == 0
     if mode == "native":
         worker.signal(signal.SIGTERM)
-    assert worker.wait(60) is not None
+    assert worker.wait(END_SECONDS) is not None
 
 
 def test_two_nodes_with_pipeline_parallel_become_healthy(real_group: GroupOf) -> None:
@@ -170,17 +172,17 @@ def test_a_worker_that_hangs_makes_the_group_unready_until_it_goes_on(real_group
     [worker] = group.workers
     with ThreadPoolExecutor() as pool:
         asking = pool.submit(complete_long, group)
-        wait_for("it makes tokens", lambda: runs(group), 60, *group.pods)
+        wait_for("it makes tokens", lambda: runs(group), END_SECONDS, *group.pods)
         assert "engine_progress: ok" in readiness(group)
         signal_all(worker, signal.SIGSTOP)
         try:
             told = "engine_progress: 1 request runs, and no step has ended for 6 s"
-            wait_for("it is told", lambda: told in readiness(group), 60, *group.pods)
+            wait_for("it is told", lambda: told in readiness(group), END_SECONDS, *group.pods)
             assert group.healthy
         finally:
             signal_all(worker, signal.SIGCONT)
         assert asking.result()
-    wait_for("it is well again", lambda: "engine_progress: ok" in readiness(group), 60, *group.pods)
+    wait_for("it is well again", lambda: "engine_progress: ok" in readiness(group), END_SECONDS, *group.pods)
     assert group.complete(PROMPT)
 
 
@@ -194,7 +196,7 @@ def test_a_worker_that_hangs_while_the_group_rests_is_told_at_the_next_request_a
     with ThreadPoolExecutor() as pool:
         asking = pool.submit(complete_long, group)
         told = "engine_progress: requests are not answered, and no step has ended for 20 s"
-        wait_for("it is told", lambda: told in readiness(group), 60, *group.pods)
+        wait_for("it is told", lambda: told in readiness(group), END_SECONDS, *group.pods)
         assert not runs(group), "vLLM itself says that it rests"
         assert group.leader.wait(120) == 0
         with pytest.raises(AssertionError):
@@ -211,13 +213,13 @@ def test_a_copy_of_the_model_that_hangs_on_a_worker_is_told_and_the_group_ends(r
     served(group)
     with ThreadPoolExecutor() as pool:
         asking = [pool.submit(complete_until_refused, group) for _ in range(4)]
-        wait_for("its requests hang", lambda: hang_with_requests(group), 120, *group.pods)
-        wait_for("it is told", lambda: "engine_progress: engine 1: " in readiness(group), 60, *group.pods)
-        wait_for("it is stopped", lambda: not readiness(group), 180, *group.pods[:1])
+        wait_for("its requests hang", lambda: hang_with_requests(group), END_SECONDS, *group.pods)
+        wait_for("it is told", lambda: "engine_progress: engine 1: " in readiness(group), END_SECONDS, *group.pods)
+        wait_for("it is stopped", lambda: not readiness(group), END_SECONDS, *group.pods[:1])
         group.workers[0].kill()
         for each in asking:
             each.exception()
-    assert group.leader.wait(60) is not None
+    assert group.leader.wait(END_SECONDS) is not None
     assert find_cause(group.leader.written_message()).text.endswith("and no step has ended for 24 s")
 
 
@@ -232,7 +234,7 @@ def hang_with_requests(group: Group) -> bool:
         return False
     [worker] = group.workers
     signal_all(worker, signal.SIGSTOP)
-    time.sleep(1)  # what it sent before arrives
+    time.sleep(4)  # what it sent before arrives
     if not runs(group, engine=1):
         signal_all(worker, signal.SIGCONT)
         return False
@@ -297,4 +299,4 @@ def test_the_stand_in_is_like_the_real_one(group_of: GroupOf, alone: dict[str, A
     assert wrong[0] == alone["wrong"][0] == 404
     assert json.loads(wrong[1])["error"]["message"] == json.loads(alone["wrong"][1])["error"]["message"]
     group.leader.signal(signal.SIGTERM)
-    assert group.leader.wait(30) == alone["code"]
+    assert group.leader.wait(END_SECONDS) == alone["code"]

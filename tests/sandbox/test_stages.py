@@ -146,7 +146,7 @@ def test_a_claim_of_any_class_is_bound_and_usable(
     volume = {"name": "data", "persistentVolumeClaim": {"claimName": "data"}}
     cluster.apply(job("reader", namespace, volumes=[volume]))
     bound = cluster.wait_for(
-        "v1", "PersistentVolumeClaim", "data", namespace, lambda it: it["status"].get("phase") == "Bound", timeout=15
+        "v1", "PersistentVolumeClaim", "data", namespace, lambda it: it["status"].get("phase") == "Bound"
     )
     assert bound["status"]["capacity"] == {"storage": "100Gi"}
     cluster.wait_for("batch/v1", "Job", "reader", namespace, lambda it: has_condition(it, "Complete"))

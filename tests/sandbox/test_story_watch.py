@@ -30,7 +30,7 @@ def looks(*seen: tuple[bool, str]) -> Any:
 def test_what_changes_is_told_once(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("sandbox.story.watch.PERIOD_SECONDS", 0.01)
     told: list[str] = []
-    wait_for(cast("World", WORLD), "it", looks((False, "a"), (False, "a"), (False, "b"), (True, "c")), 5, told.append)
+    wait_for(cast("World", WORLD), "it", looks((False, "a"), (False, "a"), (False, "b"), (True, "c")), 60, told.append)
     assert [line.split()[-1] for line in told] == ["a", "b", "c"]
 
 

@@ -68,10 +68,22 @@ class Lease:
             return
         seen, self._candidate = self._candidate.seen, Candidate(self._candidate.identity)
         try:
-            await self._write(seen, build_release(datetime.now(UTC)))
+            await self._let_go(seen)
             log.info("released the lease")
         except ApiError as error:
             log.warning("the lease runs out by itself %s", fields(error=str(error)))
+
+    async def _let_go(self, seen: Record | None) -> None:
+        """A renewal that was under way when the term ended may have arrived; the record is then another, and ours."""
+        try:
+            await self._write(seen, build_release(datetime.now(UTC)))
+        except ApiError as error:
+            if error.code != CONFLICT:
+                raise
+            found = await self._read()
+            if found is None or found.holder != self._candidate.identity:
+                raise
+            await self._write(found, build_release(datetime.now(UTC)))
 
     async def _attempt(self, look_first: bool) -> bool:
         """Look at the Lease, unless it is known, and write it if that may be done. True: this candidate leads."""

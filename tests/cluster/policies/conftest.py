@@ -8,13 +8,13 @@ from pathlib import Path
 
 import pytest
 
-from sandbox.agent import ACCOUNT, NAMESPACE, rights
-from sandbox.cluster import Cluster, wait_until
+from sandbox.agent import ACCOUNT, NAMESPACE, rights, wait_rights
+from sandbox.cluster import Cluster
 from sandbox.operator import crds
-from sandbox.policies import policies
+from sandbox.policies import policies, wait_held
 from tests.cluster.place import cluster_object, service_labels
 from tests.cluster.policies.account import Account, Accounts
-from tests.cluster.policies.manifests import TEAM, path_of, pod, pod_path, privileged
+from tests.cluster.policies.manifests import TEAM, pod
 
 
 @pytest.fixture(scope="package")
@@ -33,15 +33,11 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
 
 @pytest.fixture(scope="package")
 def accounts(cluster: Cluster) -> Iterator[Accounts]:
-    """The API server learns of policies a moment after they were written, of all at the same time."""
+    """The API server learns of policies and rights a moment after they were written."""
+    wait_held(cluster)
+    wait_rights(cluster)
     with ExitStack() as stack:
-        accounts = Accounts(cluster, stack)
-        agent, metacontroller = accounts.open(NAMESPACE, ACCOUNT), accounts.open_metacontroller()
-        labelled = {"metadata": {"labels": {"x": "y"}}}
-        wait_until(lambda: agent.merge(pod_path("plain"), labelled) is not None, "the agent is held")
-        item = privileged()
-        wait_until(lambda: metacontroller.send("POST", path_of(item), item) is not None, "Metacontroller is held")
-        yield accounts
+        yield Accounts(cluster, stack)
 
 
 @pytest.fixture(scope="package")

@@ -17,7 +17,11 @@ from tests.cluster.world import API
 def downloader(cluster: Cluster, accounts: Accounts) -> Account:
     """As children.py makes it, with the right to patch its Job; and a Job of another cache."""
     grant = rule("batch", "jobs", "get", "patch", resourceNames=["demo-download-9", "other-download-9"])
-    return _jobs_account(cluster, accounts, "demo-downloader", grant)
+    found = _jobs_account(cluster, accounts, "demo-downloader", grant)
+    cluster.wait_allowed(
+        f"system:serviceaccount:{TEAM}:demo-downloader", "patch", "jobs.batch", TEAM, "demo-download-9"
+    )
+    return found
 
 
 def _jobs_account(cluster: Cluster, accounts: Accounts, name: str, grant: Object) -> Account:
@@ -88,6 +92,7 @@ def secret(name: str = "demo-ssh-keys", kind: str = "kubernetes.io/ssh-auth", **
 
 def test_the_account_of_keys_makes_its_secret_and_no_other(cluster: Cluster, accounts: Accounts) -> None:
     keys = _jobs_account(cluster, accounts, "demo-ssh-keys", rule("", "secrets", "create"))
+    cluster.wait_allowed(f"system:serviceaccount:{TEAM}:demo-ssh-keys", "create", "secrets", TEAM)
     path = f"/api/v1/namespaces/{TEAM}/secrets"
     assert keys.send("POST", path, secret()) is None
     annotations = {"kubernetes.io/service-account.name": "default"}
