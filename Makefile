@@ -51,11 +51,11 @@ system-packages: ## Install the Debian packages that tests of images need (root)
 
 .PHONY: demo
 demo: deps ## Run the samples on a real API server (ARGS=--exit ends when Ready; REAL=1: on a real node)
-	@$(RUN) -m sandbox demo $(if $(REAL),--real) $(ARGS)
+	@$(RUN) -m tools.sandbox demo $(if $(REAL),--real) $(ARGS)
 
 .PHONY: deploy-local
 deploy-local: deps ## The operator on an empty local cluster, until Ctrl-C
-	@$(RUN) -m sandbox up $(ARGS)
+	@$(RUN) -m tools.sandbox up $(ARGS)
 
 .PHONY: test
 test: deps ## Run all tests; the first run builds a control plane

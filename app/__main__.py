@@ -93,7 +93,7 @@ def run_agent(arguments: argparse.Namespace) -> int:
 
 def run_crds(arguments: argparse.Namespace) -> int:
     """Write crds/, or with --check say which files are stale."""
-    from app.kinds import KINDS
+    from app.hooks.kinds import KINDS
 
     files = {f"{kind.plural}.yaml": _yaml(kind.to_manifest()) for kind in KINDS}
     files["kustomization.yaml"] = _kustomization(sorted(files))

@@ -3,7 +3,7 @@
 import gc
 import sys
 
-from app.http import build_app
+from app.serving.http import build_app
 from app.settings import SettingsError, read_settings
 
 try:

@@ -13,8 +13,8 @@ import orjson
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
-from app.crd import Duration, Quantity
-from app.kube.download import SECRET_KEYS
+from app.api.schema import Duration, Quantity
+from app.contracts.download import SECRET_KEYS
 from app.kube.hosts import parse_host, parse_network
 
 VERSION = "v0.1.0"

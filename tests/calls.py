@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from app.hook import SyncRequest
-from app.kinds import HOOKS
+from app.hooks.kinds import HOOKS
 from app.kube.manifest import LAST_APPLIED, Manifest, kind_key
+from app.metacontroller.protocol import SyncRequest
 from app.settings import Settings
 from tests.golden.replay import as_json
 

@@ -15,12 +15,12 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 from app.__main__ import main
-from app.http import build_app
-from app.kinds import HOOKS, KINDS
+from app.hooks.kinds import HOOKS, KINDS
 from app.kube.conditions import Reason
 from app.kube.duration import parse_duration
 from app.kube.quantity import parse_quantity
 from app.serving.edge import Edge
+from app.serving.http import build_app
 from app.serving.lane import MEBI
 from app.serving.workers import MEMORY_BASE, MEMORY_PER_BYTE, SLOTS, Workers
 from app.settings import Settings
@@ -171,7 +171,7 @@ def test_images_in_the_settings_can_be_reached_by_kustomize() -> None:
     assert paths == wanted, "edit deploy/base/image-fields.yaml"
 
 
-@pytest.mark.parametrize("folder", ["app", "crds", "deploy", "images", "metacontroller", "sandbox"])
+@pytest.mark.parametrize("folder", ["app", "crds", "deploy", "images", "metacontroller", "tools"])
 def test_nothing_takes_whatever_is_latest(folder: str) -> None:
     files = [
         it for it in (PROJECT / folder).rglob("*") if it.suffix in (".py", ".yaml", ".env") or it.name == "Dockerfile"

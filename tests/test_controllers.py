@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from app.kinds import DECORATORS, HOOKS
-from sandbox.api import Object
-from sandbox.operator import controllers
+from app.hooks.kinds import DECORATORS, HOOKS
+from tools.sandbox.api import Object
+from tools.sandbox.operator import controllers
 
 ALL = pytest.mark.parametrize("controller", controllers(lws=True), ids=lambda it: it["metadata"]["name"])
 SERVED = {f"/{hook}/{kind}" for kind in HOOKS for hook in ("sync", "customize", "finalize")}

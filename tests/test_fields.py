@@ -16,7 +16,7 @@ from typing import Any
 import jsonschema
 import pytest
 
-from app.kinds import KINDS
+from app.hooks.kinds import KINDS
 from tests.calls import Answer, stored
 from tests.gpupool import pool
 from tests.inferenceendpoint import endpoint

@@ -16,8 +16,8 @@ import yaml
 
 from app.__main__ import main
 from app.serving.server import listen
-from sandbox.process import free_port
 from tests.serving.running import HANG_SECONDS, children, is_closed
+from tools.sandbox.process import free_port
 
 
 def test_crds_are_written_as_a_kustomize_base(tmp_path: Path) -> None:

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 import yaml
 
+from app.contracts.download import REPORT_ANNOTATION
 from app.inferenceservice.names import keys_name
-from app.kube.download import REPORT_ANNOTATION
 from app.kube.names import (
     CACHE_LABEL,
     GROUP_LABEL,
@@ -22,12 +22,12 @@ from app.kube.names import (
     SERVICE_LABEL,
 )
 from app.modelcache.names import access_name
-from sandbox.agent import USER
-from sandbox.hooks import read_settings
-from sandbox.metacontroller import USER as METACONTROLLER
-from sandbox.operator import controllers
-from sandbox.policies import HOST_PATHS, PARAMETERS, POLICIES, policies
 from tests.golden.replay import ANSWERS, case_name, load
+from tools.sandbox.agent import USER
+from tools.sandbox.hooks import read_settings
+from tools.sandbox.metacontroller import USER as METACONTROLLER
+from tools.sandbox.operator import controllers
+from tools.sandbox.policies import HOST_PATHS, PARAMETERS, POLICIES, policies
 
 FOUND = policies(read_settings())
 BY_NAME = {it["metadata"]["name"]: it["spec"] for it in FOUND if it["kind"] == "ValidatingAdmissionPolicy"}

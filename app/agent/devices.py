@@ -16,7 +16,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from app.agent.facts import Allocation, Device, Key, Pod, World
 from app.agent.groups import assign_groups, parse_earlier
 from app.agent.patch import Patch, Target, plan_statuses
-from app.gpus.allocation import AssignedDevice, GPUAllocationStatus
+from app.api.v1alpha1.gpuallocation import AssignedDevice, GPUAllocationStatus
 from app.kube.lenient import mappings_at, text_at
 
 LONGEST_NAME = 64

@@ -17,8 +17,8 @@ from typing import Any, NamedTuple
 
 from app.agent.demand import Demand, parse_demand
 from app.agent.failure import ENDED, Failure, find_failure
-from app.gpus.allocation import Phase
-from app.gpus.places import parse_places
+from app.api.v1alpha1.gpuallocation import Phase
+from app.api.v1alpha1.places import parse_places
 from app.kube.conditions import find_condition, parse_time
 from app.kube.lenient import count_at, mapping_at, mappings_at, text_at, value_at
 from app.kube.names import (

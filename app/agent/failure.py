@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
+from app.contracts.crash import CauseKind, find_cause
 from app.kube.conditions import ErrorClass, find_condition
-from app.kube.crash import CauseKind, find_cause
 from app.kube.lenient import count_at, mapping_at, mappings_at, text_at
 from app.kube.refusal import find_volume_remedy
 

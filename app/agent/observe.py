@@ -7,7 +7,7 @@ from collections.abc import Mapping
 
 from app.agent.facts import Key, World
 from app.agent.patch import Patch, Target, plan_statuses
-from app.gpus.node import ForeignUse, GPUNodeStatus, ServiceUse
+from app.api.v1alpha1.gpunode import ForeignUse, GPUNodeStatus, ServiceUse
 
 Holder = tuple[Key | None, str]
 """Service (None: anybody else) and resource name."""

@@ -10,8 +10,8 @@ from __future__ import annotations
 import re
 
 from app.agent.failure import Failure, PodReason, normalised
+from app.contracts.crash import find_cause
 from app.kube.conditions import ErrorClass
-from app.kube.crash import find_cause
 
 _PROBE = re.compile(r"Readiness probe failed: (?P<said>.+)", re.S)
 _BETWEEN = re.compile(r"(?<!\s)\s+(?=[a-z]+_[a-z]+: )")

@@ -18,7 +18,7 @@ from app.agent.failure import Failure, PodReason
 from app.agent.groups import assign_groups, parse_earlier
 from app.agent.obstacles import find_failure_now, find_missing
 from app.agent.patch import Patch, Target, plan_statuses
-from app.gpus.request import BoundPod, GPURequestStatus, PodFailure, UnboundPods
+from app.api.v1alpha1.gpurequest import BoundPod, GPURequestStatus, PodFailure, UnboundPods
 from app.kube.conditions import ErrorClass, format_time, later, parse_time
 from app.kube.lenient import mappings_at, text_at, value_at
 

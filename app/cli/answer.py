@@ -8,8 +8,8 @@ from app.cli.decide import Verdict
 from app.cli.exclusions import excluded_nodes, taken_nodes
 from app.cli.outcome import find_outcome, find_reasons
 from app.cli.shown import shown_shape
+from app.fit.memory import Memory
 from app.kube.lenient import value_at
-from app.topology.memory import Memory
 
 Json = dict[str, Any]
 

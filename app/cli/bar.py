@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from rich.text import Text
 
-from app.topology.memory import Memory, gib
+from app.fit.memory import Memory, gib
 
 WIDTH = 60
 """Characters of a whole GPU."""

@@ -6,16 +6,16 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from app.api.schema import API_VERSION
 from app.cli.errors import InputError
 from app.cli.model import NOTHING_TOLD, Told
-from app.crd import API_VERSION
 from app.gpunode.sync import sync as decorate
-from app.hook import DecorateRequest, Objects, Parent
 from app.inferenceservice.names import cache_child_name, keys_name
 from app.inferenceservice.observed import JOB
 from app.inferenceservice.source import parse_source
 from app.kube.lenient import mapping_at, text_at
 from app.kube.manifest import Manifest
+from app.metacontroller.protocol import DecorateRequest, Objects, Parent
 from app.settings import Settings
 
 CACHE_KIND = f"ModelCache.{API_VERSION}"

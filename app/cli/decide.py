@@ -1,7 +1,7 @@
 """Case -> Verdict: the hooks of service and pool answer in turns, as they would in the cluster.
 
     service    asks: its GPURequest
-    pool       proposes, then confirms: its GPUAllocation (two looks, see app/topology/allocator.py)
+    pool       proposes, then confirms: its GPUAllocation (two looks, see app/scheduling/scheduler.py)
     service    acts on what was bound
 
 Everything that is decided here is decided by the code that the operator runs.
@@ -15,28 +15,28 @@ from datetime import datetime
 
 from pydantic import ValidationError
 
+from app.api.v1alpha1.gpupool import GPUPoolSpec
+from app.api.v1alpha1.inferenceservice import InferenceServiceSpec
 from app.cli.case import CACHE_KIND, Case
 from app.cli.errors import InputError, refused_field
 from app.cli.limits import PoolLimit, find_pool_limit
 from app.cli.rules import broken_rules
+from app.fit.config import Unreadable, with_weight_bytes
 from app.gpupool import observed as pool_view
-from app.gpupool.spec import GPUPoolSpec
 from app.gpupool.sync import sync as sync_pool
-from app.hook import Objects, Parent, SyncRequest
 from app.inferenceservice.children import build_children
 from app.inferenceservice.facts import Facts, gather_facts
 from app.inferenceservice.handshake import GPU_ALLOCATION, GPU_REQUEST
 from app.inferenceservice.plan import Blocked, Plan, Serve, Wait, plan_service
 from app.inferenceservice.request import build_request
-from app.inferenceservice.spec import InferenceServiceSpec
 from app.kube.conditions import ErrorClass, Finding, Reason, format_time
 from app.kube.duration import parse_duration
 from app.kube.lenient import count_at, mapping_at, mappings_at, text_at
 from app.kube.manifest import Manifest
+from app.metacontroller.protocol import Objects, Parent, SyncRequest
+from app.scheduling.nodes import Node
+from app.scheduling.scheduler import allocate
 from app.settings import Settings
-from app.topology.allocator import allocate
-from app.topology.config import Unreadable, with_weight_bytes
-from app.topology.nodes import Node
 
 LOOKS = 2
 """A pool proposes, and confirms when it sees its proposal again."""

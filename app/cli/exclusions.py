@@ -7,11 +7,11 @@ from __future__ import annotations
 
 from collections import Counter
 
+from app.api.v1alpha1.gpuallocation import Phase
+from app.api.v1alpha1.places import parse_places
 from app.cli.decide import Verdict
-from app.gpus.allocation import Phase
-from app.gpus.places import parse_places
 from app.kube.lenient import mapping_at, mappings_at, value_at
-from app.topology.nodes import Node
+from app.scheduling.nodes import Node
 
 NO_GPUS = "has no AMD GPUs"
 NOTHING_OFFERED = "offers no GPUs at present"

@@ -5,12 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 
+from app.api.v1alpha1.gpupool import GPUPoolSpec
 from app.gpupool.observed import observe
-from app.gpupool.spec import GPUPoolSpec
-from app.hook import SyncRequest
 from app.kube.duration import parse_duration
-from app.topology.allocator import look
-from app.topology.ledger import tenant_of
+from app.metacontroller.protocol import SyncRequest
+from app.scheduling.scheduler import look
+from app.scheduling.snapshot import tenant_of
 
 
 @dataclass(frozen=True)

@@ -8,13 +8,13 @@ from functools import cached_property
 
 from pydantic import ValidationError
 
+from app.api.v1alpha1.gpupool import GPUPoolSpec
 from app.cli.case import CACHE_KIND, Case, done_keys, new_pool, read_nodes, ready_caches
 from app.cli.cluster import Cluster, ForbiddenError
 from app.cli.model import Told
 from app.cli.owned import OWN, find_children, managed_kinds
 from app.cli.settings import from_environment, from_variables
 from app.gpupool.limits import is_selective
-from app.gpupool.spec import GPUPoolSpec
 from app.inferenceservice.names import cache_child_name
 from app.inferenceservice.observed import JOB
 from app.kube.lenient import mapping_at, mappings_at, text_at, value_at

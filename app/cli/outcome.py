@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 from enum import StrEnum
 
+from app.api.v1alpha1.gpuallocation import Phase
 from app.cli.decide import Verdict
 from app.cli.shown import shown_shape
 from app.gpupool.nameless import nameless_hosts, nameless_message
 from app.gpupool.observed import read_wish
-from app.gpus.allocation import Phase
 from app.inferenceservice.plan import Serve, Wait
 from app.kube.lenient import count_at, mapping_at, text_at
-from app.topology.nodes import Wish
+from app.scheduling.nodes import Wish
 
 
 class Outcome(StrEnum):

@@ -16,11 +16,11 @@ from pydantic import BaseModel, ValidationError
 
 from app.cli.documents import read_json
 from app.cli.errors import InputError, refused_field
-from app.hook import DecorateRequest, SyncRequest
-from app.kinds import DECORATORS, HOOKS
+from app.hooks.kinds import DECORATORS, HOOKS
 from app.kube.conditions import parse_time
 from app.kube.lenient import mapping_at, mappings_at, text_at
 from app.kube.manifest import Manifest, annotated, differences, kind_key, last_applied
+from app.metacontroller.protocol import DecorateRequest, SyncRequest
 from app.settings import Settings
 
 SOMETHING_CHANGES = 3

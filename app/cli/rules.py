@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 
-from app.inferenceservice.spec import InferenceServiceSpec
+from app.api.v1alpha1.inferenceservice import InferenceServiceSpec
 
 Breaks = Callable[[InferenceServiceSpec], bool]
 

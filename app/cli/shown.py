@@ -9,17 +9,17 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from app.cli.decide import Verdict
+from app.fit.accelerators import ACCELERATORS, Accelerator, partitioned
+from app.fit.fit import Fits
+from app.fit.layout import Layout
+from app.fit.legality import find_obstacle
+from app.fit.memory import Memory, Needs, estimate
+from app.fit.parallelism import Impossible, plan_shape
 from app.inferenceservice.engine_needs import engine_needs
 from app.inferenceservice.facts import Facts
 from app.inferenceservice.length import find_limit
 from app.inferenceservice.need import Need
 from app.kube.lenient import count_at, mapping_at, text_at, value_at
-from app.topology.accelerators import ACCELERATORS, Accelerator, partitioned
-from app.topology.fit import Fits
-from app.topology.layout import Layout
-from app.topology.legality import find_obstacle
-from app.topology.memory import Memory, Needs, estimate
-from app.topology.parallelism import Impossible, plan_shape
 
 
 @dataclass(frozen=True)

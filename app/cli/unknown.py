@@ -6,8 +6,8 @@ from collections.abc import Iterator, Mapping
 from functools import cache
 from typing import Any
 
-from app.crd import Schema, structural_schema
-from app.inferenceservice.spec import InferenceServiceSpec
+from app.api.schema import Schema, structural_schema
+from app.api.v1alpha1.inferenceservice import InferenceServiceSpec
 from app.vllm.finding import did_you_mean
 
 

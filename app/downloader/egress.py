@@ -21,8 +21,8 @@ from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
 from typing import Any
 
+from app.contracts import download as contract
 from app.downloader.fault import Fault
-from app.kube import download as contract
 from app.kube.conditions import ErrorClass
 from app.kube.hosts import Host, Network, host_of, parse_host, parse_network
 

@@ -9,9 +9,9 @@ from pathlib import Path
 from app.downloader.fault import Fault
 from app.downloader.headers import Header, HeaderError, read_header
 from app.downloader.manifest import ModelSummary
+from app.fit.config import Unreadable, parse_config
+from app.fit.models import ModelFacts
 from app.kube.conditions import ErrorClass
-from app.topology.config import Unreadable, parse_config
-from app.topology.models import ModelFacts
 
 MOST_CONFIG = 16 << 20
 """Bytes; config.json of the largest models has some 100 KiB, an index some MiB."""

@@ -6,8 +6,8 @@ import os
 import re
 from collections.abc import Iterable, Mapping
 
+from app.contracts.download import EXIT_FINAL, EXIT_RETRY, DownloadError
 from app.kube.conditions import ErrorClass
-from app.kube.download import EXIT_FINAL, EXIT_RETRY, DownloadError
 
 MESSAGE_LIMIT = 1000
 """Characters; a termination message may have 4096 bytes, an annotation's object 256 KiB."""

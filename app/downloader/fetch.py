@@ -13,6 +13,7 @@ from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from app.contracts.download import DownloadError
 from app.downloader.adopt import own_entry
 from app.downloader.checksums import file_checksum
 from app.downloader.classify import cut_fault, system_fault
@@ -22,7 +23,6 @@ from app.downloader.manifest import Entry
 from app.downloader.part import Part
 from app.downloader.storage import Finished, Volume, sync_file
 from app.kube.conditions import ErrorClass
-from app.kube.download import DownloadError
 
 WORKERS = 8
 FIRST_PAUSE, LONGEST_PAUSE = 0.5, 60.0

@@ -12,6 +12,7 @@ from pathlib import Path
 from types import FrameType
 from typing import NoReturn
 
+from app.contracts.download import EXIT_RETRY, DownloadReport
 from app.downloader.fault import Fault, Stopped, redact
 from app.downloader.progress import as_line
 from app.downloader.report import Reporter, build_patch
@@ -19,7 +20,6 @@ from app.downloader.run import Run
 from app.downloader.storage import human
 from app.downloader.task import parse_task, termination_log
 from app.kube.conditions import ErrorClass
-from app.kube.download import EXIT_RETRY, DownloadReport
 
 STOPPED = 128 + signal.SIGTERM
 log = logging.getLogger("app.downloader")

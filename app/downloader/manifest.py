@@ -12,8 +12,8 @@ from typing import Any
 from app.downloader.fault import Fault
 from app.downloader.listing import Checksum
 from app.downloader.names import MANIFEST, check_names
-from app.topology import codec
-from app.topology.models import ModelFacts
+from app.fit import codec
+from app.fit.models import ModelFacts
 
 MOST_BYTES = 64 << 20
 """A manifest of the most files with the longest names stays below."""

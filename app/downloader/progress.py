@@ -5,9 +5,9 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass, field
 
+from app.contracts.download import DownloadReport
 from app.downloader.listing import Listing, RemoteFile
 from app.downloader.storage import Volume, human
-from app.kube.download import DownloadReport
 
 WINDOW = 60.0
 """Seconds over which the rate is measured."""

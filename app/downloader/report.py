@@ -16,10 +16,10 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
 
+from app.contracts.download import REPORT_ANNOTATION, REPORT_SECONDS, DownloadReport, to_annotation
 from app.downloader.egress import trusted
 from app.downloader.fault import redact
 from app.downloader.progress import as_line
-from app.kube.download import REPORT_ANNOTATION, REPORT_SECONDS, DownloadReport, to_annotation
 
 ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount")
 LAST_SECONDS = 60.0

@@ -10,6 +10,7 @@ from contextlib import closing
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
+from app.contracts.download import DownloadReport
 from app.downloader import facts
 from app.downloader import manifest as manifests
 from app.downloader.adopt import find_adopted, own_entry
@@ -27,7 +28,6 @@ from app.downloader.sources.choose import build_source
 from app.downloader.storage import Finished, Volume, human, sync_file
 from app.downloader.task import Task
 from app.kube.conditions import format_time
-from app.kube.download import DownloadReport
 
 FRESH_STARTS = 5
 """How often a source may change while it is read."""

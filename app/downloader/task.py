@@ -1,4 +1,4 @@
-"""What this run is to do: the environment of app.kube.download, and nothing else."""
+"""What this run is to do: the environment of app.contracts.download, and nothing else."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from app.contracts import download as contract
 from app.downloader.egress import ALWAYS_REFUSED, Egress, parse_egress
 from app.downloader.fault import Fault
 from app.downloader.names import problem_of
-from app.kube import download as contract
 from app.kube.conditions import ErrorClass
 
 POLICIES = ("Always", "IfNotPresent", "Never")

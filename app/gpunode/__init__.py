@@ -12,7 +12,7 @@ Every disagreement is also told in spec.contradictions. The product label stays 
 label only while all GPUs of the node are known to have that one mode.
 """
 
+from app.api.v1alpha1.gpunode import KIND
 from app.gpunode.sync import sync
-from app.gpus.node import KIND
 
 __all__ = ["KIND", "sync"]

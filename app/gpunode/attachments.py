@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from app.crd import API_VERSION
+from app.api.schema import API_VERSION
+from app.api.v1alpha1.gpunode import KIND, GPUNodeSpec, Resource
 from app.gpunode.contradictions import find_contradictions
 from app.gpunode.facts import Facts
 from app.gpunode.inventory import Inventory
 from app.gpunode.labels import selectable_labels
-from app.gpus.node import KIND, GPUNodeSpec, Resource
 from app.kube.manifest import Manifest
 from app.kube.names import OPERATOR
 from app.settings import Settings

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
+from app.api.v1alpha1.gpunode import Source
+from app.fit.accelerators import ACCELERATORS, Accelerator, find_accelerator, partitioned
 from app.gpunode.observed import Node, observe
 from app.gpunode.signs import Signs, has_signs, read_signs
-from app.gpus.node import Source
-from app.hook import Parent
+from app.metacontroller.protocol import Parent
 from app.settings import Settings
-from app.topology.accelerators import ACCELERATORS, Accelerator, find_accelerator, partitioned
 
 # Node feature discovery writes these for PCI devices of AMD; AMD's GPU operator selects its nodes by them.
 _DISCOVERED = ("feature.node.kubernetes.io/amd-gpu", "feature.node.kubernetes.io/amd-vgpu")

@@ -16,10 +16,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from app.api.v1alpha1.gpunode import UNKNOWN_PARTITION, Resource
+from app.fit.accelerators import GIB
 from app.gpunode.facts import Facts
 from app.gpunode.observed import Offer
-from app.gpus.node import UNKNOWN_PARTITION, Resource
-from app.topology.accelerators import GIB
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from itertools import islice
 
-from app.gpus.node import NODE_LABELS, PARTITION_LABEL, PRODUCT_LABEL
+from app.api.v1alpha1.gpunode import NODE_LABELS, PARTITION_LABEL, PRODUCT_LABEL
 
 _LEFT_OUT = (
     "beta.amd.com/",

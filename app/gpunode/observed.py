@@ -6,12 +6,12 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, get_args
 
-from app.bounds import GROUP_GPUS
-from app.gpus.node import Effect, Taint, is_gpu_resource, resource_mode
-from app.hook import Parent
+from app.api.bounds import GROUP_GPUS
+from app.api.v1alpha1.gpunode import Effect, Taint, is_gpu_resource, resource_mode
 from app.kube.conditions import find_condition, parse_time
 from app.kube.lenient import mapping_at, mappings_at, text_at
 from app.kube.quantity import parse_quantity
+from app.metacontroller.protocol import Parent
 
 UNSCHEDULABLE = Taint(key="node.kubernetes.io/unschedulable", effect="NoSchedule")
 

@@ -6,7 +6,7 @@ from app.gpunode.attachments import build_attachment, build_spec
 from app.gpunode.facts import Facts, gather_facts
 from app.gpunode.inventory import take_inventory
 from app.gpunode.labels import own_labels
-from app.hook import DecorateRequest, DecorateResponse
+from app.metacontroller.protocol import DecorateRequest, DecorateResponse
 from app.settings import Settings
 
 

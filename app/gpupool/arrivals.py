@@ -14,12 +14,12 @@ from collections.abc import Iterable, Mapping
 from datetime import datetime, timedelta
 from typing import Any
 
-from app.gpus.allocation import GivenBack
-from app.gpus.places import MOST_PLACES, Slot
+from app.api.v1alpha1.gpuallocation import GivenBack
+from app.api.v1alpha1.places import MOST_PLACES, Slot
 from app.kube.conditions import format_time, parse_time
 from app.kube.lenient import count_at, mapping_at, mappings_at, text_at, value_at
 from app.kube.manifest import Manifest, emit
-from app.topology.request import BoundPod, Decision, Held, Need
+from app.scheduling.request import BoundPod, Decision, Held, Need
 
 GIVE_BACK_SECONDS = 600.0
 LONGEST_DELAY = 6 * 3600.0

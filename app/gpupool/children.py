@@ -10,10 +10,8 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from datetime import datetime
 
-from app.crd import API_VERSION
-from app.gpupool.arrivals import is_watched, with_arrivals
-from app.gpupool.observed import Observed, waiting_since
-from app.gpus.allocation import (
+from app.api.schema import API_VERSION
+from app.api.v1alpha1.gpuallocation import (
     ExcludedNodes,
     GPUAllocationSpec,
     GrantedGPU,
@@ -21,16 +19,18 @@ from app.gpus.allocation import (
     NodeRequirement,
     Phase,
 )
-from app.gpus.node import PARTITION_LABEL
-from app.gpus.places import Place, build_entries, parse_places
-from app.gpus.request import Shape
+from app.api.v1alpha1.gpunode import PARTITION_LABEL
+from app.api.v1alpha1.gpurequest import Shape
+from app.api.v1alpha1.places import Place, build_entries, parse_places
+from app.gpupool.arrivals import is_watched, with_arrivals
+from app.gpupool.observed import Observed, waiting_since
 from app.kube.conditions import format_time
 from app.kube.lenient import count_at, mapping_at, mappings_at, text_at
 from app.kube.manifest import Manifest, emit, last_applied
 from app.kube.names import OPERATOR, SERVICE_LABEL
-from app.topology.explain import some
-from app.topology.nodes import partition_mode
-from app.topology.request import Decision, Need, Outcome
+from app.scheduling.explain import some
+from app.scheduling.nodes import partition_mode
+from app.scheduling.request import Decision, Need, Outcome
 
 _WAITING = (Outcome.PENDING, Outcome.IMPOSSIBLE)
 

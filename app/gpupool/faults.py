@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from pydantic import TypeAdapter, ValidationError
 
-from app.gpus.places import MOST_PLACES
-from app.gpus.request import Shape
+from app.api.v1alpha1.gpurequest import Shape
+from app.api.v1alpha1.places import MOST_PLACES
 from app.kube.lenient import value_at
 from app.kube.manifest import Manifest
 

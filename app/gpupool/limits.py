@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from app.gpupool.spec import GPUPoolSpec, LimitUse, to_selector
+from app.api.v1alpha1.gpupool import GPUPoolSpec, LimitUse, to_selector
 from app.kube.lenient import mapping_at
 from app.kube.manifest import Manifest
 

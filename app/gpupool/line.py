@@ -16,13 +16,13 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Mapping, Set
 
-from app.crd import API_VERSION
+from app.api.schema import API_VERSION
+from app.api.v1alpha1.gpuallocation import GPUAllocationSpec, Phase
 from app.gpupool.observed import Observed
-from app.gpus.allocation import GPUAllocationSpec, Phase
 from app.kube.lenient import mapping_at, mappings_at, text_at
 from app.kube.manifest import Manifest, emit
 from app.kube.names import LINE_IS_FULL, LINE_LABEL, OPERATOR, short_hash
-from app.topology.request import Decision
+from app.scheduling.request import Decision
 
 MOST_ANSWERS = 1_000
 MOST_REQUESTS = 5_000

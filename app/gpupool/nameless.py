@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
-from app.topology.explain import some
-from app.topology.nodes import Node, Wish
-from app.topology.request import Decision, Need, Outcome
+from app.scheduling.explain import some
+from app.scheduling.nodes import Node, Wish
+from app.scheduling.request import Decision, Need, Outcome
 
 
 def nameless_hosts(nodes: Iterable[Node], wish: Wish, gpus: int) -> list[str]:

@@ -10,22 +10,22 @@ from datetime import datetime
 from functools import cached_property
 from typing import Any
 
-from app.crd import API_VERSION
+from app.api.schema import API_VERSION
+from app.api.v1alpha1.gpuallocation import NodeRequirement
+from app.api.v1alpha1.gpunode import UNKNOWN_PARTITION
+from app.api.v1alpha1.gpupool import GPUPoolSpec, to_requirements, to_selector
+from app.api.v1alpha1.places import MOST_PLACES, parse_places
 from app.gpupool.arrivals import find_arrived, find_retry, is_overdue
 from app.gpupool.faults import find_fault
 from app.gpupool.limits import Limit, find_limit
-from app.gpupool.spec import GPUPoolSpec, to_requirements, to_selector
-from app.gpus.allocation import NodeRequirement
-from app.gpus.node import UNKNOWN_PARTITION
-from app.gpus.places import MOST_PLACES, parse_places
-from app.hook import SyncRequest
 from app.kube.conditions import parse_time
 from app.kube.lenient import count_at, mapping_at, mappings_at, text_at, value_at
 from app.kube.manifest import Manifest
 from app.kube.names import HEARTBEAT_ANNOTATION
 from app.kube.selectors import Selector
-from app.topology.nodes import Node, Taint, Toleration, Wish
-from app.topology.request import BoundPod, Held, Need
+from app.metacontroller.protocol import SyncRequest
+from app.scheduling.nodes import Node, Taint, Toleration, Wish
+from app.scheduling.request import BoundPod, Held, Need
 
 NODE_KIND = f"GPUNode.{API_VERSION}"
 REQUEST_KIND = f"GPURequest.{API_VERSION}"

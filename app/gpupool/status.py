@@ -7,14 +7,14 @@ from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
+from app.api.v1alpha1.gpupool import GPUPoolSpec, GPUPoolStatus, LimitUse, ProductStatus, WaitingService
 from app.gpupool.limits import build_use
 from app.gpupool.observed import STALE_SECONDS, Observed
-from app.gpupool.spec import GPUPoolSpec, GPUPoolStatus, LimitUse, ProductStatus, WaitingService
 from app.kube.conditions import Condition, Reason, Status, with_times
-from app.topology.allocator import Look
-from app.topology.explain import some
-from app.topology.nodes import UNKNOWN, Node
-from app.topology.request import Decision, Need, Outcome
+from app.scheduling.explain import some
+from app.scheduling.nodes import UNKNOWN, Node
+from app.scheduling.request import Decision, Need, Outcome
+from app.scheduling.scheduler import Look
 
 SHOWN = 10
 """Waiting services that are listed."""

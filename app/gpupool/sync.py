@@ -5,25 +5,25 @@ from __future__ import annotations
 from collections.abc import Iterator
 from datetime import datetime
 
-from app.crd import API_VERSION
+from app.api.schema import API_VERSION
+from app.api.v1alpha1.gpupool import GPUPoolSpec
 from app.gpupool.arrivals import GIVE_BACK_SECONDS, find_retry
 from app.gpupool.children import build_children
 from app.gpupool.limits import is_selective
 from app.gpupool.line import build_notices, find_answered
 from app.gpupool.nameless import with_nameless
 from app.gpupool.observed import REQUEST_KIND, STALE_SECONDS, Observed, observe
-from app.gpupool.spec import GPUPoolSpec
 from app.gpupool.status import build_status
 from app.gpupool.volumes import with_volumes
-from app.hold import RefusedSpecError, hold, read_spec, release
-from app.hook import CustomizeResponse, Parent, RelatedRule, SyncRequest, SyncResponse
 from app.kube.conditions import parse_time
 from app.kube.duration import parse_duration
 from app.kube.lenient import text_at
+from app.metacontroller.hold import RefusedSpecError, hold, read_spec, release
+from app.metacontroller.protocol import CustomizeResponse, Parent, RelatedRule, SyncRequest, SyncResponse
+from app.scheduling.nodes import GONE_SECONDS
+from app.scheduling.request import Outcome
+from app.scheduling.scheduler import Look, look
 from app.settings import Settings
-from app.topology.allocator import Look, look
-from app.topology.nodes import GONE_SECONDS
-from app.topology.request import Outcome
 
 finalize = release
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 
-from app.topology.request import Decision, Need
+from app.scheduling.request import Decision, Need
 
 
 def with_volumes(decisions: Mapping[str, Decision], needs: Iterable[Need]) -> dict[str, Decision]:

@@ -9,12 +9,12 @@ from kubernetes.client.models.v1_service import V1Service
 from kubernetes.client.models.v1_service_port import V1ServicePort
 from kubernetes.client.models.v1_service_spec import V1ServiceSpec
 
-from app.hook import Parent
+from app.api.v1alpha1.inferenceendpoint import InferenceEndpointSpec, PortSpec
 from app.inferenceendpoint.names import service_name
-from app.inferenceendpoint.spec import InferenceEndpointSpec, PortSpec
-from app.ingress import build_ingress
+from app.ingress.build import build_ingress
 from app.kube.manifest import Manifest, emit
 from app.kube.names import ENDPOINT_LABEL, LEADER, OPERATOR, ROLE_LABEL, SERVICE_LABEL, label_value
+from app.metacontroller.protocol import Parent
 
 
 def build_children(parent: Parent, spec: InferenceEndpointSpec) -> list[Manifest]:

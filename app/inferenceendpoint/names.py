@@ -1,7 +1,4 @@
-"""Names of an InferenceEndpoint's children, and its limit."""
-
-# the Service <name>-endpoint is a DNS label of 63 characters at most
-NAME_LIMIT = 54
+"""Names of an InferenceEndpoint's children."""
 
 
 def service_name(endpoint: str) -> str:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from app.crd import API_VERSION
-from app.hook import SyncRequest
+from app.api.schema import API_VERSION
 from app.inferenceendpoint.names import service_name
 from app.kube.lenient import count_at, mappings_at, text_at
+from app.metacontroller.protocol import SyncRequest
 
 SERVICE = "Service.v1"
 INGRESS = "Ingress.networking.k8s.io/v1"

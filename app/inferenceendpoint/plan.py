@@ -6,9 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import StrEnum
 
-from app.inferenceendpoint.names import service_name
-from app.inferenceendpoint.observed import Observed
-from app.inferenceendpoint.spec import (
+from app.api.v1alpha1.inferenceendpoint import (
     DEFAULT_PORT,
     ExposeType,
     HealthCheckSpec,
@@ -17,8 +15,10 @@ from app.inferenceendpoint.spec import (
     PortSpec,
     RoutingStrategy,
 )
+from app.contracts.runtime import PROBE_PERIOD_SECONDS, PROBE_TIMEOUT_SECONDS
+from app.inferenceendpoint.names import service_name
+from app.inferenceendpoint.observed import Observed
 from app.kube.conditions import ErrorClass, Finding, Reason
-from app.kube.runtime import PROBE_PERIOD_SECONDS, PROBE_TIMEOUT_SECONDS
 
 PERIOD, TIMEOUT = f"{PROBE_PERIOD_SECONDS} s", f"{PROBE_TIMEOUT_SECONDS} s"
 

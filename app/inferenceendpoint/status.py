@@ -4,31 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from pydantic import Field
-
-from app.crd import ConditionList, Model
+from app.api.v1alpha1.inferenceendpoint import InferenceEndpointSpec
 from app.inferenceendpoint.plan import PERIOD, TIMEOUT, Plan, PortPlan
-from app.inferenceendpoint.spec import InferenceEndpointSpec
 from app.kube.conditions import Condition, ErrorClass, Finding, Reason, Status, listed
 
 AVAILABLE = "Available"
-
-
-class EndpointStatus(Model):
-    """One port."""
-
-    name: str = Field(description="Name of the port.")
-    url: str | None = Field(None, description="Where clients reach it.")
-    status: str | None = Field(None, description="Ready, Pending, GRPCUnavailable or PortUnavailable.")
-    message: str | None = Field(None, description="Why, or how to reach it from outside.")
-
-
-class InferenceEndpointStatus(Model):
-    """What became of the spec."""
-
-    url: str | None = Field(None, description="Where clients reach the HTTP API.")
-    endpoints: list[EndpointStatus] = Field([], description="Every port with its URL and state.")
-    conditions: ConditionList = Field([], description="Available, RoutingApplied, ChildConflict.")
 
 
 def build_status(

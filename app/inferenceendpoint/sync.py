@@ -4,18 +4,18 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from app.crd import API_VERSION
-from app.hold import RefusedSpecError, hold, read_spec, release
-from app.hook import CustomizeResponse, Parent, RelatedRule, SyncRequest, SyncResponse
+from app.api.schema import API_VERSION
+from app.api.v1alpha1.inferenceendpoint import InferenceEndpointSpec
 from app.inferenceendpoint.children import build_children
 from app.inferenceendpoint.names import service_name
 from app.inferenceendpoint.observed import INGRESS, parse_observed
 from app.inferenceendpoint.plan import plan_endpoint
-from app.inferenceendpoint.spec import InferenceEndpointSpec
 from app.inferenceendpoint.status import AVAILABLE, build_status
-from app.ingress_rules import allow_ingress
+from app.ingress.allowed import allow_ingress
 from app.kube.conditions import with_times
 from app.kube.conflict import conflict_condition, managed, unmanaged_finding
+from app.metacontroller.hold import RefusedSpecError, hold, read_spec, release
+from app.metacontroller.protocol import CustomizeResponse, Parent, RelatedRule, SyncRequest, SyncResponse
 from app.settings import Settings
 
 finalize = release

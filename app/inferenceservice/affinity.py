@@ -27,12 +27,12 @@ from kubernetes.client.models.v1_pod_affinity_term import V1PodAffinityTerm
 from kubernetes.client.models.v1_pod_anti_affinity import V1PodAntiAffinity
 from kubernetes.client.models.v1_weighted_pod_affinity_term import V1WeightedPodAffinityTerm
 
-from app.gpus.node import PARTITION_LABEL, PRODUCT_LABEL
+from app.api.v1alpha1.gpunode import PARTITION_LABEL, PRODUCT_LABEL
+from app.api.v1alpha1.inferenceservice import InferenceServiceSpec, Sharing
+from app.fit.parallelism import Strategy
 from app.inferenceservice.facts import Identity
 from app.inferenceservice.grant import Grant
-from app.inferenceservice.spec import InferenceServiceSpec, Sharing
 from app.kube.names import CLAIM_LABEL, NAMESPACE_NAME_LABEL, SERVICE_KEY_LABEL, SERVICE_LABEL, label_value
-from app.topology.parallelism import Strategy
 
 HOST = "kubernetes.io/hostname"
 GROUP_KEY = "leaderworkerset.sigs.k8s.io/group-key"

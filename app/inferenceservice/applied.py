@@ -7,10 +7,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 
+from app.api.v1alpha1.inferenceservice import DEFAULT_POOL, InferenceServiceSpec
+from app.fit.parallelism import Strategy
 from app.inferenceservice.facts import Facts
-from app.inferenceservice.spec import DEFAULT_POOL, InferenceServiceSpec
 from app.kube.conditions import Condition, Reason, Status, listed
-from app.topology.parallelism import Strategy
 
 SPEC_APPLIED = "SpecApplied"
 

@@ -10,9 +10,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 
+from app.api.v1alpha1.inferenceservice import InferenceServiceSpec
+from app.fit.models import ModelFacts, Quantization
 from app.inferenceservice.engine_needs import FP8_WHILE_LOADING, quantization_method
-from app.inferenceservice.spec import InferenceServiceSpec
-from app.topology.models import ModelFacts, Quantization
 
 _MXFP4 = Quantization("mxfp4", 4, (32,))
 _INT4 = Quantization("int4", 4, (128,))

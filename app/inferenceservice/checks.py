@@ -8,18 +8,22 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 
-from app.gpus.node import GPU_RESOURCES, is_gpu_resource, resource_mode
+from app.api.v1alpha1.gpunode import GPU_RESOURCES, is_gpu_resource, resource_mode
+from app.api.v1alpha1.inferenceservice import (
+    DISTRIBUTED_NAME_LIMIT,
+    NAME_LIMIT,
+    SOURCE_NAME_LIMIT,
+    InferenceServiceSpec,
+)
+from app.fit.parallelism import Impossible, plan_shape
 from app.inferenceservice.engine import command_line
 from app.inferenceservice.facts import Facts
 from app.inferenceservice.grant import find_grant, grant_by_spec
 from app.inferenceservice.keys import keys_missing
-from app.inferenceservice.names import DISTRIBUTED_NAME_LIMIT, NAME_LIMIT, SOURCE_NAME_LIMIT
 from app.inferenceservice.observed import WorkloadKind
-from app.inferenceservice.spec import InferenceServiceSpec
 from app.inferenceservice.store import choose_copy
 from app.kube.conditions import ErrorClass, Finding, Reason, listed
 from app.source.folders import find_folder, home_folders
-from app.topology.parallelism import Impossible, plan_shape
 from app.vllm.command import Severity
 
 Check = Callable[[Facts], Finding | None]

@@ -24,6 +24,8 @@ from kubernetes.client.models.v2_metric_spec import V2MetricSpec
 from kubernetes.client.models.v2_metric_target import V2MetricTarget
 from kubernetes.client.models.v2_resource_metric_source import V2ResourceMetricSource
 
+from app.api.v1alpha1.inferenceservice import InferenceServiceSpec
+from app.contracts.runtime import HTTP_PORT
 from app.inferenceservice.facts import Facts, Identity
 from app.inferenceservice.keys import build_keys
 from app.inferenceservice.names import deployment_name
@@ -33,8 +35,7 @@ from app.inferenceservice.plan import Blocked, Decision, Plan, Serve, size_sourc
 from app.inferenceservice.pods import group_labels, leader_template, pod_labels, worker_template
 from app.inferenceservice.request import build_request
 from app.inferenceservice.source import build_cache
-from app.inferenceservice.spec import InferenceServiceSpec
-from app.ingress import build_ingress
+from app.ingress.build import build_ingress
 from app.kube.duration import whole_seconds
 from app.kube.lenient import mapping_at, text_at
 from app.kube.lws import LeaderWorkerSet, LeaderWorkerSetSpec, LeaderWorkerTemplate
@@ -50,7 +51,6 @@ from app.kube.names import (
     VERSION_ANNOTATION,
     standard_labels,
 )
-from app.kube.runtime import HTTP_PORT
 from app.settings import Settings
 
 ROLLOUT_MARGIN_SECONDS = 600

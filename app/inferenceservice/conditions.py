@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+from app.api.v1alpha1.inferenceservice import ServiceType
 from app.inferenceservice.facts import Facts
 from app.inferenceservice.layout import find_assignment, find_layout
 from app.inferenceservice.plan import Blocked, Plan, Serve, Wait
 from app.inferenceservice.progress import Progress
-from app.inferenceservice.spec import ServiceType
 from app.kube.conditions import Condition, ErrorClass, Finding, Reason, Status, listed
 
 

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
+from app.api.v1alpha1.inferenceservice import InferenceServiceSpec
+from app.api.v1alpha1.source_uri import hub_id
+from app.contracts.runtime import HTTP_PORT, LaunchMode
 from app.inferenceservice.facts import Facts
 from app.inferenceservice.grant import Grant
 from app.inferenceservice.length import find_limit
-from app.inferenceservice.spec import InferenceServiceSpec
 from app.inferenceservice.store import find_store
 from app.kube.duration import whole_seconds
-from app.kube.runtime import HTTP_PORT, LaunchMode
-from app.source.uri import hub_id
 from app.vllm.command import CommandLine, EngineSpec, build_command_line
 from app.vllm.command import Shape as EngineShape
 

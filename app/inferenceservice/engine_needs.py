@@ -5,9 +5,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from app.inferenceservice.spec import InferenceServiceSpec
-from app.topology.memory import Needs
-from app.topology.precision import Precision
+from app.api.v1alpha1.inferenceservice import InferenceServiceSpec
+from app.fit.memory import Needs
+from app.fit.precision import Precision
 from app.vllm.values import is_share, parse_number, parse_size
 
 FP8_WHILE_LOADING = frozenset({"fp8", "fp8_per_tensor", "fp8_per_block", "fp8_per_channel"})

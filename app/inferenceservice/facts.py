@@ -5,21 +5,21 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 
-from app.bounds import ENTRIES
-from app.hold import keep_children
-from app.hook import Parent, SyncRequest
+from app.api.bounds import ENTRIES
+from app.api.v1alpha1.inferenceservice import InferenceServiceSpec
+from app.api.v1alpha1.source_uri import hub_id
+from app.fit.models import ModelFacts, find_model, parse_facts
 from app.inferenceservice.checkpoint import as_served
 from app.inferenceservice.grants import rebuild_grants
 from app.inferenceservice.need import Need, plan_need
 from app.inferenceservice.neighbours import Neighbour, find_neighbour
 from app.inferenceservice.observed import Observed, WorkloadKind, parse_observed
-from app.inferenceservice.spec import InferenceServiceSpec
-from app.ingress_rules import allow_ingress
+from app.ingress.allowed import allow_ingress
 from app.kube.manifest import Manifest
 from app.kube.names import REPLAN_ANNOTATION
+from app.metacontroller.hold import keep_children
+from app.metacontroller.protocol import Parent, SyncRequest
 from app.settings import Settings
-from app.source.uri import hub_id
-from app.topology.models import ModelFacts, find_model, parse_facts
 
 
 @dataclass(frozen=True)

@@ -14,13 +14,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from app.gpus.allocation import Phase
+from app.api.v1alpha1.gpuallocation import Phase
+from app.fit.parallelism import Impossible, Shape, plan_shape
 from app.inferenceservice.facts import Facts
 from app.inferenceservice.handshake import AllocationState, GrantedShape, NextState, RequestState
 from app.inferenceservice.need import Need
 from app.kube.conditions import ErrorClass, Finding, Reason
 from app.kube.selectors import Requirement
-from app.topology.parallelism import Impossible, Shape, plan_shape
 
 UNANSWERED_SECONDS = 30.0
 

@@ -10,11 +10,11 @@ from collections.abc import Sequence
 from kubernetes.client.models.v1_object_meta import V1ObjectMeta
 from kubernetes.client.models.v1_policy_rule import V1PolicyRule
 
-from app.hold import Rebuild
 from app.inferenceservice.names import keys_name
 from app.inferenceservice.network import build_network_policy
 from app.kube.access import build_access
 from app.kube.manifest import Manifest, own_metadata
+from app.metacontroller.hold import Rebuild
 
 KEYS_RULES = (V1PolicyRule(api_groups=[""], resources=["secrets"], verbs=["create"]),)
 """Of the Job that makes ssh keys; Kubernetes cannot limit the right to create to one name."""

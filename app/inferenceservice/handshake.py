@@ -7,13 +7,13 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from app.crd import API_VERSION
-from app.hook import SyncRequest
+from app.api.schema import API_VERSION
 from app.kube.conditions import parse_time
 from app.kube.lenient import count_at, mapping_at, mappings_at, text_at, texts_at, value_at
 from app.kube.manifest import Manifest, last_applied
 from app.kube.names import LINE_IS_FULL, LINE_LABEL
 from app.kube.selectors import Requirement
+from app.metacontroller.protocol import SyncRequest
 
 GPU_REQUEST = f"GPURequest.{API_VERSION}"
 GPU_ALLOCATION = f"GPUAllocation.{API_VERSION}"

@@ -20,11 +20,11 @@ from kubernetes.client.models.v1_resource_requirements import V1ResourceRequirem
 from kubernetes.client.models.v1_volume import V1Volume
 from kubernetes.client.models.v1_volume_mount import V1VolumeMount
 
-from app.crd import API_VERSION
+from app.api.schema import API_VERSION
+from app.contracts import runtime
 from app.inferenceservice.facts import Facts
 from app.inferenceservice.grants import KEYS_RULES
 from app.inferenceservice.names import keys_name, keys_secret
-from app.kube import runtime
 from app.kube.access import build_access
 from app.kube.conditions import ErrorClass, Finding, Reason
 from app.kube.manifest import Manifest, emit

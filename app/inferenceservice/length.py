@@ -13,8 +13,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from app.inferenceservice.spec import InferenceServiceSpec
-from app.topology.models import ModelFacts
+from app.api.v1alpha1.inferenceservice import InferenceServiceSpec
+from app.fit.models import ModelFacts
 from app.vllm.command import LONG_LENGTH
 from app.vllm.values import parse_json, parse_number
 

@@ -12,19 +12,19 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
-from app.gpus.node import resource_mode
-from app.gpus.request import ExcludedProduct, GPURequestSpec, ReplicaRange, Shape, Toleration
+from app.api.v1alpha1.gpunode import resource_mode
+from app.api.v1alpha1.gpurequest import ExcludedProduct, GPURequestSpec, ReplicaRange, Shape, Toleration
+from app.api.v1alpha1.inferenceservice import InferenceServiceSpec, Sharing
+from app.fit.accelerators import ACCELERATORS, Accelerator, partitioned
+from app.fit.fit import Excluded, Fits, ProductFit, Unknown, fit_products
+from app.fit.memory import Needs
+from app.fit.models import ModelFacts
+from app.fit.parallelism import Demand, Impossible, Strategy, plan_shape
+from app.fit.suggestion import find_suggestion
 from app.inferenceservice.engine_needs import engine_needs, quantization_method
 from app.inferenceservice.length import find_limit
-from app.inferenceservice.spec import InferenceServiceSpec, Sharing
 from app.kube.names import HOSTNAME_LABEL, digest
 from app.settings import Settings
-from app.topology.accelerators import ACCELERATORS, Accelerator, partitioned
-from app.topology.fit import Excluded, Fits, ProductFit, Unknown, fit_products
-from app.topology.memory import Needs
-from app.topology.models import ModelFacts
-from app.topology.parallelism import Demand, Impossible, Strategy, plan_shape
-from app.topology.suggestion import find_suggestion
 
 
 @dataclass(frozen=True)

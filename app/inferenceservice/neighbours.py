@@ -8,11 +8,11 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from app.hook import SyncRequest
 from app.inferenceservice.observed import CacheState
 from app.inferenceservice.store import choose_copy
 from app.kube.lenient import mappings_at, text_at
 from app.kube.names import CACHE_LABEL, label_value
+from app.metacontroller.protocol import SyncRequest
 
 GPU_REQUESTS = "GPURequest.inference.ai/v1alpha1"
 

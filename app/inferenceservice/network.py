@@ -21,9 +21,9 @@ from kubernetes.client.models.v1_network_policy_port import V1NetworkPolicyPort
 from kubernetes.client.models.v1_network_policy_spec import V1NetworkPolicySpec
 from kubernetes.client.models.v1_object_meta import V1ObjectMeta
 
+from app.contracts.runtime import HTTP_PORT
 from app.kube.manifest import Manifest, emit
 from app.kube.names import NAMESPACE_NAME_LABEL, SERVICE_LABEL
-from app.kube.runtime import HTTP_PORT
 
 
 def build_network_policy(metadata: V1ObjectMeta, service: str, clients: Sequence[str]) -> Manifest:

@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
-from app.crd import API_VERSION
-from app.hook import SyncRequest
+from app.api.schema import API_VERSION
+from app.api.v1alpha1.source_uri import hub_name
 from app.inferenceservice.handshake import (
     GPU_REQUEST,
     AllocationState,
@@ -22,7 +22,7 @@ from app.kube.conditions import find_condition
 from app.kube.lenient import count_at, mapping_at, mappings_at, text_at, value_at
 from app.kube.manifest import Manifest, annotation, last_applied
 from app.kube.names import SIZE_ANNOTATION, SIZE_FROM_SPEC
-from app.source.uri import hub_name
+from app.metacontroller.protocol import SyncRequest
 
 DEPLOYMENT = "Deployment.apps/v1"
 LEADER_WORKER_SET = "LeaderWorkerSet.leaderworkerset.x-k8s.io/v1"

@@ -10,19 +10,19 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from app.api.v1alpha1.inferenceservice import DEFAULT_REPLICAS, InferenceServiceSpec, Sharing
+from app.contracts.runtime import LaunchMode
+from app.fit.parallelism import Impossible, Shape, plan_shape
 from app.inferenceservice.checks import BLOCKERS, PREREQUISITES, first_finding, gpus_missing
 from app.inferenceservice.engine import command_line, launch_mode
 from app.inferenceservice.facts import Facts, Identity
 from app.inferenceservice.grant import Grant, find_grant, grant_by_spec
 from app.inferenceservice.observed import WorkloadKind, WorkloadState
-from app.inferenceservice.spec import DEFAULT_REPLICAS, InferenceServiceSpec, Sharing
 from app.inferenceservice.storage_notes import storage_notes
 from app.inferenceservice.store import Store, find_store
 from app.kube.conditions import ErrorClass, Finding
 from app.kube.manifest import annotation
 from app.kube.names import DIGEST_ANNOTATION, REPLAN_ANNOTATION, REQUEST_ANNOTATION, SIZE_FROM_SPEC, digest
-from app.kube.runtime import LaunchMode
-from app.topology.parallelism import Impossible, Shape, plan_shape
 from app.vllm.command import CommandLine
 
 

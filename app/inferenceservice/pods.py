@@ -32,13 +32,13 @@ from kubernetes.client.models.v1_toleration import V1Toleration
 from kubernetes.client.models.v1_volume import V1Volume
 from kubernetes.client.models.v1_volume_mount import V1VolumeMount
 
+from app.api.v1alpha1.inferenceservice import InferenceServiceSpec
+from app.contracts import runtime as contract
 from app.inferenceservice.affinity import build_affinity, service_key
 from app.inferenceservice.facts import Identity
 from app.inferenceservice.names import keys_secret
 from app.inferenceservice.plan import Decision
-from app.inferenceservice.spec import InferenceServiceSpec
 from app.inferenceservice.store import fetchers, store_mounts, store_volumes
-from app.kube import runtime as contract
 from app.kube.duration import whole_seconds
 from app.kube.expansion import literal
 from app.kube.names import (

@@ -9,9 +9,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from app.bounds import GROUPS
-from app.crd import API_VERSION
-from app.gpus.request import GPURequestSpec, ReplicaRange
+from app.api.bounds import GROUPS
+from app.api.schema import API_VERSION
+from app.api.v1alpha1.gpurequest import GPURequestSpec, ReplicaRange
 from app.inferenceservice.facts import Facts
 from app.inferenceservice.need import Need
 from app.inferenceservice.neighbours import claim_of_one_node

@@ -6,17 +6,17 @@ https://huggingface.co/org/model[/tree/revision]  is the page of a repository, h
 
 from __future__ import annotations
 
-from app.crd import API_VERSION
+from app.api.schema import API_VERSION
+from app.api.v1alpha1.source_uri import parse_repository
+from app.fit.accelerators import GIB
+from app.fit.models import find_model
+from app.fit.weights import stored_bytes
 from app.inferenceservice.facts import Facts
 from app.inferenceservice.names import cache_child_name
 from app.kube.lenient import text_at
 from app.kube.manifest import Manifest
 from app.kube.names import MODEL_ANNOTATION, SERVICE_LABEL, standard_labels
 from app.kube.quantity import format_bytes
-from app.source.uri import parse_repository
-from app.topology.accelerators import GIB
-from app.topology.models import find_model
-from app.topology.weights import stored_bytes
 
 
 def build_cache(facts: Facts) -> Manifest:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from app.inferenceservice.spec import InferenceServiceSpec
+from app.api.v1alpha1.inferenceservice import InferenceServiceSpec
 from app.inferenceservice.store import Store
 from app.vllm.hub import OFFLINE, is_offline
 

@@ -15,15 +15,15 @@ from kubernetes.client.models.v1_volume import V1Volume
 from kubernetes.client.models.v1_volume_mount import V1VolumeMount
 from pydantic import ValidationError
 
+from app.api.v1alpha1.source import SourceSpec, SourceType, named_repository
+from app.contracts import download
+from app.contracts import runtime as contract
 from app.inferenceservice.observed import CacheCopy, CacheState
-from app.kube import download
-from app.kube import runtime as contract
 from app.kube.quantity import parse_quantity
 from app.settings import Settings
 from app.source.container import MOUNT, Fetch, build_container
 from app.source.credentials import credential_volumes
 from app.source.folders import find_folder
-from app.source.spec import SourceSpec, SourceType, named_repository
 
 _VOLUME = "model-store"
 

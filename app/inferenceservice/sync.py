@@ -4,19 +4,19 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from app.crd import API_VERSION
-from app.hold import RefusedSpecError, hold, read_spec, release
-from app.hook import CustomizeResponse, Parent, RelatedRule, SyncRequest, SyncResponse, sooner
+from app.api.schema import API_VERSION
+from app.api.v1alpha1.inferenceservice import InferenceServiceSpec
 from app.inferenceservice.children import build_children
 from app.inferenceservice.facts import gather_facts
 from app.inferenceservice.grants import rebuild_grants
 from app.inferenceservice.plan import Blocked, Wait, plan_service
-from app.inferenceservice.spec import InferenceServiceSpec
 from app.inferenceservice.status import build_status
 from app.kube.conditions import with_times
 from app.kube.conflict import conflict_condition, managed, unmanaged_finding
 from app.kube.lenient import count_at, text_at
 from app.kube.names import CACHE_LABEL, LINE_IS_FULL, LINE_LABEL, label_value
+from app.metacontroller.hold import RefusedSpecError, hold, read_spec, release
+from app.metacontroller.protocol import CustomizeResponse, Parent, RelatedRule, SyncRequest, SyncResponse, sooner
 from app.settings import Settings
 
 

@@ -12,9 +12,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from app.contracts import runtime as contract
 from app.inferenceservice.facts import Facts
 from app.inferenceservice.progress import find_current
-from app.kube import runtime as contract
 from app.kube.lenient import mapping_at, mappings_at, text_at
 from app.kube.manifest import annotation
 from app.kube.names import VERSION_ANNOTATION

@@ -29,7 +29,9 @@ from kubernetes.client.models.v1_volume import V1Volume
 from kubernetes.client.models.v1_volume_mount import V1VolumeMount
 from kubernetes.client.models.v1_volume_resource_requirements import V1VolumeResourceRequirements
 
-from app.kube import download as contract
+from app.api.v1alpha1.modelcache import AccessMode
+from app.api.v1alpha1.source import DownloadPolicy
+from app.contracts import download as contract
 from app.kube.access import build_account, build_grant
 from app.kube.manifest import Manifest, emit, with_value
 from app.kube.names import CACHE_LABEL, MODEL_ANNOTATION, label_value, standard_labels
@@ -39,13 +41,11 @@ from app.modelcache.grants import job_rule
 from app.modelcache.names import access_name
 from app.modelcache.observed import FILLED
 from app.modelcache.plan import JobStep, Plan
-from app.modelcache.spec import AccessMode
 from app.modelcache.volume import VolumeKind
 from app.settings import Settings
 from app.source.container import COPY_MOUNT, MOUNT, build_container
 from app.source.credentials import credential_volumes
 from app.source.folders import Folder, find_folder
-from app.source.spec import DownloadPolicy
 
 TRIES = 7
 _COMPONENT = "model-downloader"

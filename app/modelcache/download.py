@@ -13,10 +13,10 @@ from dataclasses import dataclass
 
 import orjson
 
+from app.api.v1alpha1.modelcache import ModelCacheSpec
+from app.api.v1alpha1.source import DownloadPolicy, SourceMember
 from app.kube.names import label_value, short_hash
-from app.modelcache.spec import ModelCacheSpec
 from app.source.container import Fetch
-from app.source.spec import DownloadPolicy, SourceMember
 
 _NOT_CONTENT = {"token_secret", "credentials_secret", "region"}
 

@@ -6,9 +6,10 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import PurePosixPath
 
-from app.hook import SyncRequest
+from app.api.v1alpha1.modelcache import AccessMode, ModelCacheSpec
+from app.contracts.download import DownloadReport
 from app.kube.conditions import parse_time
-from app.kube.download import DownloadReport
+from app.metacontroller.protocol import SyncRequest
 from app.modelcache.download import Download, copy_job_name, is_folder_of
 from app.modelcache.observed import (
     CLAIM_KIND,
@@ -21,7 +22,6 @@ from app.modelcache.observed import (
     find_own_claims,
     parse_previous,
 )
-from app.modelcache.spec import AccessMode, ModelCacheSpec
 from app.modelcache.volume import Volume, VolumeKind
 from app.settings import Settings
 

@@ -5,15 +5,15 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping
 
+from app.api.v1alpha1.modelcache import AccessMode
+from app.api.v1alpha1.source import REPOSITORY, DownloadPolicy, SourceType, named_repository
+from app.contracts.download import DownloadError
 from app.kube.conditions import RETRY_SECONDS, ErrorClass, Finding, Reason, format_time, later, parse_time
-from app.kube.download import DownloadError
 from app.kube.names import REFRESH_ANNOTATION
 from app.kube.quantity import parse_quantity
 from app.modelcache.facts import Copy, Facts
-from app.modelcache.spec import AccessMode
 from app.modelcache.volume import VolumeKind
 from app.source.folders import find_folder, home_folders
-from app.source.spec import REPOSITORY, DownloadPolicy, SourceType, named_repository
 
 Policy = Callable[[Facts], Finding | None]
 

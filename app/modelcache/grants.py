@@ -7,10 +7,10 @@ from collections.abc import Iterable
 from kubernetes.client.models.v1_object_meta import V1ObjectMeta
 from kubernetes.client.models.v1_policy_rule import V1PolicyRule
 
-from app.hold import Rebuild
-from app.hook import SyncRequest
 from app.kube.access import build_account, build_grant
 from app.kube.manifest import Manifest, own_metadata
+from app.metacontroller.hold import Rebuild
+from app.metacontroller.protocol import SyncRequest
 from app.modelcache.names import access_name
 from app.modelcache.observed import find_jobs
 

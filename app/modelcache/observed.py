@@ -7,13 +7,13 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from app.hook import SyncRequest
+from app.contracts.download import REPORT_ANNOTATION, DownloadReport, parse_annotation
 from app.kube.conditions import find_condition, parse_time
-from app.kube.download import REPORT_ANNOTATION, DownloadReport, parse_annotation
 from app.kube.lenient import count_at, mapping_at, mappings_at, text_at, texts_at, value_at
 from app.kube.manifest import Manifest, annotation, last_applied
 from app.kube.names import PROBLEM_ANNOTATION
 from app.kube.quantity import canonical_quantity
+from app.metacontroller.protocol import SyncRequest
 
 CLAIM_KIND = "PersistentVolumeClaim.v1"
 JOB_KIND = "Job.batch/v1"

@@ -6,6 +6,9 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
+from app.api.v1alpha1.modelcache import CopyStatus, DownloadStatus, ModelCacheStatus, Phase
+from app.contracts.download import DownloadReport
+from app.fit.models import to_json
 from app.kube.conditions import (
     RETRY_SECONDS,
     Condition,
@@ -16,7 +19,6 @@ from app.kube.conditions import (
     find_condition,
     with_times,
 )
-from app.kube.download import DownloadReport
 from app.kube.lenient import count_at, text_at
 from app.kube.quantity import format_bytes, parse_quantity
 from app.modelcache.download import is_folder_of
@@ -24,9 +26,7 @@ from app.modelcache.facts import Copy, Facts
 from app.modelcache.findings import class_of, find_forbidden_path, said
 from app.modelcache.observed import Job
 from app.modelcache.plan import JobStep, Plan
-from app.modelcache.schema import CopyStatus, DownloadStatus, ModelCacheStatus, Phase
 from app.modelcache.volume import VolumeKind
-from app.topology.models import to_json
 
 
 def build_status(

@@ -4,18 +4,17 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from app.hold import RefusedSpecError, hold, read_spec, release
-from app.hook import CustomizeResponse, Parent, RelatedRule, SyncRequest, SyncResponse, sooner
+from app.api.v1alpha1.modelcache import ModelCacheSpec, Phase
 from app.kube.conflict import conflict_condition, managed, unmanaged_finding
 from app.kube.lenient import text_at
 from app.kube.names import REFRESH_ANNOTATION
+from app.metacontroller.hold import RefusedSpecError, hold, read_spec, release
+from app.metacontroller.protocol import CustomizeResponse, Parent, RelatedRule, SyncRequest, SyncResponse, sooner
 from app.modelcache.children import build_children
 from app.modelcache.download import plan_download
 from app.modelcache.facts import gather_facts
 from app.modelcache.grants import rebuild_grants
 from app.modelcache.plan import plan_cache
-from app.modelcache.schema import Phase
-from app.modelcache.spec import ModelCacheSpec
 from app.modelcache.status import build_status
 from app.modelcache.volume import plan_volume
 from app.settings import Settings

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from enum import Enum, auto
 from pathlib import PurePosixPath
 
+from app.api.v1alpha1.modelcache import AccessMode, ModelCacheSpec
 from app.modelcache.names import claim_name
-from app.modelcache.spec import AccessMode, ModelCacheSpec
 
 
 class VolumeKind(Enum):

@@ -19,9 +19,10 @@ from typing import Any, TypeVar
 import msgspec
 from pydantic import BaseModel, ValidationError
 
-from app.crd import Kind
-from app.home import StrayAnswerError
-from app.hook import (
+from app.api.schema import Kind
+from app.hooks.home import StrayAnswerError
+from app.hooks.kinds import DECORATORS, HOOKS, Decorator, KindHooks
+from app.metacontroller.protocol import (
     CustomizeRequest,
     CustomizeResponse,
     DecorateRequest,
@@ -30,7 +31,6 @@ from app.hook import (
     SyncRequest,
     SyncResponse,
 )
-from app.kinds import DECORATORS, HOOKS, Decorator, KindHooks
 from app.serving.reading import TooMuchError, read_body
 from app.settings import Settings
 
@@ -59,7 +59,7 @@ class Answer:
     phase: str = ""
     """The phase that a sync answered; it may be anything that was once stored in a status."""
     stray: str = ""
-    """Why the hook's answer was not sent, see app.home."""
+    """Why the hook's answer was not sent, see app.hooks.home."""
 
     @property
     def tag(self) -> str:

@@ -16,7 +16,7 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 
 from app import metrics
-from app.kinds import DECORATORS, HOOKS
+from app.hooks.kinds import DECORATORS, HOOKS
 from app.serving.answer import Answer, BadRequestError, Call, answer, check_route, refusal
 from app.serving.backoff import Backoff, Culprit
 from app.serving.identity import NOBODY, find_asked

@@ -19,7 +19,7 @@ from typing import Any
 import msgspec
 from msgspec import Raw
 
-from app.inferenceservice.spec import ENGINE_ARGS
+from app.api.v1alpha1.inferenceservice import ENGINE_ARGS
 from app.kube.weight import holds_more, is_deeper, may_hold_more
 
 OWN_VALUES = 65_536

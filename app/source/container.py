@@ -1,4 +1,4 @@
-"""The container that fetches a model: told everything by its environment, see app.kube.download."""
+"""The container that fetches a model: told everything by its environment, see app.contracts.download."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from kubernetes.client.models.v1_env_var import V1EnvVar
 from kubernetes.client.models.v1_resource_requirements import V1ResourceRequirements
 from kubernetes.client.models.v1_volume_mount import V1VolumeMount
 
-from app.kube import download as contract
+from app.api.v1alpha1.source import DownloadPolicy, SourceMember, SourceType
+from app.contracts import download as contract
 from app.kube.expansion import literal
 from app.kube.security import restricted_container
 from app.settings import Settings
 from app.source.credentials import credential_env, credential_mounts, secret_of
-from app.source.spec import DownloadPolicy, SourceMember, SourceType
 
 MOUNT = "/cache"
 COPY_MOUNT = "/from"

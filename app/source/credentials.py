@@ -14,7 +14,7 @@ from kubernetes.client.models.v1_secret_volume_source import V1SecretVolumeSourc
 from kubernetes.client.models.v1_volume import V1Volume
 from kubernetes.client.models.v1_volume_mount import V1VolumeMount
 
-from app.source.spec import GCSSource, HuggingFaceSource, S3Source, SourceMember
+from app.api.v1alpha1.source import GCSSource, HuggingFaceSource, S3Source, SourceMember
 
 GCS_MOUNT = "/var/run/secrets/inference.ai/gcs"
 GCS_KEY = "key.json"

@@ -10,7 +10,7 @@ import pytest
 
 from app.__main__ import build_parser
 from app.agent.edge.server import serving
-from sandbox.process import free_port
+from tools.sandbox.process import free_port
 
 
 @pytest.mark.skipif(not socket.has_dualstack_ipv6(), reason="this kernel has no IPv6")

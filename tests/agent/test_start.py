@@ -14,8 +14,8 @@ from pathlib import Path
 
 import pytest
 
-from sandbox.process import free_port
-from sandbox.serving import serving
+from tools.sandbox.process import free_port
+from tools.sandbox.serving import serving
 
 PROJECT = Path(__file__).parent.parent.parent
 HANG_SECONDS = 120.0

@@ -19,8 +19,8 @@ from pathlib import Path
 
 import httpx
 
-from sandbox.hooks import PROJECT, read_settings
-from sandbox.process import Process, free_port
+from tools.sandbox.hooks import PROJECT, read_settings
+from tools.sandbox.process import Process, free_port
 
 REQUEST = PROJECT / "tests" / "golden" / "inferenceservice" / "llama2-7b-service" / "07-ready.request.json"
 

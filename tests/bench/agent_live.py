@@ -16,11 +16,11 @@ from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from sandbox.agent import USER, Agent
-from sandbox.api import Object
-from sandbox.cluster import Cluster
-from sandbox.hooks import PROJECT
 from tests.bench.__main__ import cpu_seconds, machine, resident_mib
+from tools.sandbox.agent import USER, Agent
+from tools.sandbox.api import Object
+from tools.sandbox.cluster import Cluster
+from tools.sandbox.hooks import PROJECT
 
 API = "inference.ai/v1alpha1"
 GPU = "amd.com/gpu"

@@ -12,9 +12,9 @@ import sys
 from collections import Counter
 from collections.abc import Sequence
 
-from app.topology.allocator import allocate
-from app.topology.nodes import Node, Wish
-from app.topology.request import Need
+from app.scheduling.nodes import Node, Wish
+from app.scheduling.request import Need
+from app.scheduling.scheduler import allocate
 
 WISH = Wish("amd.com/gpu", ())
 

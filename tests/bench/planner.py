@@ -19,11 +19,11 @@ from typing import Any
 import orjson
 
 from app.gpupool import sync
-from app.hook import SyncRequest
+from app.metacontroller.protocol import SyncRequest
+from app.scheduling.nodes import Node, Wish
+from app.scheduling.request import Held, Need
+from app.scheduling.scheduler import allocate, look
 from app.settings import Settings
-from app.topology.allocator import allocate, look
-from app.topology.nodes import Node, Wish
-from app.topology.request import Held, Need
 from tests.bench.__main__ import machine
 
 API = "inference.ai/v1alpha1"

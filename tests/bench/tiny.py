@@ -20,7 +20,7 @@ from typing import Any
 
 import orjson
 
-from app.gpus.places import parse_places
+from app.api.v1alpha1.places import parse_places
 from app.kube.conditions import format_time
 from app.kube.manifest import LAST_APPLIED
 from app.kube.names import LINE_LABEL

@@ -17,9 +17,9 @@ from typing import Any
 
 import orjson
 
-from app.bounds import ENTRIES, TEXT
-from app.gpus.places import Place, build_entries
-from app.inferenceservice.spec import ENGINE_ARGS, ENV_TOTAL
+from app.api.bounds import ENTRIES, TEXT
+from app.api.v1alpha1.inferenceservice import ENGINE_ARGS, ENV_TOTAL
+from app.api.v1alpha1.places import Place, build_entries
 from app.kube.manifest import LAST_APPLIED, emit, kind_key
 from app.serving import answer as serving
 from app.settings import Settings

@@ -15,7 +15,7 @@ import yaml
 
 from app.cli.batch import answer_lines
 from app.settings import Settings
-from sandbox.nodes import build_node
+from tools.sandbox.nodes import build_node
 
 SCRIPT = Path(sysconfig.get_path("scripts")) / "kubectl-inference"
 Json = dict[str, Any]

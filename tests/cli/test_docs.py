@@ -10,9 +10,9 @@ import pytest
 
 from app.cli.main import EXIT_CODES
 from app.cli.usage import build_parser
-from sandbox.nodes import build_node
-from sandbox.operator import PROJECT
 from tests.cli.asking import one, run, service, written
+from tools.sandbox.nodes import build_node
+from tools.sandbox.operator import PROJECT
 
 PAGE = (PROJECT / "docs" / "plan.md").read_text()
 TAINT = {"taints": [{"key": "maintenance", "effect": "NoSchedule"}]}

@@ -6,7 +6,7 @@ import yaml
 
 from app.cli.case import CHILD_KINDS
 from app.cli.owned import PLACES
-from sandbox.operator import controllers
+from tools.sandbox.operator import controllers
 
 
 def test_every_kind_of_child_that_the_controller_manages_is_read() -> None:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from sandbox.nodes import build_node
 from tests.cli.asking import Json, nodes, one, service
+from tools.sandbox.nodes import build_node
 
 TAINT = {"taints": [{"key": "maintenance", "effect": "NoSchedule"}]}
 SEVENTY = "meta-llama/Llama-3.3-70B-Instruct"

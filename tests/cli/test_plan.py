@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from sandbox.nodes import build_node
 from tests.cli.asking import SCRIPT, Json, nodes, one, run, service, written
+from tools.sandbox.nodes import build_node
 
 SEVENTY = "meta-llama/Llama-3.3-70B-Instruct"
 

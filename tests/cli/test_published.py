@@ -12,7 +12,7 @@ import pytest
 from tests.cli.asking import Json, batch, nodes, question, service
 
 HERE = Path(__file__).parent
-KNOWN: list[Json] = json.loads((HERE.parent / "topology" / "published.json").read_text())
+KNOWN: list[Json] = json.loads((HERE.parent / "fit" / "published.json").read_text())
 UNKNOWN: list[Json] = json.loads((HERE / "unknown_models.json").read_text())
 ANY_PRODUCT = "MI300X"
 ARGUMENTS = {

@@ -7,12 +7,12 @@ from datetime import UTC, datetime
 
 import pytest
 
+from app.api.v1alpha1.inferenceservice import InferenceServiceSpec
 from app.cli.batch import answer_lines
 from app.cli.rules import CHECKED, PLANNED
-from app.inferenceservice.spec import InferenceServiceSpec
 from app.settings import Settings
 from tests.cli.asking import Json, question, service
-from tests.topology.configs import CONFIGS
+from tests.fit.configs import CONFIGS
 
 QWEN = "Qwen/Qwen3-8B"
 HOLDER = {"model": {"name": QWEN}}

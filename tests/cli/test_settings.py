@@ -7,8 +7,8 @@ import pytest
 from app.cli.errors import InputError
 from app.cli.settings import from_variables
 from app.settings import Settings
-from sandbox.hooks import read_settings
 from tests.cli.asking import run
+from tools.sandbox.hooks import read_settings
 
 
 def test_the_config_map_of_deploy_means_what_it_means_to_the_operator(monkeypatch: pytest.MonkeyPatch) -> None:

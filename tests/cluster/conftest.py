@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from sandbox.cluster import Cluster
-from sandbox.operator import Operator
 from tests.cluster.world import World
+from tools.sandbox.cluster import Cluster
+from tools.sandbox.operator import Operator
 
 _numbers = itertools.count()
 

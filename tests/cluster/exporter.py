@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
-from sandbox.serving import serving
 from tests.agent.exposition import exposition
+from tools.sandbox.serving import serving
 
 
 class Exporter:

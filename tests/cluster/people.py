@@ -7,8 +7,8 @@ from contextlib import contextmanager
 
 import pytest
 
-from sandbox.api import Api, ApiError, Object
-from sandbox.cluster import Cluster
+from tools.sandbox.api import Api, ApiError, Object
+from tools.sandbox.cluster import Cluster
 
 RBAC = "rbac.authorization.k8s.io/v1"
 TENANT: list[Object] = [

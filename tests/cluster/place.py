@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from sandbox.api import Object
-from sandbox.cluster import Cluster, wait_until
 from tests.cluster.world import API, LWS
+from tools.sandbox.api import Object
+from tools.sandbox.cluster import Cluster, wait_until
 
 NODES = 4
 GPU = "amd.com/gpu"

@@ -20,9 +20,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from sandbox.api import ApiError, Object
-from sandbox.cluster import Cluster, wait_until
-from sandbox.operator import PROJECT
+from tools.sandbox.api import ApiError, Object
+from tools.sandbox.cluster import Cluster, wait_until
+from tools.sandbox.operator import PROJECT
 
 RUNS_HERE = "test.inference.ai/runs-downloads"
 """Label of namespaces whose downloads run as processes."""

@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from sandbox.api import Object
 from tests.cluster.world import API, World, condition, example, group, service
 from tests.specification import STATUSES
+from tools.sandbox.api import Object
 
 GPUS: dict[str, Any] = {"totalGpus": 4}
 

@@ -14,17 +14,17 @@ import pytest
 from app.agent.election import RETRY_PERIOD
 from app.agent.heartbeat import PERIOD as HEARTBEAT
 from app.kube.conditions import parse_time
-from sandbox.agent import NAMESPACE, USER, Agent
-from sandbox.api import Object
-from sandbox.audit import AuditEvent
-from sandbox.cluster import Cluster, wait_until
-from sandbox.hooks import read_settings
-from sandbox.lws import find_manager
-from sandbox.nodes import build_node
-from sandbox.operator import crds
 from tests.cluster.exporter import Exporter
 from tests.cluster.place import NODES, Place, cluster_object, pod_spec, service_labels
 from tests.cluster.world import API, LWS
+from tools.sandbox.agent import NAMESPACE, USER, Agent
+from tools.sandbox.api import Object
+from tools.sandbox.audit import AuditEvent
+from tools.sandbox.cluster import Cluster, wait_until
+from tools.sandbox.hooks import read_settings
+from tools.sandbox.lws import find_manager
+from tools.sandbox.nodes import build_node
+from tools.sandbox.operator import crds
 
 EXPORTERS = "exporters"
 """The one namespace whose pods are believed about devices."""

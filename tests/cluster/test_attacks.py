@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 
 from app.kube.manifest import LAST_APPLIED
-from sandbox.api import ApiError, Object
-from sandbox.cluster import wait_until
 from tests.cluster.people import change, editor, refused, tenant
 from tests.cluster.world import API, World, condition, service
+from tools.sandbox.api import ApiError, Object
+from tools.sandbox.cluster import wait_until
 
 BLOCKED = {"spec": {"vllm": {"engineArgs": {"host": "x"}}}}
 """Nothing of a blocked service is touched: its children are answered as they stand."""

@@ -15,14 +15,14 @@ from typing import Any
 import httpx
 import pytest
 
-from app.bounds import ENTRIES
-from app.kinds import KINDS
+from app.api.bounds import ENTRIES
+from app.hooks.kinds import KINDS
 from app.serving.reading import read_body
-from sandbox.api import ApiError, Object
-from sandbox.cluster import wait_until
 from tests.bench import worst
 from tests.cluster.test_admission import cache, endpoint
 from tests.cluster.world import API, World, condition, service
+from tools.sandbox.api import ApiError, Object
+from tools.sandbox.cluster import wait_until
 
 deep = pytest.mark.skipif(not os.environ.get("METACONTROLLER"), reason="the stand-in's own JSON takes 1,000 levels")
 TOO_MANY = {f"VARIABLE_{number}": "" for number in range(ENTRIES + 50)}

@@ -6,9 +6,9 @@ import os
 
 import pytest
 
-from sandbox.api import ApiError, Object
-from sandbox.cluster import wait_until
 from tests.cluster.world import World, group
+from tools.sandbox.api import ApiError, Object
+from tools.sandbox.cluster import wait_until
 
 with_real_lws = pytest.mark.skipif("LWS_MANAGER" not in os.environ, reason="only the real LWS manager makes pods")
 GROUP = "leaderworkerset.sigs.k8s.io/group-index"

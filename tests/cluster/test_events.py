@@ -9,10 +9,10 @@ import os
 
 import pytest
 
-from sandbox.agent import USER
-from sandbox.api import ApiError, Object
-from sandbox.cluster import has_condition, wait_until
 from tests.cluster.world import World, condition, group, service
+from tools.sandbox.agent import USER
+from tools.sandbox.api import ApiError, Object
+from tools.sandbox.cluster import has_condition, wait_until
 
 with_real_lws = pytest.mark.skipif("LWS_MANAGER" not in os.environ, reason="only the real LWS manager makes pods")
 MOUNT = 'MountVolume.SetUp failed for volume "certificates" : secret "certificates" not found'

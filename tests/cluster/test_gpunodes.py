@@ -9,14 +9,14 @@ from typing import Any
 
 import pytest
 
-from app.gpus.node import PARTITION_LABEL, PRODUCT_LABEL
-from sandbox.api import Object
-from sandbox.audit import AuditEvent
-from sandbox.cluster import Cluster, wait_until
-from sandbox.metacontroller import USER as METACONTROLLER
-from sandbox.nodes import PRODUCTS, build_node, labeller_labels
-from sandbox.operator import Operator
+from app.api.v1alpha1.gpunode import PARTITION_LABEL, PRODUCT_LABEL
 from tests.cluster.world import API, RESYNC_SECONDS
+from tools.sandbox.api import Object
+from tools.sandbox.audit import AuditEvent
+from tools.sandbox.cluster import Cluster, wait_until
+from tools.sandbox.metacontroller import USER as METACONTROLLER
+from tools.sandbox.nodes import PRODUCTS, build_node, labeller_labels
+from tools.sandbox.operator import Operator
 
 GPU = "amd.com/gpu"
 

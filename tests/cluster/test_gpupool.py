@@ -16,13 +16,13 @@ from typing import Any, Literal
 
 import pytest
 
-from app.gpus.places import parse_places
-from sandbox.api import ApiError, Object
-from sandbox.cluster import Cluster, is_schedulable, wait_until
-from sandbox.metacontroller import USER as METACONTROLLER
-from sandbox.nodes import build_node
-from sandbox.operator import DEFAULT_POOL, Operator
+from app.api.v1alpha1.places import parse_places
 from tests.cluster.world import API, World, condition, gpus, service
+from tools.sandbox.api import ApiError, Object
+from tools.sandbox.cluster import Cluster, is_schedulable, wait_until
+from tools.sandbox.metacontroller import USER as METACONTROLLER
+from tools.sandbox.nodes import build_node
+from tools.sandbox.operator import DEFAULT_POOL, Operator
 
 with_real_lws = pytest.mark.skipif("LWS_MANAGER" not in os.environ, reason="only the real LWS manager makes pods")
 

@@ -9,8 +9,8 @@ from contextlib import ExitStack, contextmanager, suppress
 
 import httpx
 
-from sandbox.cluster import wait_until
 from tests.cluster.world import LOOK_SECONDS, World, service
+from tools.sandbox.cluster import wait_until
 
 HALF = b"POST /sync/inferenceservice HTTP/1.1\r\nHost: hooks\r\n"
 

@@ -10,11 +10,11 @@ from pathlib import Path
 
 import pytest
 
-from sandbox.binaries import KUBECTL, ensure_binaries
-from sandbox.cluster import Cluster, has_condition
-from sandbox.metacontroller import CRDS as METACONTROLLER_CRDS
-from sandbox.operator import PROJECT
 from tests.cluster.world import EXAMPLES, World
+from tools.sandbox.binaries import KUBECTL, ensure_binaries
+from tools.sandbox.cluster import Cluster, has_condition
+from tools.sandbox.metacontroller import CRDS as METACONTROLLER_CRDS
+from tools.sandbox.operator import PROJECT
 
 NAMESPACE = "inference-system"
 

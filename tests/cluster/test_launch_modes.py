@@ -12,11 +12,11 @@ import pytest
 from inference_runtime import secret
 from inference_runtime.failure import Failure
 
-from sandbox.api import Api, ApiError, Object
-from sandbox.cluster import wait_until
-from sandbox.kubeconfig import Access
 from tests.cluster.world import API, World, condition, group, service
 from tests.inferenceservice.service import DISTRIBUTED, call, spec
+from tools.sandbox.api import Api, ApiError, Object
+from tools.sandbox.cluster import wait_until
+from tools.sandbox.kubeconfig import Access
 
 MPI = {"distributed": {"enabled": True, "size": 2, "mpi": {"enabled": True}}}
 RAY = {"vllm": {"engineArgs": {"distributed_executor_backend": "ray"}}}

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from sandbox.api import Object
-from sandbox.cluster import Cluster, has_condition, wait_until
-from sandbox.operator import Operator
 from tests.cluster.world import API, HPA, World, condition, engine_flags, example, group, service
+from tools.sandbox.api import Object
+from tools.sandbox.cluster import Cluster, has_condition, wait_until
+from tools.sandbox.operator import Operator
 
 
 def identity(workload: Object) -> tuple[str, int]:

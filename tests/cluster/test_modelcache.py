@@ -16,17 +16,17 @@ from typing import Any
 import httpx
 import pytest
 
-from app.kube.download import REPORT_ANNOTATION, DownloadReport, to_annotation
-from app.topology.models import find_model, parse_facts
-from sandbox.api import MERGE_PATCH, Object
-from sandbox.cluster import has_condition, wait_until
-from sandbox.metacontroller import USER as METACONTROLLER
+from app.contracts.download import REPORT_ANNOTATION, DownloadReport, to_annotation
+from app.fit.models import find_model, parse_facts
 from tests.cluster.runner import RUNS_HERE, Runner, install, wait_installed
 from tests.cluster.world import API, World, condition, service
 from tests.downloader.conftest import REPOSITORY, files_of
 from tests.downloader.hub import Hub, Repository
 from tests.downloader.models import model
 from tests.downloader.server import Server, Trouble
+from tools.sandbox.api import MERGE_PATCH, Object
+from tools.sandbox.cluster import has_condition, wait_until
+from tools.sandbox.metacontroller import USER as METACONTROLLER
 
 FILES = model(4_000_000)
 SIZE = len(FILES["model.safetensors"])

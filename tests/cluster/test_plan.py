@@ -13,10 +13,10 @@ from typing import Any
 import pytest
 import yaml
 
-from sandbox.api import Object
-from sandbox.binaries import KUBECTL, ensure_binaries
-from sandbox.cluster import wait_until
 from tests.cluster.world import World, gpus, service
+from tools.sandbox.api import Object
+from tools.sandbox.binaries import KUBECTL, ensure_binaries
+from tools.sandbox.cluster import wait_until
 
 SCRIPTS = Path(sysconfig.get_path("scripts"))
 

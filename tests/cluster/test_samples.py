@@ -7,11 +7,11 @@ from collections.abc import Iterator
 
 import pytest
 
-from sandbox.agent import USER as AGENT
-from sandbox.cluster import wait_until
-from sandbox.metacontroller import USER as METACONTROLLER
-from sandbox.operator import Operator
 from tests.cluster.world import API, HPA, LWS, World, condition, engine_flags, example, gpus
+from tools.sandbox.agent import USER as AGENT
+from tools.sandbox.cluster import wait_until
+from tools.sandbox.metacontroller import USER as METACONTROLLER
+from tools.sandbox.operator import Operator
 
 SAMPLES = ("llama2-cache", "llama2-7b-service", "llama2-endpoint")
 NAMESPACE = "inference-system"

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from sandbox.api import Object
-from sandbox.cluster import wait_until
 from tests.cluster.world import API, HPA, World, condition, group, service
+from tools.sandbox.api import Object
+from tools.sandbox.cluster import wait_until
 
 PATH = "/apis/inference.ai/v1alpha1/namespaces/{namespace}/inferenceservices/demo/scale"
 

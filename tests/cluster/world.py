@@ -11,11 +11,11 @@ from typing import Any
 import httpx
 from prometheus_client.parser import text_string_to_metric_families
 
-from sandbox.api import ApiError, Object, read_objects
-from sandbox.audit import AuditEvent
-from sandbox.cluster import Cluster, has_condition, wait_until
-from sandbox.metacontroller import USER as METACONTROLLER
-from sandbox.operator import PROJECT, Operator
+from tools.sandbox.api import ApiError, Object, read_objects
+from tools.sandbox.audit import AuditEvent
+from tools.sandbox.cluster import Cluster, has_condition, wait_until
+from tools.sandbox.metacontroller import USER as METACONTROLLER
+from tools.sandbox.operator import PROJECT, Operator
 
 API = "inference.ai/v1alpha1"
 LWS = "leaderworkerset.x-k8s.io/v1"

@@ -8,8 +8,8 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from app.inferenceservice.spec import ENGINE_ARGS
-from app.kinds import KINDS
+from app.api.v1alpha1.inferenceservice import ENGINE_ARGS
+from app.hooks.kinds import KINDS
 from tests.docs.test_docs import PROJECT
 
 PAGES = {

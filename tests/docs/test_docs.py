@@ -12,8 +12,8 @@ import jsonschema
 import pytest
 import yaml
 
-from app.crd import API_VERSION
-from app.kinds import KINDS
+from app.api.schema import API_VERSION
+from app.hooks.kinds import KINDS
 from app.kube.conditions import ErrorClass, Reason
 from app.settings import Settings
 from tests.golden.schemas import custom_schemas

@@ -9,7 +9,7 @@ import pytest
 
 from app import metrics
 from app.__main__ import build_parser
-from app.inferenceservice.spec import ENGINE_ARGS
+from app.api.v1alpha1.inferenceservice import ENGINE_ARGS
 from app.serving import backoff, edge, lane, probes, protocol, reading, server, workers
 from app.settings import Settings
 

@@ -8,11 +8,11 @@ from typing import Any
 
 import pytest
 
+from app.contracts.download import ALLOWED_HOSTS, DownloadReport
 from app.downloader import fetch
 from app.downloader.egress import Egress
 from app.downloader.run import Run
 from app.downloader.task import Task
-from app.kube.download import ALLOWED_HOSTS, DownloadReport
 from app.kube.hosts import Host
 from tests.downloader.hub import Hub, Repository
 from tests.downloader.models import model

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from app.kube.download import DownloadReport
+from app.contracts.download import DownloadReport
 from tests.downloader.conftest import REPOSITORY, download, files_of
 from tests.downloader.hub import Hub, Repository
 from tests.downloader.server import Server

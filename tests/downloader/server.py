@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Protocol
 from urllib.parse import urlsplit
 
-from sandbox.serving import serving
+from tools.sandbox.serving import serving
 
 BLOCK = 1 << 16
 

@@ -11,9 +11,9 @@ from pathlib import Path
 
 from moto.server import ThreadedMotoServer
 
-from sandbox.binaries import GCS, ensure_binaries
-from sandbox.process import Process, free_port
 from tests.downloader.server import Server, Through
+from tools.sandbox.binaries import GCS, ensure_binaries
+from tools.sandbox.process import Process, free_port
 
 
 @contextmanager

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
+from app.contracts.download import EXIT_FINAL
 from app.downloader.fault import Fault
 from app.downloader.sources.credentials import require_secret
 from app.downloader.task import Task
-from app.kube.download import EXIT_FINAL
 from tests.downloader.conftest import task
 from tests.downloader.test_process import Job
 

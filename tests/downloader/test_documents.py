@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-from sandbox.hooks import PROJECT
+from tools.sandbox.hooks import PROJECT
 
 PAGE = PROJECT / "docs" / "downloader.md"
 CODE = PROJECT / "app" / "downloader"

@@ -15,10 +15,10 @@ import httpx2
 import pytest
 import requests
 
+from app.contracts.download import DownloadReport
 from app.downloader.egress import ALWAYS_REFUSED, Egress, Refused, enforced, kind_of, parse_egress, trusted
 from app.downloader.fault import Fault
 from app.downloader.report import JobPatch
-from app.kube.download import DownloadReport
 from app.kube.hosts import Host, parse_host
 from tests.downloader.conftest import LOOPBACK, REPOSITORY, download
 from tests.downloader.hub import Hub, Repository

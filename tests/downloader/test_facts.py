@@ -10,11 +10,11 @@ import pytest
 
 from app.downloader.facts import inspect
 from app.downloader.fault import Fault
-from app.topology.models import find_model
+from app.fit.models import find_model
 from tests.downloader.models import LLAMA, model, safetensors
-from tests.topology.configs import CONFIGS
+from tests.fit.configs import CONFIGS
 
-CATALOGUE = sorted(json.loads(resources.files("app.topology").joinpath("models.json").read_text()))
+CATALOGUE = sorted(json.loads(resources.files("app.fit").joinpath("models.json").read_text()))
 SHARDS = ("model-00001-of-00002.safetensors", "model-00002-of-00002.safetensors")
 INDEX = "model.safetensors.index.json"
 

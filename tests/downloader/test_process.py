@@ -24,6 +24,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 
+from app.contracts.download import REPORT_ANNOTATION, DownloadError, DownloadReport, parse_annotation
 from app.downloader import main
 from app.downloader import report as reports
 from app.downloader.fault import Fault
@@ -31,7 +32,6 @@ from app.downloader.fetch import Patience
 from app.downloader.part import CHUNK
 from app.downloader.report import JobPatch, Reporter, build_patch
 from app.downloader.run import Run
-from app.kube.download import REPORT_ANNOTATION, DownloadError, DownloadReport, parse_annotation
 from tests.downloader.conftest import REPOSITORY, files_of, task
 from tests.downloader.hub import Hub, Repository
 from tests.downloader.models import model, safetensors

@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 
-from sandbox.node.packages import find_obstacle
-from sandbox.node.world import World
-from sandbox.story.collect import collect
-from sandbox.story.story import Story
+from tools.sandbox.node.packages import find_obstacle
+from tools.sandbox.node.world import World
+from tools.sandbox.story.collect import collect
+from tools.sandbox.story.story import Story
 
 FAILURES = Path("build") / "e2e"
 

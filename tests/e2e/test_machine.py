@@ -13,16 +13,16 @@ from pathlib import Path
 
 import pytest
 
-from sandbox.node import addresses, cgroups
-from sandbox.node.machine import LINK, Machine, NodeError, clean_up, only_one
-from sandbox.node.packages import ensure_packages, find_obstacle
-from sandbox.process import PATIENCE_SECONDS
+from tools.sandbox.node import addresses, cgroups
+from tools.sandbox.node.machine import LINK, Machine, NodeError, clean_up, only_one
+from tools.sandbox.node.packages import ensure_packages, find_obstacle
+from tools.sandbox.process import PATIENCE_SECONDS
 
 pytestmark = pytest.mark.e2e
 PROGRAM = """
 import signal, sys, time
 from pathlib import Path
-from sandbox.node.machine import Machine
+from tools.sandbox.node.machine import Machine
 signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs are born to ignore it
 with Machine.boot(Path(sys.argv[1])) as machine:
     machine.start("sleeper", ["sleep", "86399"])

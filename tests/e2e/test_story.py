@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from sandbox.story.steps import STEPS
-from sandbox.story.story import Step, Story
+from tools.sandbox.story.steps import STEPS
+from tools.sandbox.story.story import Step, Story
 
 pytestmark = pytest.mark.e2e
 

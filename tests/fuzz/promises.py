@@ -12,10 +12,10 @@ from typing import Any
 
 import orjson
 
-from app.hook import SyncRequest, SyncResponse
-from app.kinds import HOOKS
+from app.hooks.kinds import HOOKS
 from app.kube.manifest import kind_key
 from app.kube.privilege import Allowed, find_privileges
+from app.metacontroller.protocol import SyncRequest, SyncResponse
 from app.serving.reading import TooMuchError, read_body
 from app.settings import Settings
 from tests.golden.replay import FOLDER, kind_of, load, newest_time, settings_of

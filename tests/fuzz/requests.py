@@ -15,8 +15,8 @@ from typing import Any
 
 from hypothesis import strategies as st
 
-from app.crd import Kind
-from app.kinds import HOOKS
+from app.api.schema import Kind
+from app.hooks.kinds import HOOKS
 from app.kube.manifest import LAST_APPLIED
 from tests.fuzz.values import json_values, values, words
 from tests.golden.replay import REQUESTS, kind_of, load

@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from app.hook import SyncRequest, SyncResponse
-from app.kinds import HOOKS
+from app.hooks.kinds import HOOKS
+from app.metacontroller.protocol import SyncRequest, SyncResponse
 from app.settings import Settings
 from tests.fuzz.promises import MOST_STORED, SAMPLE, keep_promises
 from tests.fuzz.requests import SAMPLES

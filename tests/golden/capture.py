@@ -17,10 +17,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from sandbox.cluster import Cluster, has_condition, wait_until
-from sandbox.operator import Operator
 from tests.cluster.world import API, LWS, World, example, service
 from tests.golden.replay import FOLDER
+from tools.sandbox.cluster import Cluster, has_condition, wait_until
+from tools.sandbox.operator import Operator
 
 Request = dict[str, Any]
 Predicate = Callable[[Request], bool]

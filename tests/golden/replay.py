@@ -13,9 +13,9 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from app.hook import DecorateRequest, DecorateResponse, SyncRequest, SyncResponse
-from app.kinds import DECORATORS, HOOKS
+from app.hooks.kinds import DECORATORS, HOOKS
 from app.kube.conditions import parse_time
+from app.metacontroller.protocol import DecorateRequest, DecorateResponse, SyncRequest, SyncResponse
 from app.settings import Settings
 
 FOLDER = Path(__file__).parent

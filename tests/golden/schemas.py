@@ -10,7 +10,7 @@ import jsonschema
 import kubernetes.client.models as models
 from pydantic import BaseModel, ValidationError
 
-from app.kinds import KINDS
+from app.hooks.kinds import KINDS
 from app.kube.lws import LeaderWorkerSet
 from app.kube.manifest import differences
 

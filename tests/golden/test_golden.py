@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from app.kinds import DECORATORS, HOOKS
+from app.hooks.kinds import DECORATORS, HOOKS
 from app.kube.manifest import LAST_APPLIED
 from tests.golden.replay import (
     ANSWERS,

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
+from app.api.v1alpha1.gpunode import PARTITION_LABEL, PRODUCT_LABEL
 from app.gpunode import sync
-from app.gpus.node import PARTITION_LABEL, PRODUCT_LABEL
-from app.hook import DecorateRequest, DecorateResponse, Parent
+from app.metacontroller.protocol import DecorateRequest, DecorateResponse, Parent
 from app.settings import Settings
-from sandbox.api import Object
+from tools.sandbox.api import Object
 
 SETTINGS = Settings()
 GPU = "amd.com/gpu"

@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 
 from app.settings import Settings
-from sandbox.api import Object
-from sandbox.nodes import build_node
 from tests.gpunode.asked import GPU, ask, labeller, node, spec_of, written
+from tools.sandbox.api import Object
+from tools.sandbox.nodes import build_node
 
 SELECTED = Settings(node_selector={"accelerator": "amd-gpu", "team": "ml"})
 

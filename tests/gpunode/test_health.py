@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from sandbox.api import Object
 from tests.gpunode.asked import GPU, labeller, node, spec_of
+from tools.sandbox.api import Object
 
 MI300X = labeller(device_id="74a1")
 SICK = {"metricsexporter.amd.com.gpu.2.state": "unhealthy", "metricsexporter.amd.com.gpu.3.state": "healthy"}

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from app.settings import Settings
-from sandbox.nodes import build_node
 from tests.gpunode.asked import GPU, node, spec_of
+from tools.sandbox.nodes import build_node
 
 
 def test_labels_that_selectors_ask_for_are_kept_and_counters_are_not() -> None:

@@ -9,9 +9,9 @@ from typing import Any
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sandbox.api import Object
-from sandbox.nodes import build_node
 from tests.gpunode.asked import ask
+from tools.sandbox.api import Object
+from tools.sandbox.nodes import build_node
 
 TIMES = st.datetimes().map(lambda moment: moment.strftime("%Y-%m-%dT%H:%M:%SZ"))
 TEXTS = st.text(max_size=8)

@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 
-from app.topology.accelerators import find_accelerator, partitioned
-from sandbox.api import Object
-from sandbox.nodes import PRODUCTS, build_node
+from app.fit.accelerators import find_accelerator, partitioned
 from tests.gpunode.asked import GPU, counters, labeller, node, spec_of, written
+from tools.sandbox.api import Object
+from tools.sandbox.nodes import PRODUCTS, build_node
 
 MI300X = labeller(device_id="74a1")
 WHOLE = 206_141_652_992

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from app.fit.accelerators import ACCELERATORS, Accelerator
 from app.settings import Settings
-from app.topology.accelerators import ACCELERATORS, Accelerator
 from tests.gpunode.asked import GPU, counters, labeller, node, spec_of, written
 
 BY_DEVICE_ID = [(device_id, item) for item in ACCELERATORS for device_id in item.device_ids]

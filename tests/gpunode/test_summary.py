@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from sandbox.api import Object
-from sandbox.nodes import build_node
 from tests.gpunode.asked import GPU, labeller, node, spec_of
+from tools.sandbox.api import Object
+from tools.sandbox.nodes import build_node
 
 
 @pytest.mark.parametrize(

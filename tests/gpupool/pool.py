@@ -7,12 +7,12 @@ from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from app.crd import API_VERSION
+from app.api.schema import API_VERSION
+from app.api.v1alpha1.places import parse_places
 from app.gpupool import sync
-from app.gpus.places import parse_places
-from app.hook import SyncRequest
+from app.metacontroller.protocol import SyncRequest
 from app.settings import Settings
-from sandbox.api import Object
+from tools.sandbox.api import Object
 
 NOW = datetime(2026, 1, 1, 1, tzinfo=UTC)
 GPU = "amd.com/gpu"

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from sandbox.api import Object
 from tests.gpupool.pool import GPU, Pool, gpu_node, request
+from tools.sandbox.api import Object
 
 HUGE = 2**53
 

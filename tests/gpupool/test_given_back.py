@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from sandbox.api import Object
 from tests.gpupool.pool import GPU, NOW, Pool, gpu_node, request
+from tools.sandbox.api import Object
 
 NODES = [gpu_node(f"n{it}") for it in range(4)]
 ELEVEN = timedelta(minutes=11)

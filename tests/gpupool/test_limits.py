@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 
 from app.gpupool.sync import customize
-from app.hook import Parent
-from sandbox.api import Object
+from app.metacontroller.protocol import Parent
 from tests.gpupool.pool import GPU, Pool, gpu_node, pod, request
+from tools.sandbox.api import Object
 
 NAMESPACES = {"a": {"tier": "batch"}, "b": {"tier": "gold"}}
 BATCH = {"matchLabels": {"tier": "batch"}}

@@ -10,16 +10,16 @@ import pytest
 
 from app.gpupool.line import MOST_ANSWERS, MOST_REQUESTS, REOPENED, find_full, find_share
 from app.gpupool.sync import sync
-from app.hook import SyncRequest
 from app.kube.names import LINE_LABEL
+from app.metacontroller.protocol import SyncRequest
 from app.serving.answer import Call
 from app.serving.edge import Edge
 from app.serving.workers import Workers
 from app.settings import Settings
-from sandbox.api import Object
 from tests.bench import tiny
 from tests.bench.tiny import BATCH, CROWD, OTHERS, World
 from tests.gpupool.pool import NOW, Pool, gpu_node, pod, request
+from tools.sandbox.api import Object
 
 LANE = Edge(Settings(), Workers(Settings())).pools
 GPUS = 80

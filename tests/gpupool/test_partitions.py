@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from sandbox.api import Object
 from tests.gpupool.pool import GPU, Pool, gpu_node, request
+from tools.sandbox.api import Object
 
 ANY = [{"tensor": 1, "pipeline": 1, "data": 1}]
 CUT = [{"product": "MI300X-CPX-NPS4", "tensor": 1, "pipeline": 1, "data": 1}]

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.gpus.places import MOST_PLACES, Place, Slot, build_entries, parse_places
+from app.api.v1alpha1.places import MOST_PLACES, Place, Slot, build_entries, parse_places
 from app.kube.manifest import emit
 from tests.gpupool.pool import Pool, gpu_node, request
 

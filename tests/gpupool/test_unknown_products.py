@@ -8,11 +8,11 @@ from typing import Any
 import pytest
 
 from app.gpunode.sync import sync as decorate
-from app.hook import DecorateRequest, Parent
+from app.metacontroller.protocol import DecorateRequest, Parent
 from app.settings import Settings
-from sandbox.api import Object
 from tests.cli.asking import batch
 from tests.gpupool.pool import Pool, request
+from tools.sandbox.api import Object
 
 LABEL = "inference.ai/gpu-declared-product"
 SERVICE = {

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from sandbox.api import Object
 from tests.gpupool.pool import GPU, Pool, gpu_node, pod, request
+from tools.sandbox.api import Object
 
 NODES = [gpu_node("n1"), gpu_node("n2"), gpu_node("n3")]
 CLAIM = "m-cache"

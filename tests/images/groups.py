@@ -41,7 +41,7 @@ def standin_image(folder: Path, python: Path) -> Image:
     vllm = folder / "standin"
     shutil.copytree(ROOT / "app/vllm", vllm / "app/vllm")
     shutil.copy(ROOT / "app/__init__.py", vllm / "app/__init__.py")
-    shutil.copytree(ROOT / "app/topology", vllm / "app/topology")
+    shutil.copytree(ROOT / "app/fit", vllm / "app/fit")
     shutil.copy(Path(__file__).with_name("standin_vllm.py"), vllm / "vllm")
     (vllm / "vllm").chmod(0o755)
     mounts = {"/opt/inference": (str(own), True), STANDIN: (str(vllm), True)} | python_mounts(python)

@@ -22,9 +22,9 @@ from pathlib import Path
 from typing import Any
 
 from app.agent.failure import telling_line
-from sandbox.process import Process, tail
 from tests.images.layout import INSTALLED
 from tests.kube.expansion import expand, expanded
+from tools.sandbox.process import Process, tail
 
 INIT = Path(__file__).with_name("pod_init.py")
 UID = 1001

@@ -15,16 +15,16 @@ from typing import Any
 
 import pytest
 
-from app.kube.crash import CauseKind, find_cause
+from app.contracts.crash import CauseKind, find_cause
+from app.fit.config import parse_config
+from app.fit.models import ModelFacts, to_json
 from app.kube.manifest import Manifest
-from app.topology.config import parse_config
-from app.topology.models import ModelFacts, to_json
-from sandbox.tinymodel import CONTEXT, configuration, write_model
 from tests.images.conftest import GroupOf
 from tests.images.environments import VLLM, UnavailableError
 from tests.images.groups import Group, Image, real_image
 from tests.images.pods import Network, Pod, missing_parts, wait_for
 from tests.images.workloads import built
+from tools.sandbox.tinymodel import CONTEXT, configuration, write_model
 
 pytestmark = pytest.mark.vllm
 START_SECONDS = 900

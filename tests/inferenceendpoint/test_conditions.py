@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from app.inferenceendpoint.spec import InferenceEndpointSpec
+from app.api.v1alpha1.inferenceendpoint import InferenceEndpointSpec
 from tests.calls import NOW, Answer
 from tests.inferenceendpoint.endpoint import available, call, observed, ports, spec, target
 

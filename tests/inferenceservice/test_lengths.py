@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from app.topology.models import find_model, to_json
+from app.fit.models import find_model, to_json
 from tests.calls import Answer
 from tests.cli.asking import nodes, one, service
 from tests.inferenceservice.service import cache, call, container, environment, observed, spec

@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
+from app.fit import codec
+from app.fit.models import Quantization, find_model
 from app.kube.manifest import Manifest
-from app.topology import codec
-from app.topology.models import Quantization, find_model
 from tests.calls import stored
 from tests.inferenceservice.service import (
     cache,

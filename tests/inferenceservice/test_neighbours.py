@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from app.hook import Parent
 from app.inferenceservice.sync import customize
 from app.kube.manifest import Manifest
+from app.metacontroller.protocol import Parent
 from app.settings import Settings
 from tests.calls import Answer, manifest, stored
 from tests.inferenceservice.service import API, cache, call, pod, spec, workload

@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
-from app.hook import Parent
 from app.inferenceservice.grant import UNANSWERED_SECONDS
 from app.inferenceservice.sync import customize
 from app.kube.manifest import Manifest
+from app.metacontroller.protocol import Parent
 from app.settings import Settings
 from tests.calls import EARLIER, NOW, Answer, manifest, stored
 from tests.inferenceservice.service import API, DISTRIBUTED, call, container, observed, pod, spec, workload

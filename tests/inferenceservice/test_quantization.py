@@ -6,14 +6,14 @@ from typing import Any
 
 import pytest
 
+from app.api.v1alpha1.inferenceservice import InferenceServiceSpec
+from app.fit.models import ModelFacts, Quantization, find_model, to_json
+from app.fit.precision import Precision
 from app.inferenceservice.checkpoint import as_served
 from app.inferenceservice.engine_needs import engine_needs
-from app.inferenceservice.spec import InferenceServiceSpec
-from app.topology.models import ModelFacts, Quantization, find_model, to_json
-from app.topology.precision import Precision
 from tests.cli.asking import Json, nodes, one, service
+from tests.fit.configs import CONFIGS
 from tests.inferenceservice.service import cache, call, container, spec
-from tests.topology.configs import CONFIGS
 
 LLAMA_8B, LLAMA_405B = "meta-llama/Llama-3.1-8B-Instruct", "meta-llama/Llama-3.1-405B-Instruct"
 FP8 = ("fp8", "fp8_per_tensor", "fp8_per_block", "fp8_per_channel")

@@ -11,9 +11,9 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
-from app.hook import SyncRequest
 from app.inferenceservice import sync
 from app.kube.manifest import LAST_APPLIED
+from app.metacontroller.protocol import SyncRequest
 from app.settings import Settings
 from tests.golden.replay import as_json
 from tests.golden.schemas import problems

@@ -10,11 +10,11 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 from pydantic import TypeAdapter, ValidationError
 
+from app.api.v1alpha1.inferenceservice import InferenceServiceSpec, ModelSpec
+from app.api.v1alpha1.modelcache import ModelCacheSpec
+from app.api.v1alpha1.source_uri import PREFIXES, SOURCE_PATTERN
 from app.inferenceservice.engine_needs import engine_needs
-from app.inferenceservice.spec import InferenceServiceSpec, ModelSpec
-from app.modelcache.spec import ModelCacheSpec
 from app.settings import Settings
-from app.source.uri import PREFIXES, SOURCE_PATTERN
 from tests.calls import stored
 from tests.golden.schemas import problems
 from tests.inferenceservice.service import call, container, spec

@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
+from app.api.v1alpha1.inferenceservice import InferenceServiceSpec
+from app.api.v1alpha1.source_uri import SOURCE_PATTERN
 from app.inferenceservice.observed import WorkloadKind, WorkloadState
 from app.inferenceservice.plan import plan_replicas, spec_digest
-from app.inferenceservice.spec import InferenceServiceSpec
-from app.source.uri import SOURCE_PATTERN
 
 
 def spec(**parts: Any) -> InferenceServiceSpec:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from app.kube.download import REPORT_ANNOTATION, DownloadError, DownloadReport, to_annotation
+from app.contracts.download import REPORT_ANNOTATION, DownloadError, DownloadReport, to_annotation
 from app.kube.manifest import Manifest
 from tests.calls import EARLIER, Answer, ask, stored
 

@@ -11,8 +11,8 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
+from app.contracts.download import DownloadReport
 from app.kube.conditions import format_time
-from app.kube.download import DownloadReport
 from app.kube.manifest import Manifest
 from app.kube.quantity import parse_quantity
 from app.settings import Settings

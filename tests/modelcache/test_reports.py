@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
+from app.contracts.download import DownloadError, DownloadReport
+from app.fit.models import find_model, parse_facts
 from app.kube.conditions import parse_time
-from app.kube.download import DownloadError, DownloadReport
 from app.settings import Settings
-from app.topology.models import find_model, parse_facts
 from tests.calls import NOW, Answer
 from tests.modelcache.cache import (
     JUST_NOW,

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from app.kube.download import DownloadReport
+from app.contracts.download import DownloadReport
 from app.modelcache.volume import is_allowed
 from app.settings import Settings
 from tests.calls import EARLIER, Answer, manifest, stored

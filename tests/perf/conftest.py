@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from sandbox.serving import serving
+from tools.sandbox.serving import serving
 
 
 class Endpoint:

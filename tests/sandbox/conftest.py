@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from sandbox.cluster import Cluster
+from tools.sandbox.cluster import Cluster
 
 _numbers = itertools.count()
 

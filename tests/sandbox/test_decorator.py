@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from sandbox.standin.decorator import decorated
+from tools.sandbox.standin.decorator import decorated
 
 BEFORE: dict[str, Any] = {
     "metadata": {"name": "n", "labels": {"a": "1", "b": "2"}, "annotations": {"x": "1"}},

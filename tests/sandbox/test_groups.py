@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from sandbox.api import Object
-from sandbox.node.groups import GROUP, NAME, REVISION, WORKER, Group, build_pod, build_service, revision_of
+from tools.sandbox.api import Object
+from tools.sandbox.node.groups import GROUP, NAME, REVISION, WORKER, Group, build_pod, build_service, revision_of
 
 
 def build_set(**spec: Any) -> Object:

@@ -11,8 +11,8 @@ import pytest
 from huggingface_hub import HfApi, close_session, hf_hub_download
 from huggingface_hub.errors import RepositoryNotFoundError, RevisionNotFoundError
 
-from sandbox.hub import Hub
-from sandbox.tinymodel import write_model
+from tools.sandbox.hub import Hub
+from tools.sandbox.tinymodel import write_model
 
 NAME = "sandbox/tiny"
 

@@ -10,11 +10,11 @@ from pathlib import Path
 
 import pytest
 
-from sandbox.node import addresses, oci
-from sandbox.node.build import Recipe
-from sandbox.node.config import PAUSE_IMAGE
-from sandbox.node.install import DEPLOYMENTS, write_overlay
-from sandbox.node.project import names_in_deploy, recipes
+from tools.sandbox.node import addresses, oci
+from tools.sandbox.node.build import Recipe
+from tools.sandbox.node.config import PAUSE_IMAGE
+from tools.sandbox.node.install import DEPLOYMENTS, write_overlay
+from tools.sandbox.node.project import names_in_deploy, recipes
 
 
 @pytest.fixture

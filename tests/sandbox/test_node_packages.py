@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from sandbox.node import packages
-from sandbox.node.machine import cache_folder
-from sandbox.node.packages import Package
+from tools.sandbox.node import packages
+from tools.sandbox.node.machine import cache_folder
+from tools.sandbox.node.packages import Package
 
 
 @pytest.fixture(autouse=True)

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from sandbox import process
-from sandbox.process import accepts, free_port
+from tools.sandbox import process
+from tools.sandbox.process import accepts, free_port
 
 
 @pytest.mark.parametrize("outgoing", ["32768 60999", "10240 29000", "1024 65535", "", "no file"])

@@ -6,8 +6,8 @@ import os
 
 import pytest
 
-from sandbox.api import Object
-from sandbox.cluster import Cluster, has_condition, wait_until
+from tools.sandbox.api import Object
+from tools.sandbox.cluster import Cluster, has_condition, wait_until
 
 pytestmark = pytest.mark.cluster
 

@@ -7,8 +7,8 @@ from typing import Any, cast
 
 import pytest
 
-from sandbox.node.world import World
-from sandbox.story.watch import StepFailedError, wait_for
+from tools.sandbox.node.world import World
+from tools.sandbox.story.watch import StepFailedError, wait_for
 
 
 class Running:
@@ -28,14 +28,14 @@ def looks(*seen: tuple[bool, str]) -> Any:
 
 
 def test_what_changes_is_told_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("sandbox.story.watch.PERIOD_SECONDS", 0.01)
+    monkeypatch.setattr("tools.sandbox.story.watch.PERIOD_SECONDS", 0.01)
     told: list[str] = []
     wait_for(cast("World", WORLD), "it", looks((False, "a"), (False, "a"), (False, "b"), (True, "c")), 60, told.append)
     assert [line.split()[-1] for line in told] == ["a", "b", "c"]
 
 
 def test_in_vain_says_what_for_and_what_was_seen(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("sandbox.story.watch.PERIOD_SECONDS", 0.01)
+    monkeypatch.setattr("tools.sandbox.story.watch.PERIOD_SECONDS", 0.01)
     with pytest.raises(StepFailedError, match=r"waited 0 s for: pods are gone. Saw: 2 pods"):
         wait_for(cast("World", WORLD), "pods are gone", looks((False, "2 pods")), 0.05, lambda _: None)
 

@@ -7,8 +7,8 @@ import struct
 from array import array
 from pathlib import Path
 
-from sandbox import tinymodel
-from sandbox.api import Object
+from tools.sandbox import tinymodel
+from tools.sandbox.api import Object
 
 
 def read_header(path: Path) -> Object:

@@ -19,11 +19,11 @@ import orjson
 import pytest
 from fastapi import FastAPI, Response
 
-from app.http import build_app
 from app.serving import lane as lanes
 from app.serving import protocol
 from app.serving.answer import Call, answer
 from app.serving.edge import Edge
+from app.serving.http import build_app
 from app.serving.lane import MEBI, Lane
 from app.serving.workers import Workers
 from app.settings import Settings

@@ -7,13 +7,13 @@ import pytest
 from fastapi.testclient import TestClient
 from prometheus_client import CollectorRegistry, generate_latest
 
-from app.http import build_app
 from app.metrics import LimitUse, PoolLimits
+from app.serving.http import build_app
 from app.serving.pools import read_limits
 from app.settings import Settings
-from sandbox.api import Object
 from tests.bench.tiny import REQUEST
 from tests.gpupool.pool import gpu_node, request
+from tools.sandbox.api import Object
 
 API = "inference.ai/v1alpha1"
 

@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 from fastapi.testclient import TestClient
 
-from app.http import build_app
 from app.serving.answer import refusal
 from app.serving.edge import Edge
+from app.serving.http import build_app
 from app.serving.probes import STUCK_SECONDS, Pulse, build_probes_app
 from app.serving.workers import Workers
 from app.settings import Settings

@@ -11,7 +11,7 @@ from typing import Any
 import orjson
 import pytest
 
-from app.kinds import KINDS
+from app.hooks.kinds import KINDS
 from app.kube.weight import holds_more
 from app.serving.answer import Answer, Call, answer
 from app.serving.reading import MARKS, OPEN, OWN_VALUES, RELATED_VALUES, read_body

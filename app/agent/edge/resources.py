@@ -9,7 +9,7 @@ from app.agent.downloads import JOB_LABEL
 from app.agent.events import EVENT_REASONS
 from app.agent.facts import Key
 from app.agent.patch import Target
-from app.crd import API_VERSION
+from app.api.schema import API_VERSION
 from app.kube.names import CACHE_LABEL
 from app.settings import Settings
 

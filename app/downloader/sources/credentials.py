@@ -6,10 +6,10 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 
+from app.contracts.download import SECRET_KEYS
 from app.downloader.fault import Fault
 from app.downloader.task import Task
 from app.kube.conditions import ErrorClass
-from app.kube.download import SECRET_KEYS
 
 _FILES = frozenset({"GOOGLE_APPLICATION_CREDENTIALS"})
 

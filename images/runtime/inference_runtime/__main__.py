@@ -6,7 +6,7 @@ import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from app.kube.runtime import DRAIN_WORKER, HEALTH_CHECK, MAKE_SSH_KEYS, START_LEADER, START_WORKER
+from app.contracts.runtime import DRAIN_WORKER, HEALTH_CHECK, MAKE_SSH_KEYS, START_LEADER, START_WORKER
 from inference_runtime import drain, health, launch, rank, secret, session
 from inference_runtime.failure import EXIT_CONFIGURATION, Failure, report
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from app.kube.runtime import LaunchMode
+from app.contracts.runtime import LaunchMode
 from inference_runtime.group import Group
 
 VLLM = ("vllm", "serve")

@@ -7,7 +7,7 @@ import sys
 import time
 from pathlib import Path
 
-from app.kube.runtime import TERMINATION_LOG
+from app.contracts.runtime import TERMINATION_LOG
 
 EXIT_TIMEOUT = 75
 """Something did not come in time; another attempt may succeed (sysexits: EX_TEMPFAIL)."""

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from app.kube import runtime as contract
-from app.kube.runtime import LaunchMode
+from app.contracts import runtime as contract
+from app.contracts.runtime import LaunchMode
 from inference_runtime.failure import EXIT_CONFIGURATION, Failure
 
 

@@ -21,7 +21,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from app.kube.runtime import GPUS, HTTP_PORT, HTTP_PORT_VARIABLE, START_SECONDS
+from app.contracts.runtime import GPUS, HTTP_PORT, HTTP_PORT_VARIABLE, START_SECONDS
 from inference_runtime import progress, trial
 from inference_runtime.failure import write_message
 from inference_runtime.gpu import find_gpu_problem

@@ -10,7 +10,7 @@ import signal
 import sys
 from collections.abc import Callable, Sequence
 
-from app.kube.runtime import LaunchMode
+from app.contracts.runtime import LaunchMode
 from inference_runtime import mpi, ray
 from inference_runtime.address import served_host
 from inference_runtime.command import build_command

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from app.kube.runtime import PUBLISHED
+from app.contracts.runtime import PUBLISHED
 from inference_runtime.failure import Failure, log
 from inference_runtime.waiting import wait_until
 

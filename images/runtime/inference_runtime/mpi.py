@@ -15,7 +15,7 @@ from pathlib import Path
 from types import FrameType
 from typing import BinaryIO
 
-from app.kube.crash import find_cause
+from app.contracts.crash import find_cause
 from inference_runtime import rank, session
 from inference_runtime.address import is_ipv6
 from inference_runtime.failure import EXIT_CONFIGURATION, Failure, log, write_message

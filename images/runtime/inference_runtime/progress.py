@@ -29,7 +29,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
-from app.kube.runtime import STALL_SECONDS
+from app.contracts.runtime import STALL_SECONDS
 
 Env = Mapping[str, str]
 STATE = Path("/tmp/.engine-progress")

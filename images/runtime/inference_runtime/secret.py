@@ -17,7 +17,7 @@ import urllib.request
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from app.kube.runtime import SECRET_LABELS, SECRET_NAME, SECRET_OWNER, SSH_KEY
+from app.contracts.runtime import SECRET_LABELS, SECRET_NAME, SECRET_OWNER, SSH_KEY
 from inference_runtime.failure import EXIT_CONFIGURATION, EXIT_UNAVAILABLE, Failure, log
 
 ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount")

@@ -13,7 +13,7 @@ import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 
-from app.kube.runtime import SSH_FOLDER, SSH_KEY
+from app.contracts.runtime import SSH_FOLDER, SSH_KEY
 from inference_runtime.failure import EXIT_CONFIGURATION, Failure
 from inference_runtime.group import Group
 

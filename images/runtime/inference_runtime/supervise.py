@@ -16,7 +16,7 @@ import threading
 from collections.abc import Mapping, Sequence
 from types import FrameType
 
-from app.kube.crash import CauseKind, find_cause
+from app.contracts.crash import CauseKind, find_cause
 from inference_runtime.failure import EXIT_CONFIGURATION, Failure, log, write_message
 
 KEPT_BYTES = 256 << 10

@@ -5,9 +5,9 @@ from __future__ import annotations
 from contextlib import ExitStack
 from dataclasses import dataclass
 
-from sandbox.api import JSON_PATCH, MERGE_PATCH, Api, ApiError, Object
-from sandbox.cluster import Cluster
-from sandbox.kubeconfig import Access, read_kubeconfig
+from tools.sandbox.api import JSON_PATCH, MERGE_PATCH, Api, ApiError, Object
+from tools.sandbox.cluster import Cluster
+from tools.sandbox.kubeconfig import Access, read_kubeconfig
 
 Fault = str | None
 

@@ -8,13 +8,13 @@ from pathlib import Path
 
 import pytest
 
-from sandbox.agent import ACCOUNT, NAMESPACE, rights, wait_rights
-from sandbox.cluster import Cluster
-from sandbox.operator import crds
-from sandbox.policies import policies, wait_held
 from tests.cluster.place import cluster_object, service_labels
 from tests.cluster.policies.account import Account, Accounts
 from tests.cluster.policies.manifests import TEAM, pod
+from tools.sandbox.agent import ACCOUNT, NAMESPACE, rights, wait_rights
+from tools.sandbox.cluster import Cluster
+from tools.sandbox.operator import crds
+from tools.sandbox.policies import policies, wait_held
 
 
 @pytest.fixture(scope="package")

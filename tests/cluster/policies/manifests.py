@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from sandbox.api import Object
 from tests.cluster.place import pod_spec
 from tests.cluster.world import API
+from tools.sandbox.api import Object
 
 TEAM = "team"
 """The namespace of all that is tried."""

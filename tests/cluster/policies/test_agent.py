@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import pytest
 
-from sandbox.agent import NAMESPACE
-from sandbox.api import Object
-from sandbox.cluster import Cluster
 from tests.cluster.place import service_labels
 from tests.cluster.policies.account import Account
 from tests.cluster.policies.manifests import IMAGE, TEAM, add, pod, pod_path
+from tools.sandbox.agent import NAMESPACE
+from tools.sandbox.api import Object
+from tools.sandbox.cluster import Cluster
 
 HOSTNAME = "kubernetes.io/hostname"
 

@@ -6,8 +6,6 @@ import copy
 
 import pytest
 
-from sandbox.api import Object
-from sandbox.cluster import Cluster
 from tests.cluster.policies.account import Account
 from tests.cluster.policies.manifests import (
     IMAGE,
@@ -24,6 +22,8 @@ from tests.cluster.policies.manifests import (
     service,
 )
 from tests.cluster.world import API
+from tools.sandbox.api import Object
+from tools.sandbox.cluster import Cluster
 
 
 @pytest.mark.parametrize(

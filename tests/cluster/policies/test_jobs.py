@@ -6,11 +6,11 @@ from typing import Any
 
 import pytest
 
-from sandbox.api import Object
-from sandbox.cluster import Cluster
 from tests.cluster.policies.account import Account, Accounts
 from tests.cluster.policies.manifests import OWNER, RBAC, REF, SUBJECT, TEAM, job, rule
 from tests.cluster.world import API
+from tools.sandbox.api import Object
+from tools.sandbox.cluster import Cluster
 
 
 @pytest.fixture(scope="module")

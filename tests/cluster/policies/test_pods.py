@@ -6,8 +6,6 @@ from collections.abc import Callable
 
 import pytest
 
-from sandbox.api import Object
-from sandbox.cluster import Cluster
 from tests.cluster.policies.account import Account
 from tests.cluster.policies.manifests import (
     OWNER,
@@ -20,6 +18,8 @@ from tests.cluster.policies.manifests import (
     volume,
     with_context,
 )
+from tools.sandbox.api import Object
+from tools.sandbox.cluster import Cluster
 
 WORKLOADS: list[Callable[..., Object]] = [deployment, job, group]
 CONTEXT = {"runAsNonRoot": True, "runAsUser": 1001}

@@ -8,15 +8,15 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
-from sandbox.api import Object
-from sandbox.cluster import Cluster, wait_until
-from sandbox.metacontroller import USER, Metacontroller
-from sandbox.operator import controllers
-from sandbox.serving import serving
 from tests.cluster.policies.account import Accounts
 from tests.cluster.policies.manifests import RBAC, REF, SUBJECT, TEAM, deployment, privileged, service
 from tests.cluster.world import API
 from tests.cluster.world import service as inference_service
+from tools.sandbox.api import Object
+from tools.sandbox.cluster import Cluster, wait_until
+from tools.sandbox.metacontroller import USER, Metacontroller
+from tools.sandbox.operator import controllers
+from tools.sandbox.serving import serving
 
 VICTIM = "kube-system"
 

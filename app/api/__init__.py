@@ -1,0 +1,1 @@
+"""The API group inference.ai: its kinds as pydantic models, from which the CRDs are made."""

@@ -1,0 +1,1 @@
+"""What the operator and its images agree on. The images copy these modules: standard library only."""

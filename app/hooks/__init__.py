@@ -1,0 +1,1 @@
+"""Which hook answers for which kind, and the last look at its answers."""

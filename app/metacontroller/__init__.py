@@ -1,0 +1,1 @@
+"""Metacontroller's hook protocol, and answers that change nothing."""
