@@ -10,9 +10,9 @@ from app.api.schema import API_VERSION
 from app.cli.errors import InputError
 from app.cli.model import NOTHING_TOLD, Told
 from app.gpunode.sync import sync as decorate
+from app.inferenceservice.children.model_cache import parse_source
 from app.inferenceservice.names import cache_child_name, keys_name
-from app.inferenceservice.observed import JOB
-from app.inferenceservice.source import parse_source
+from app.inferenceservice.observe import JOB
 from app.kube.lenient import mapping_at, text_at
 from app.kube.manifest import Manifest
 from app.metacontroller.protocol import DecorateRequest, Objects, Parent

@@ -22,13 +22,13 @@ from app.cli.errors import InputError, refused_field
 from app.cli.limits import PoolLimit, find_pool_limit
 from app.cli.rules import broken_rules
 from app.fit.config import Unreadable, with_weight_bytes
-from app.gpupool import observed as pool_view
+from app.gpupool import observe as pool_view
 from app.gpupool.sync import sync as sync_pool
 from app.inferenceservice.children import build_children
+from app.inferenceservice.children.gpu_request import build_request
 from app.inferenceservice.facts import Facts, gather_facts
 from app.inferenceservice.handshake import GPU_ALLOCATION, GPU_REQUEST
 from app.inferenceservice.plan import Blocked, Plan, Serve, Wait, plan_service
-from app.inferenceservice.request import build_request
 from app.kube.conditions import ErrorClass, Finding, Reason, format_time
 from app.kube.duration import parse_duration
 from app.kube.lenient import count_at, mapping_at, mappings_at, text_at

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from app.api.v1alpha1.gpupool import GPUPoolSpec
-from app.gpupool.observed import observe
+from app.gpupool.observe import observe
 from app.kube.duration import parse_duration
 from app.metacontroller.protocol import SyncRequest
 from app.scheduling.scheduler import look

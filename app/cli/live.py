@@ -16,7 +16,7 @@ from app.cli.owned import OWN, find_children, managed_kinds
 from app.cli.settings import from_environment, from_variables
 from app.gpupool.limits import is_selective
 from app.inferenceservice.names import cache_child_name
-from app.inferenceservice.observed import JOB
+from app.inferenceservice.observe import JOB
 from app.kube.lenient import mapping_at, mappings_at, text_at, value_at
 from app.kube.manifest import Manifest
 from app.settings import Settings

@@ -9,7 +9,7 @@ from app.api.v1alpha1.gpuallocation import Phase
 from app.cli.decide import Verdict
 from app.cli.shown import shown_shape
 from app.gpupool.nameless import nameless_hosts, nameless_message
-from app.gpupool.observed import read_wish
+from app.gpupool.observe import read_wish
 from app.inferenceservice.plan import Serve, Wait
 from app.kube.lenient import count_at, mapping_at, text_at
 from app.scheduling.nodes import Wish

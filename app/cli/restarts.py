@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from app.cli.decide import Verdict
-from app.inferenceservice.observed import WorkloadState
+from app.inferenceservice.observe import WorkloadState
 from app.inferenceservice.plan import Serve
-from app.inferenceservice.update import Change, find_changes, quoted, update_condition
+from app.inferenceservice.status.update_available import Change, find_changes, quoted, update_condition
 from app.kube.conditions import Status
 from app.kube.manifest import Manifest
 

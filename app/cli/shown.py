@@ -15,10 +15,10 @@ from app.fit.layout import Layout
 from app.fit.legality import find_obstacle
 from app.fit.memory import Memory, Needs, estimate
 from app.fit.parallelism import Impossible, plan_shape
+from app.inferenceservice.demand import Need
 from app.inferenceservice.engine_needs import engine_needs
 from app.inferenceservice.facts import Facts
 from app.inferenceservice.length import find_limit
-from app.inferenceservice.need import Need
 from app.kube.lenient import count_at, mapping_at, text_at, value_at
 
 

@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from app.api.v1alpha1.gpunode import UNKNOWN_PARTITION, Resource
 from app.fit.accelerators import GIB
 from app.gpunode.facts import Facts
-from app.gpunode.observed import Offer
+from app.gpunode.observe import Offer
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from app.gpunode.attachments import build_attachment, build_spec
+from app.gpunode.children import build_attachment, build_spec
 from app.gpunode.facts import Facts, gather_facts
 from app.gpunode.inventory import take_inventory
 from app.gpunode.labels import own_labels

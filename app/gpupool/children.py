@@ -23,7 +23,7 @@ from app.api.v1alpha1.gpunode import PARTITION_LABEL
 from app.api.v1alpha1.gpurequest import Shape
 from app.api.v1alpha1.places import Place, build_entries, parse_places
 from app.gpupool.arrivals import is_watched, with_arrivals
-from app.gpupool.observed import Observed, waiting_since
+from app.gpupool.observe import Observed, waiting_since
 from app.kube.conditions import format_time
 from app.kube.lenient import count_at, mapping_at, mappings_at, text_at
 from app.kube.manifest import Manifest, emit, last_applied

@@ -18,7 +18,7 @@ from collections.abc import Iterable, Mapping, Set
 
 from app.api.schema import API_VERSION
 from app.api.v1alpha1.gpuallocation import GPUAllocationSpec, Phase
-from app.gpupool.observed import Observed
+from app.gpupool.observe import Observed
 from app.kube.lenient import mapping_at, mappings_at, text_at
 from app.kube.manifest import Manifest, emit
 from app.kube.names import LINE_IS_FULL, LINE_LABEL, OPERATOR, short_hash

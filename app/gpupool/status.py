@@ -9,7 +9,7 @@ from typing import Any
 
 from app.api.v1alpha1.gpupool import GPUPoolSpec, GPUPoolStatus, LimitUse, ProductStatus, WaitingService
 from app.gpupool.limits import build_use
-from app.gpupool.observed import STALE_SECONDS, Observed
+from app.gpupool.observe import STALE_SECONDS, Observed
 from app.kube.conditions import Condition, Reason, Status, with_times
 from app.scheduling.explain import some
 from app.scheduling.nodes import UNKNOWN, Node

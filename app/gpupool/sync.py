@@ -12,7 +12,7 @@ from app.gpupool.children import build_children
 from app.gpupool.limits import is_selective
 from app.gpupool.line import build_notices, find_answered
 from app.gpupool.nameless import with_nameless
-from app.gpupool.observed import REQUEST_KIND, STALE_SECONDS, Observed, observe
+from app.gpupool.observe import REQUEST_KIND, STALE_SECONDS, Observed, observe
 from app.gpupool.status import build_status
 from app.gpupool.volumes import with_volumes
 from app.kube.conditions import parse_time

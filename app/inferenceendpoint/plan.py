@@ -17,7 +17,7 @@ from app.api.v1alpha1.inferenceendpoint import (
 )
 from app.contracts.runtime import PROBE_PERIOD_SECONDS, PROBE_TIMEOUT_SECONDS
 from app.inferenceendpoint.names import service_name
-from app.inferenceendpoint.observed import Observed
+from app.inferenceendpoint.observe import Observed
 from app.kube.conditions import ErrorClass, Finding, Reason
 
 PERIOD, TIMEOUT = f"{PROBE_PERIOD_SECONDS} s", f"{PROBE_TIMEOUT_SECONDS} s"

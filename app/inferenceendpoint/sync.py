@@ -8,7 +8,7 @@ from app.api.schema import API_VERSION
 from app.api.v1alpha1.inferenceendpoint import InferenceEndpointSpec
 from app.inferenceendpoint.children import build_children
 from app.inferenceendpoint.names import service_name
-from app.inferenceendpoint.observed import INGRESS, parse_observed
+from app.inferenceendpoint.observe import INGRESS, parse_observed
 from app.inferenceendpoint.plan import plan_endpoint
 from app.inferenceendpoint.status import AVAILABLE, build_status
 from app.ingress.allowed import allow_ingress

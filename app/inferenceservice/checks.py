@@ -19,9 +19,9 @@ from app.fit.parallelism import Impossible, plan_shape
 from app.inferenceservice.engine import command_line
 from app.inferenceservice.facts import Facts
 from app.inferenceservice.grant import find_grant, grant_by_spec
-from app.inferenceservice.keys import keys_missing
-from app.inferenceservice.observed import WorkloadKind
-from app.inferenceservice.store import choose_copy
+from app.inferenceservice.model_volume import choose_copy
+from app.inferenceservice.names import keys_name
+from app.inferenceservice.observe import WorkloadKind
 from app.kube.conditions import ErrorClass, Finding, Reason, listed
 from app.source.folders import find_folder, home_folders
 from app.vllm.command import Severity
@@ -205,6 +205,21 @@ def gpus_missing(facts: Facts, standing: str = "") -> Finding | None:
     if grant.reason is Reason.INSUFFICIENT_GPU and facts.neighbour:
         return replace(grant, message=f"{grant.message}; {facts.neighbour.message}")
     return grant
+
+
+def keys_missing(facts: Facts) -> Finding | None:
+    """GPUs are taken only when pods can mount the key."""
+    job = facts.observed.keys
+    if not facts.makes_ssh_keys or (job and job.complete):
+        return None
+    name = keys_name(facts.identity.name)
+    if job and job.failure:
+        message = (
+            f"Job {name} could not make the ssh keys: {job.failure}; delete the Job to try again, or set "
+            "distributed.mpi.sshKeySecret"
+        )
+        return Finding(ErrorClass.EXTERNAL, Reason.FAILED, message)
+    return Finding(ErrorClass.TRANSIENT, Reason.PENDING, f"waits for Job {name}, which makes the group's ssh keys")
 
 
 BLOCKERS: tuple[Check, ...] = (

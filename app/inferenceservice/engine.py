@@ -8,7 +8,7 @@ from app.contracts.runtime import HTTP_PORT, LaunchMode
 from app.inferenceservice.facts import Facts
 from app.inferenceservice.grant import Grant
 from app.inferenceservice.length import find_limit
-from app.inferenceservice.store import find_store
+from app.inferenceservice.model_volume import find_store
 from app.kube.duration import whole_seconds
 from app.vllm.command import CommandLine, EngineSpec, build_command_line
 from app.vllm.command import Shape as EngineShape

@@ -10,14 +10,11 @@ from app.api.v1alpha1.inferenceservice import InferenceServiceSpec
 from app.api.v1alpha1.source_uri import hub_id
 from app.fit.models import ModelFacts, find_model, parse_facts
 from app.inferenceservice.checkpoint import as_served
-from app.inferenceservice.grants import rebuild_grants
-from app.inferenceservice.need import Need, plan_need
+from app.inferenceservice.demand import Need, plan_need
 from app.inferenceservice.neighbours import Neighbour, find_neighbour
-from app.inferenceservice.observed import Observed, WorkloadKind, parse_observed
+from app.inferenceservice.observe import Observed, WorkloadKind, parse_observed
 from app.ingress.allowed import allow_ingress
-from app.kube.manifest import Manifest
 from app.kube.names import REPLAN_ANNOTATION
-from app.metacontroller.hold import keep_children
 from app.metacontroller.protocol import Parent, SyncRequest
 from app.settings import Settings
 
@@ -65,11 +62,10 @@ class Facts:
         return WorkloadKind.LEADER_WORKER_SET if distributed else WorkloadKind.DEPLOYMENT
 
     @property
-    def held(self) -> list[Manifest]:
-        """All observed children as they stand, for when nothing may change."""
-        return keep_children(
-            self.observed.children, rebuild_grants(self.identity.name, self.settings.client_namespaces)
-        )
+    def makes_ssh_keys(self) -> bool:
+        """Whether mpirun starts this service, and the user brings no key."""
+        mpi = self.spec.distributed.mpi
+        return self.spec.distributed.enabled and mpi.enabled and mpi.ssh_key_secret is None
 
 
 def gather_facts(

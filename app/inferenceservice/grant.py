@@ -16,9 +16,9 @@ from dataclasses import dataclass
 
 from app.api.v1alpha1.gpuallocation import Phase
 from app.fit.parallelism import Impossible, Shape, plan_shape
+from app.inferenceservice.demand import Need
 from app.inferenceservice.facts import Facts
 from app.inferenceservice.handshake import AllocationState, GrantedShape, NextState, RequestState
-from app.inferenceservice.need import Need
 from app.kube.conditions import ErrorClass, Finding, Reason
 from app.kube.selectors import Requirement
 

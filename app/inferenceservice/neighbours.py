@@ -8,8 +8,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from app.inferenceservice.observed import CacheState
-from app.inferenceservice.store import choose_copy
+from app.inferenceservice.model_volume import choose_copy
+from app.inferenceservice.observe import CacheState
 from app.kube.lenient import mappings_at, text_at
 from app.kube.names import CACHE_LABEL, label_value
 from app.metacontroller.protocol import SyncRequest

@@ -17,9 +17,9 @@ from app.inferenceservice.checks import BLOCKERS, PREREQUISITES, first_finding, 
 from app.inferenceservice.engine import command_line, launch_mode
 from app.inferenceservice.facts import Facts, Identity
 from app.inferenceservice.grant import Grant, find_grant, grant_by_spec
-from app.inferenceservice.observed import WorkloadKind, WorkloadState
+from app.inferenceservice.model_volume import Store, find_store
+from app.inferenceservice.observe import WorkloadKind, WorkloadState
 from app.inferenceservice.storage_notes import storage_notes
-from app.inferenceservice.store import Store, find_store
 from app.kube.conditions import ErrorClass, Finding
 from app.kube.manifest import annotation
 from app.kube.names import DIGEST_ANNOTATION, REPLAN_ANNOTATION, REQUEST_ANNOTATION, SIZE_FROM_SPEC, digest

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator
 
 from app.api.v1alpha1.inferenceservice import InferenceServiceSpec
-from app.inferenceservice.store import Store
+from app.inferenceservice.model_volume import Store
 from app.vllm.hub import OFFLINE, is_offline
 
 _HUB_ID = re.compile(r"(hf://|huggingface://)?[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")

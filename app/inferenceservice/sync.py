@@ -7,8 +7,8 @@ from datetime import datetime
 from app.api.schema import API_VERSION
 from app.api.v1alpha1.inferenceservice import InferenceServiceSpec
 from app.inferenceservice.children import build_children
+from app.inferenceservice.children.access import rebuild_grants
 from app.inferenceservice.facts import gather_facts
-from app.inferenceservice.grants import rebuild_grants
 from app.inferenceservice.plan import Blocked, Wait, plan_service
 from app.inferenceservice.status import build_status
 from app.kube.conditions import with_times

@@ -39,7 +39,7 @@ from app.kube.security import restricted_pod
 from app.modelcache.facts import Copy, Facts
 from app.modelcache.grants import job_rule
 from app.modelcache.names import access_name
-from app.modelcache.observed import FILLED
+from app.modelcache.observe import FILLED
 from app.modelcache.plan import JobStep, Plan
 from app.modelcache.volume import VolumeKind
 from app.settings import Settings

@@ -11,7 +11,7 @@ from app.contracts.download import DownloadReport
 from app.kube.conditions import parse_time
 from app.metacontroller.protocol import SyncRequest
 from app.modelcache.download import Download, copy_job_name, is_folder_of
-from app.modelcache.observed import (
+from app.modelcache.observe import (
     CLAIM_KIND,
     Claim,
     Job,

@@ -12,7 +12,7 @@ from app.kube.manifest import Manifest, own_metadata
 from app.metacontroller.hold import Rebuild
 from app.metacontroller.protocol import SyncRequest
 from app.modelcache.names import access_name
-from app.modelcache.observed import find_jobs
+from app.modelcache.observe import find_jobs
 
 
 def job_rule(names: Iterable[str]) -> V1PolicyRule:

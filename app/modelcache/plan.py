@@ -9,8 +9,8 @@ from enum import Enum
 from app.kube.conditions import Finding, format_time, later, parse_time
 from app.kube.duration import parse_duration
 from app.kube.quantity import parse_quantity
+from app.modelcache.checks import FAILURES, OBSTACLES, UNAPPLIED, find_all, find_forbidden_path, retry_moment
 from app.modelcache.facts import Copy, Facts
-from app.modelcache.findings import FAILURES, OBSTACLES, UNAPPLIED, find_all, find_forbidden_path, retry_moment
 from app.settings import Settings
 
 LEAST_INTERVAL = 60.0

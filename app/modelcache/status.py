@@ -21,10 +21,10 @@ from app.kube.conditions import (
 )
 from app.kube.lenient import count_at, text_at
 from app.kube.quantity import format_bytes, parse_quantity
+from app.modelcache.checks import class_of, find_forbidden_path, said
 from app.modelcache.download import is_folder_of
 from app.modelcache.facts import Copy, Facts
-from app.modelcache.findings import class_of, find_forbidden_path, said
-from app.modelcache.observed import Job
+from app.modelcache.observe import Job
 from app.modelcache.plan import JobStep, Plan
 from app.modelcache.volume import VolumeKind
 

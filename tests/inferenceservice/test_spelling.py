@@ -9,7 +9,7 @@ import pytest
 
 from app.api.v1alpha1.inferenceservice import InferenceServiceSpec
 from app.api.v1alpha1.source_uri import SOURCE_PATTERN
-from app.inferenceservice.observed import WorkloadKind, WorkloadState
+from app.inferenceservice.observe import WorkloadKind, WorkloadState
 from app.inferenceservice.plan import plan_replicas, spec_digest
 
 

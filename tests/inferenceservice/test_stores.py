@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from app.inferenceservice.observed import CacheCopy, CacheState
-from app.inferenceservice.store import choose_copy
+from app.inferenceservice.model_volume import choose_copy
+from app.inferenceservice.observe import CacheCopy, CacheState
 from app.kube.manifest import Manifest
 from app.settings import Settings
 from tests.calls import Answer, manifest

@@ -34,11 +34,11 @@ from kubernetes.client.models.v1_volume_mount import V1VolumeMount
 
 from app.api.v1alpha1.inferenceservice import InferenceServiceSpec
 from app.contracts import runtime as contract
-from app.inferenceservice.affinity import build_affinity, service_key
+from app.inferenceservice.children.affinity import build_affinity, service_key
+from app.inferenceservice.children.volumes import fetchers, store_mounts, store_volumes
 from app.inferenceservice.facts import Identity
 from app.inferenceservice.names import keys_secret
 from app.inferenceservice.plan import Decision
-from app.inferenceservice.store import fetchers, store_mounts, store_volumes
 from app.kube.duration import whole_seconds
 from app.kube.expansion import literal
 from app.kube.names import (
@@ -54,8 +54,6 @@ from app.kube.names import (
 )
 from app.kube.security import restricted_container, restricted_pod
 from app.settings import Settings
-
-"""The images' one user; a fixed uid with a passwd entry, because ssh refuses to work without."""
 
 PRE_STOP_SECONDS = 5
 """Time for endpoints to forget a pod before it stops taking requests."""

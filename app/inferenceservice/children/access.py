@@ -10,8 +10,8 @@ from collections.abc import Sequence
 from kubernetes.client.models.v1_object_meta import V1ObjectMeta
 from kubernetes.client.models.v1_policy_rule import V1PolicyRule
 
+from app.inferenceservice.children.network_policy import build_network_policy
 from app.inferenceservice.names import keys_name
-from app.inferenceservice.network import build_network_policy
 from app.kube.access import build_access
 from app.kube.manifest import Manifest, own_metadata
 from app.metacontroller.hold import Rebuild

@@ -14,7 +14,7 @@ from typing import Any
 
 from app.contracts import runtime as contract
 from app.inferenceservice.facts import Facts
-from app.inferenceservice.progress import find_current
+from app.inferenceservice.status.progress import find_current
 from app.kube.lenient import mapping_at, mappings_at, text_at
 from app.kube.manifest import annotation
 from app.kube.names import VERSION_ANNOTATION

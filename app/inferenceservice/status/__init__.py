@@ -8,8 +8,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from app.inferenceservice.applied import applied_conditions
-from app.inferenceservice.conditions import (
+from app.inferenceservice.facts import Facts
+from app.inferenceservice.observe import WorkloadKind
+from app.inferenceservice.plan import Plan
+from app.inferenceservice.status.allocation import Layout, plan_layout
+from app.inferenceservice.status.conditions import (
     find_phase,
     find_problem,
     gpu_condition,
@@ -19,13 +22,10 @@ from app.inferenceservice.conditions import (
     ready_condition,
     service_condition,
 )
-from app.inferenceservice.facts import Facts
-from app.inferenceservice.layout import Layout, plan_layout
-from app.inferenceservice.observed import WorkloadKind
-from app.inferenceservice.plan import Plan
-from app.inferenceservice.progress import Progress, find_current, find_progress
-from app.inferenceservice.update import update_condition
-from app.inferenceservice.version import find_version
+from app.inferenceservice.status.progress import Progress, find_current, find_progress
+from app.inferenceservice.status.unused_fields import applied_conditions
+from app.inferenceservice.status.update_available import update_condition
+from app.inferenceservice.status.version import find_version
 from app.kube.conditions import Condition, Finding
 from app.kube.names import LEADER, ROLE_LABEL, SERVICE_LABEL
 

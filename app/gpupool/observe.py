@@ -16,7 +16,7 @@ from app.api.v1alpha1.gpunode import UNKNOWN_PARTITION
 from app.api.v1alpha1.gpupool import GPUPoolSpec, to_requirements, to_selector
 from app.api.v1alpha1.places import MOST_PLACES, parse_places
 from app.gpupool.arrivals import find_arrived, find_retry, is_overdue
-from app.gpupool.faults import find_fault
+from app.gpupool.checks import find_fault
 from app.gpupool.limits import Limit, find_limit
 from app.kube.conditions import parse_time
 from app.kube.lenient import count_at, mapping_at, mappings_at, text_at, value_at

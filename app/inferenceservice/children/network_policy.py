@@ -22,6 +22,8 @@ from kubernetes.client.models.v1_network_policy_spec import V1NetworkPolicySpec
 from kubernetes.client.models.v1_object_meta import V1ObjectMeta
 
 from app.contracts.runtime import HTTP_PORT
+from app.inferenceservice.children.metadata import child_metadata
+from app.inferenceservice.facts import Facts
 from app.kube.manifest import Manifest, emit
 from app.kube.names import NAMESPACE_NAME_LABEL, SERVICE_LABEL
 
@@ -56,3 +58,8 @@ def _clients(metadata: V1ObjectMeta, clients: Sequence[str]) -> dict[str, Any]:
     among = V1LabelSelectorRequirement(key=NAMESPACE_NAME_LABEL, operator="In", values=names)
     selector = V1LabelSelector(match_expressions=[among])
     return {"from": [V1NetworkPolicyPeer(namespace_selector=selector)]}
+
+
+def build_own_network_policy(facts: Facts) -> Manifest:
+    name = facts.identity.name
+    return build_network_policy(child_metadata(name, facts), name, facts.settings.client_namespaces)

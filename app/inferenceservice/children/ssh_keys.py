@@ -22,11 +22,10 @@ from kubernetes.client.models.v1_volume_mount import V1VolumeMount
 
 from app.api.schema import API_VERSION
 from app.contracts import runtime
+from app.inferenceservice.children.access import KEYS_RULES
 from app.inferenceservice.facts import Facts
-from app.inferenceservice.grants import KEYS_RULES
 from app.inferenceservice.names import keys_name, keys_secret
 from app.kube.access import build_access
-from app.kube.conditions import ErrorClass, Finding, Reason
 from app.kube.manifest import Manifest, emit
 from app.kube.names import MODEL_ANNOTATION, standard_labels
 from app.kube.security import restricted_container, restricted_pod
@@ -35,30 +34,9 @@ TRIES = 4
 COMPONENT = "ssh-keys"
 
 
-def makes_keys(facts: Facts) -> bool:
-    """Whether mpirun starts this service, and the user brings no key."""
-    mpi = facts.spec.distributed.mpi
-    return facts.spec.distributed.enabled and mpi.enabled and mpi.ssh_key_secret is None
-
-
-def keys_missing(facts: Facts) -> Finding | None:
-    """GPUs are taken only when pods can mount the key."""
-    job = facts.observed.keys
-    if not makes_keys(facts) or (job and job.complete):
-        return None
-    name = keys_name(facts.identity.name)
-    if job and job.failure:
-        message = (
-            f"Job {name} could not make the ssh keys: {job.failure}; delete the Job to try again, or set "
-            "distributed.mpi.sshKeySecret"
-        )
-        return Finding(ErrorClass.EXTERNAL, Reason.FAILED, message)
-    return Finding(ErrorClass.TRANSIENT, Reason.PENDING, f"waits for Job {name}, which makes the group's ssh keys")
-
-
 def build_keys(facts: Facts) -> list[Manifest]:
     """The Job, and what it may do while it is not done. A Job cannot be changed: what exists is answered as applied."""
-    if not makes_keys(facts):
+    if not facts.makes_ssh_keys:
         return []
     job = facts.observed.keys
     if job and job.complete:

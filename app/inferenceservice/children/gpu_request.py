@@ -12,8 +12,8 @@ from typing import Any
 from app.api.bounds import GROUPS
 from app.api.schema import API_VERSION
 from app.api.v1alpha1.gpurequest import GPURequestSpec, ReplicaRange
+from app.inferenceservice.demand import Need
 from app.inferenceservice.facts import Facts
-from app.inferenceservice.need import Need
 from app.inferenceservice.neighbours import claim_of_one_node
 from app.inferenceservice.plan import Plan, Serve, Wait
 from app.kube.manifest import Manifest, annotation

@@ -7,25 +7,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from kubernetes.client.models.v1_container import V1Container
-from kubernetes.client.models.v1_empty_dir_volume_source import V1EmptyDirVolumeSource
-from kubernetes.client.models.v1_host_path_volume_source import V1HostPathVolumeSource
-from kubernetes.client.models.v1_persistent_volume_claim_volume_source import V1PersistentVolumeClaimVolumeSource
-from kubernetes.client.models.v1_volume import V1Volume
-from kubernetes.client.models.v1_volume_mount import V1VolumeMount
 from pydantic import ValidationError
 
 from app.api.v1alpha1.source import SourceSpec, SourceType, named_repository
-from app.contracts import download
 from app.contracts import runtime as contract
-from app.inferenceservice.observed import CacheCopy, CacheState
-from app.kube.quantity import parse_quantity
+from app.inferenceservice.observe import CacheCopy, CacheState
 from app.settings import Settings
-from app.source.container import MOUNT, Fetch, build_container
-from app.source.credentials import credential_volumes
+from app.source.container import Fetch
 from app.source.folders import find_folder
-
-_VOLUME = "model-store"
 
 
 @dataclass(frozen=True)
@@ -91,51 +80,3 @@ def read_source(raw: Mapping[str, Any]) -> SourceSpec | None:
         return SourceSpec.model_validate(raw) if raw else None
     except ValidationError:
         return None
-
-
-def store_volumes(store: Store | None, read_only: bool) -> list[V1Volume]:
-    """The model's volume, and the credentials where the pod fetches it."""
-    if store is None:
-        return []
-    if store.fetch:
-        own = V1EmptyDirVolumeSource(size_limit=store.size or None)
-        return [V1Volume(name=_VOLUME, empty_dir=own), *credential_volumes(store.fetch.source)]
-    if store.host_path:
-        return [V1Volume(name=_VOLUME, host_path=V1HostPathVolumeSource(path=store.host_path, type="Directory"))]
-    claim = V1PersistentVolumeClaimVolumeSource(claim_name=store.claim, read_only=_read_only(store, read_only))
-    return [V1Volume(name=_VOLUME, persistent_volume_claim=claim)]
-
-
-def store_mounts(store: Store | None, read_only: bool) -> list[V1VolumeMount]:
-    """The model in the container that serves it."""
-    if store is None:
-        return []
-    return [
-        V1VolumeMount(
-            name=_VOLUME,
-            mount_path=contract.MODEL_STORE,
-            sub_path=store.below or None,
-            read_only=_read_only(store, read_only),
-        )
-    ]
-
-
-def _read_only(store: Store, asked: bool) -> bool | None:
-    """storage.readOnly false is for the pod's own volume and for claims that the cache made."""
-    return True if asked or store.is_others else None
-
-
-def fetchers(store: Store | None, settings: Settings) -> list[V1Container]:
-    """Init containers: the downloader, where nothing is kept."""
-    if store is None or store.fetch is None:
-        return []
-    mounts = [V1VolumeMount(name=_VOLUME, mount_path=MOUNT), V1VolumeMount(name="tmp", mount_path="/tmp")]
-    return [build_container(store.fetch, settings, _limit(store.size), mounts)]
-
-
-def _limit(size: str) -> dict[str, str]:
-    """The kubelet evicts a pod whose volume outgrows its limit, and the next one would fetch the same again."""
-    try:
-        return {download.VOLUME_BYTES: str(int(parse_quantity(size)))}
-    except ValueError:
-        return {}

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from app.api.v1alpha1.inferenceservice import ServiceType
 from app.inferenceservice.facts import Facts
-from app.inferenceservice.layout import find_assignment, find_layout
 from app.inferenceservice.plan import Blocked, Plan, Serve, Wait
-from app.inferenceservice.progress import Progress
+from app.inferenceservice.status.allocation import find_assignment, find_layout
+from app.inferenceservice.status.progress import Progress
 from app.kube.conditions import Condition, ErrorClass, Finding, Reason, Status, listed
 
 

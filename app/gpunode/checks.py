@@ -12,8 +12,8 @@ from app.api.v1alpha1.gpunode import Source
 from app.fit.accelerators import Accelerator
 from app.gpunode.facts import Facts, find_declared, products_by_id, products_by_name
 from app.gpunode.inventory import find_mode, has_hidden_partitions, is_possible_count, rounded_gib, told_mode
-from app.gpunode.observed import Offer
-from app.gpunode.signs import PARTITION_KIND, STABLE_PREFIX
+from app.gpunode.node_labels import PARTITION_KIND, STABLE_PREFIX
+from app.gpunode.observe import Offer
 
 Check = Callable[[Facts], str | None]
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from app.fit.parallelism import Impossible, Shape, plan_shape
 from app.inferenceservice.facts import Facts
 from app.inferenceservice.handshake import AllocationState, GrantedShape
-from app.inferenceservice.progress import find_current
+from app.inferenceservice.status.progress import find_current
 from app.kube.manifest import annotation
 from app.kube.names import DECISION_ANNOTATION, REQUEST_ANNOTATION
 

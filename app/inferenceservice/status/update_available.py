@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from app.inferenceservice.children import new_workload
+from app.inferenceservice.children.workload import new_workload
 from app.inferenceservice.facts import Facts
 from app.inferenceservice.plan import Plan, Serve
 from app.kube.conditions import Condition, Reason, Status

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from app.api.schema import API_VERSION
 from app.api.v1alpha1.gpunode import KIND, GPUNodeSpec, Resource
-from app.gpunode.contradictions import find_contradictions
+from app.gpunode.checks import find_contradictions
 from app.gpunode.facts import Facts
 from app.gpunode.inventory import Inventory
 from app.gpunode.labels import selectable_labels

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from app.inferenceservice.facts import Facts
 from app.inferenceservice.handshake import PodFailure
-from app.inferenceservice.observed import WorkloadKind, WorkloadState
+from app.inferenceservice.observe import WorkloadKind, WorkloadState
 from app.inferenceservice.plan import Plan, Serve
 from app.kube.conditions import ErrorClass, Reason
 from app.kube.refusal import find_refusal
