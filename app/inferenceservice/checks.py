@@ -1,12 +1,9 @@
-"""What stands against serving: small checks, each Facts -> Finding | None, in the order in which they are told.
+"""What stands against serving: small checks in the order in which they are told.
 
 BLOCKERS need an edit, or another cluster; PREREQUISITES come by themselves, and then the GPUs are asked for.
 """
 
 from __future__ import annotations
-
-from collections.abc import Callable
-from dataclasses import replace
 
 from app.api.v1alpha1.gpunode import GPU_RESOURCES, is_gpu_resource, resource_mode
 from app.api.v1alpha1.inferenceservice import (
@@ -15,31 +12,24 @@ from app.api.v1alpha1.inferenceservice import (
     SOURCE_NAME_LIMIT,
     InferenceServiceSpec,
 )
-from app.fit.parallelism import Impossible, plan_shape
-from app.inferenceservice.engine import command_line
-from app.inferenceservice.facts import Facts
-from app.inferenceservice.grant import find_grant, grant_by_spec
+from app.fit.parallelism import Impossible
 from app.inferenceservice.model_volume import choose_copy
 from app.inferenceservice.names import keys_name
 from app.inferenceservice.observe import WorkloadKind
+from app.inferenceservice.proposal import Proposal
 from app.kube.conditions import ErrorClass, Finding, Reason, listed
+from app.policy import Chain
 from app.source.folders import find_folder, home_folders
 from app.vllm.command import Severity
-
-Check = Callable[[Facts], Finding | None]
-
-
-def first_finding(checks: tuple[Check, ...], facts: Facts) -> Finding | None:
-    """What the first check that objects has to say."""
-    return next((finding for check in checks if (finding := check(facts))), None)
 
 
 def _configuration(message: str) -> Finding:
     return Finding(ErrorClass.CONFIGURATION, Reason.CONFIGURATION_ERROR, message)
 
 
-def name_too_long(facts: Facts) -> Finding | None:
+def name_too_long(proposal: Proposal) -> Finding | None:
     """Bounds that admission checks too; objects stored before may break them."""
+    facts = proposal.facts
     name, spec = facts.identity.name, facts.spec
     limit, why = NAME_LIMIT, "pods' names and labels"
     if spec.distributed.enabled:
@@ -51,8 +41,9 @@ def name_too_long(facts: Facts) -> Finding | None:
     return _configuration(f"the name has {len(name)} characters; {why} leave room for {limit}")
 
 
-def kind_missing(facts: Facts) -> Finding | None:
+def kind_missing(proposal: Proposal) -> Finding | None:
     """A child of a kind that the controller does not list must not be emitted."""
+    facts = proposal.facts
     if facts.kind is WorkloadKind.DEPLOYMENT or facts.observed.distributed_possible:
         return None
     message = (
@@ -62,8 +53,9 @@ def kind_missing(facts: Facts) -> Finding | None:
     return Finding(ErrorClass.EXTERNAL, Reason.MISSING_CAPABILITY, message)
 
 
-def resource_refused(facts: Facts) -> Finding | None:
+def resource_refused(proposal: Proposal) -> Finding | None:
     """Pods of services hold GPUs and no other device: neither a host's virtualisation nor its network cards."""
+    facts = proposal.facts
     usual = facts.settings.gpu_resource
     asked = facts.spec.gpu_resource(usual)
     if is_gpu_resource(asked, usual):
@@ -74,8 +66,9 @@ def resource_refused(facts: Facts) -> Finding | None:
     )
 
 
-def partition_contradicts(facts: Facts) -> Finding | None:
+def partition_contradicts(proposal: Proposal) -> Finding | None:
     """A resource that is named after a mode offers partitions of that mode alone."""
+    facts = proposal.facts
     gpu = facts.spec.resources.gpu
     mode = resource_mode(gpu.resource or "")
     if not mode or not gpu.partition or gpu.partition == mode:
@@ -86,13 +79,15 @@ def partition_contradicts(facts: Facts) -> Finding | None:
     )
 
 
-def shape_impossible(facts: Facts) -> Finding | None:
-    shape = plan_shape(facts.spec.demand)
+def shape_impossible(proposal: Proposal) -> Finding | None:
+    facts = proposal.facts
+    shape = facts.shape
     return _configuration(shape.message) if isinstance(shape, Impossible) else None
 
 
-def launch_contradiction(facts: Facts) -> Finding | None:
+def launch_contradiction(proposal: Proposal) -> Finding | None:
     """mpirun and Ray both want to be the launcher; Ray needs a group."""
+    facts = proposal.facts
     ray = facts.spec.uses_ray
     if ray and facts.spec.distributed.mpi.enabled:
         return _configuration(
@@ -106,17 +101,15 @@ def launch_contradiction(facts: Facts) -> Finding | None:
     return None
 
 
-def arguments_wrong(facts: Facts) -> Finding | None:
+def arguments_wrong(proposal: Proposal) -> Finding | None:
     """Mistyped known arguments and those the operator owns stop vLLM's start, so they stop here."""
-    if shape_impossible(facts):
-        return None
-    findings = command_line(facts, grant_by_spec(facts)).findings
-    errors = [item for item in findings if item.severity is Severity.ERROR]
+    errors = [item for item in proposal.command.findings if item.severity is Severity.ERROR]
     return _configuration(listed([f"{item.path}: {item.message}" for item in errors])) if errors else None
 
 
-def cache_missing(facts: Facts) -> Finding | None:
+def cache_missing(proposal: Proposal) -> Finding | None:
     """A ModelCache that the user names must be there; the one for model.source is made by this service."""
+    facts = proposal.facts
     name = facts.spec.storage.model_cache
     if not name or facts.observed.cache:
         return None
@@ -124,8 +117,9 @@ def cache_missing(facts: Facts) -> Finding | None:
     return Finding(ErrorClass.TRANSIENT, Reason.MODEL_NOT_FOUND, message)
 
 
-def cache_leaving(facts: Facts) -> Finding | None:
+def cache_leaving(proposal: Proposal) -> Finding | None:
     """Kubernetes keeps a claim's data while pods mount it; nobody new should begin to."""
+    facts = proposal.facts
     cache = facts.observed.cache
     if cache is None or not cache.is_leaving:
         return None
@@ -136,8 +130,9 @@ def cache_leaving(facts: Facts) -> Finding | None:
     return Finding(ErrorClass.TRANSIENT, Reason.MODEL_NOT_FOUND, message)
 
 
-def cache_not_shareable(facts: Facts) -> Finding | None:
+def cache_not_shareable(proposal: Proposal) -> Finding | None:
     """Pods on several nodes cannot mount one ReadWriteOnce volume."""
+    facts = proposal.facts
     cache, spec = facts.observed.cache, facts.spec
     if cache is None or cache.access_mode != "ReadWriteOnce" or not cache.keeps or cache.host_path:
         return None
@@ -151,8 +146,9 @@ def cache_not_shareable(facts: Facts) -> Finding | None:
     return Finding(ErrorClass.CONFIGURATION, Reason.CONFIGURATION_ERROR, message)
 
 
-def cache_folder_forbidden(facts: Facts) -> Finding | None:
+def cache_folder_forbidden(proposal: Proposal) -> Finding | None:
     """The cache says where its model is, and who may write its status could say anything."""
+    facts = proposal.facts
     cache, settings = facts.observed.cache, facts.settings
     namespace = facts.identity.namespace
     if cache is None or not cache.host_path or not cache.keeps:
@@ -171,8 +167,9 @@ def _may_scale(spec: InferenceServiceSpec) -> bool:
     return (scaling.max_replicas or 1) > 1 if scaling.enabled else (spec.replicas or 1) > 1
 
 
-def cache_not_ready(facts: Facts) -> Finding | None:
+def cache_not_ready(proposal: Proposal) -> Finding | None:
     """GPUs are taken only when the weights are there."""
+    facts = proposal.facts
     cache = facts.observed.cache
     if cache is None:
         waiting = facts.spec.model.source is not None
@@ -191,24 +188,16 @@ def cache_not_ready(facts: Facts) -> Finding | None:
     return Finding(error, reason, message)
 
 
-def model_unfit(facts: Facts) -> Finding | None:
+def model_unfit(proposal: Proposal) -> Finding | None:
     """No product of the catalogue holds the model in the GPUs that were asked for: waiting would not help."""
+    facts = proposal.facts
     problem = facts.need.unfit if facts.need else ""
     return Finding(ErrorClass.CONFIGURATION, Reason.INSUFFICIENT_GPU, problem) if problem else None
 
 
-def gpus_missing(facts: Facts, standing: str = "") -> Finding | None:
-    """The pool has not granted the GPUs, or never will; `standing` as in find_grant."""
-    grant = find_grant(facts, standing)
-    if not isinstance(grant, Finding):
-        return None
-    if grant.reason is Reason.INSUFFICIENT_GPU and facts.neighbour:
-        return replace(grant, message=f"{grant.message}; {facts.neighbour.message}")
-    return grant
-
-
-def keys_missing(facts: Facts) -> Finding | None:
+def keys_missing(proposal: Proposal) -> Finding | None:
     """GPUs are taken only when pods can mount the key."""
+    facts = proposal.facts
     job = facts.observed.keys
     if not facts.makes_ssh_keys or (job and job.complete):
         return None
@@ -222,7 +211,7 @@ def keys_missing(facts: Facts) -> Finding | None:
     return Finding(ErrorClass.TRANSIENT, Reason.PENDING, f"waits for Job {name}, which makes the group's ssh keys")
 
 
-BLOCKERS: tuple[Check, ...] = (
+BLOCKERS = Chain[Proposal, Finding](
     name_too_long,
     kind_missing,
     resource_refused,
@@ -234,4 +223,4 @@ BLOCKERS: tuple[Check, ...] = (
     cache_folder_forbidden,
     model_unfit,
 )
-PREREQUISITES: tuple[Check, ...] = (cache_missing, cache_leaving, cache_not_ready, keys_missing)
+PREREQUISITES = Chain[Proposal, Finding](cache_missing, cache_leaving, cache_not_ready, keys_missing)

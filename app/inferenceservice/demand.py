@@ -13,13 +13,14 @@ from functools import lru_cache
 from typing import Any
 
 from app.api.v1alpha1.gpunode import resource_mode
-from app.api.v1alpha1.gpurequest import ExcludedProduct, GPURequestSpec, ReplicaRange, Shape, Toleration
+from app.api.v1alpha1.gpurequest import ExcludedProduct, GPURequestSpec, ReplicaRange, Toleration
+from app.api.v1alpha1.gpurequest import Shape as ShapeSpec
 from app.api.v1alpha1.inferenceservice import InferenceServiceSpec, Sharing
 from app.fit.accelerators import ACCELERATORS, Accelerator, partitioned
 from app.fit.fit import Excluded, Fits, ProductFit, Unknown, fit_products
 from app.fit.memory import Needs
 from app.fit.models import ModelFacts
-from app.fit.parallelism import Demand, Impossible, Strategy, plan_shape
+from app.fit.parallelism import Demand, Impossible, Shape, Strategy, plan_shape
 from app.fit.suggestion import find_suggestion
 from app.inferenceservice.engine_needs import engine_needs, quantization_method
 from app.inferenceservice.length import find_limit
@@ -32,6 +33,8 @@ class Need:
     """What the service asks its pool for."""
 
     demand: Demand
+    shape: Shape
+    """What the spec's sizes alone make of a group."""
     fits: tuple[Fits, ...]
     """Products that hold the model, best first; empty when nothing is known of the model."""
     excluded: tuple[Excluded, ...]
@@ -52,25 +55,30 @@ class Need:
         return next((fit for fit in self.fits if fit.accelerator.key == product), None)
 
 
-def plan_need(spec: InferenceServiceSpec, model: ModelFacts | None, settings: Settings, node: str = "") -> Need | None:
-    """The need of a service; None when its sizes contradict each other, which the checks report. `node` is the only one
-    that will do, "" where any will."""
-    if isinstance(plan_shape(spec.demand), Impossible):
-        return None
+def plan_need(
+    spec: InferenceServiceSpec, model: ModelFacts | None, settings: Settings, node: str = ""
+) -> Need | Impossible:
+    """The need of a service, or how its sizes contradict each other. `node` is the only one that will do, "" where any
+    will."""
+    demand = spec.demand
+    shape = plan_shape(demand)
+    if isinstance(shape, Impossible):
+        return shape
     architectures = tuple(settings.gpu_architectures) or None
     needs = engine_needs(spec, find_limit(spec, model))
-    answers = _answers(model, spec.demand, needs, spec.partition, architectures)
+    answers = _answers(model, demand, needs, spec.partition, architectures)
     fits = tuple(sorted((it for it in answers if isinstance(it, Fits)), key=_preference))
     excluded = tuple(it for it in answers if isinstance(it, Excluded))
     sharing = spec.sharing or Sharing(settings.sharing)
-    gated = sharing is Sharing.EXCLUSIVE or spec.demand.strategy is Strategy.TOPOLOGY_AWARE
+    gated = sharing is Sharing.EXCLUSIVE or demand.strategy is Strategy.TOPOLOGY_AWARE
     return Need(
-        demand=spec.demand,
+        demand=demand,
+        shape=shape,
         fits=fits,
         excluded=excluded,
         unfit="" if len(excluded) < len(answers) else _unfit(model, spec, needs, architectures, excluded),
         gated=gated,
-        request=_request(spec, settings, sharing, gated, _shapes(spec, answers, fits), excluded, node),
+        request=_request(spec, settings, sharing, gated, _shapes(spec, shape, answers, fits), excluded, node),
         note="" if model else _unchecked(spec),
     )
 
@@ -134,7 +142,7 @@ def _request(
     settings: Settings,
     sharing: Sharing,
     gated: bool,
-    shapes: list[Shape],
+    shapes: list[ShapeSpec],
     excluded: tuple[Excluded, ...],
     node: str,
 ) -> GPURequestSpec:
@@ -159,20 +167,22 @@ def _request(
     return request.model_copy(update={"digest": _digest(request)})
 
 
-def _shapes(spec: InferenceServiceSpec, answers: tuple[ProductFit, ...], fits: tuple[Fits, ...]) -> list[Shape]:
+def _shapes(
+    spec: InferenceServiceSpec, by_spec: Shape, answers: tuple[ProductFit, ...], fits: tuple[Fits, ...]
+) -> list[ShapeSpec]:
     """What the pool may choose among. Of an unknown model that is one shape for any product; but a partition mode that
     the resource's name does not tell names its products, or any GPU would do."""
     if fits:
         return [_shape(fit) for fit in fits]
-    shape = _shape_by_spec(spec)
+    shape = ShapeSpec(tensor=by_spec.tensor, pipeline=by_spec.pipeline, data=by_spec.data)
     if not spec.resources.gpu.partition or resource_mode(spec.resources.gpu.resource or "") == spec.partition:
         return [shape]
     cut = [it.accelerator.key for it in answers if isinstance(it, Unknown)]
     return [shape.model_copy(update={"product": product}) for product in cut] or [shape]
 
 
-def _shape(fit: Fits) -> Shape:
-    return Shape(
+def _shape(fit: Fits) -> ShapeSpec:
+    return ShapeSpec(
         product=fit.accelerator.key,
         tensor=fit.shape.tensor,
         pipeline=fit.shape.pipeline,
@@ -180,12 +190,6 @@ def _shape(fit: Fits) -> Shape:
         expert_parallel=fit.expert_parallel,
         max_model_len=fit.max_model_len,
     )
-
-
-def _shape_by_spec(spec: InferenceServiceSpec) -> Shape:
-    shape = plan_shape(spec.demand)
-    assert not isinstance(shape, Impossible)
-    return Shape(tensor=shape.tensor, pipeline=shape.pipeline, data=shape.data)
 
 
 _NOT_DECIDING = {"digest", "pool", "priority", "replicas", "excluded"}

@@ -8,7 +8,7 @@ from app.contracts.runtime import HTTP_PORT, LaunchMode
 from app.inferenceservice.facts import Facts
 from app.inferenceservice.grant import Grant
 from app.inferenceservice.length import find_limit
-from app.inferenceservice.model_volume import find_store
+from app.inferenceservice.model_volume import Store
 from app.kube.duration import whole_seconds
 from app.vllm.command import CommandLine, EngineSpec, build_command_line
 from app.vllm.command import Shape as EngineShape
@@ -22,9 +22,9 @@ def launch_mode(spec: InferenceServiceSpec) -> LaunchMode:
     return LaunchMode.RAY if spec.uses_ray else LaunchMode.NATIVE
 
 
-def command_line(facts: Facts, grant: Grant) -> CommandLine:
+def command_line(facts: Facts, grant: Grant, store: Store | None) -> CommandLine:
     """vLLM's command line: the model is a folder of the volume, else the id that vLLM fetches itself."""
-    spec, store = facts.spec, find_store(facts.identity.key, facts.observed.cache, facts.settings)
+    spec = facts.spec
     repository, revision = hub_id(spec.model.name)
     stored = facts.model.quantization if facts.model else None
     return build_command_line(

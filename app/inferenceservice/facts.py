@@ -9,6 +9,7 @@ from app.api.bounds import ENTRIES
 from app.api.v1alpha1.inferenceservice import InferenceServiceSpec
 from app.api.v1alpha1.source_uri import hub_id
 from app.fit.models import ModelFacts, find_model, parse_facts
+from app.fit.parallelism import Impossible, Shape
 from app.inferenceservice.checkpoint import as_served
 from app.inferenceservice.demand import Need, plan_need
 from app.inferenceservice.neighbours import Neighbour, find_neighbour
@@ -45,8 +46,8 @@ class Facts:
     spec: InferenceServiceSpec
     observed: Observed
     settings: Settings
-    need: Need | None
-    """What the pool is asked for; None when the spec's sizes contradict each other."""
+    asked: Need | Impossible
+    """What the pool is asked for, or how the spec's sizes contradict each other."""
     now: datetime
     """Read once at the edge; used only to see that nobody answers."""
     model: ModelFacts | None = None
@@ -62,6 +63,16 @@ class Facts:
         return WorkloadKind.LEADER_WORKER_SET if distributed else WorkloadKind.DEPLOYMENT
 
     @property
+    def need(self) -> Need | None:
+        """None when the sizes make no shape."""
+        return None if isinstance(self.asked, Impossible) else self.asked
+
+    @property
+    def shape(self) -> Shape | Impossible:
+        """What the spec's sizes alone make of a group."""
+        return self.asked if isinstance(self.asked, Impossible) else self.asked.shape
+
+    @property
     def makes_ssh_keys(self) -> bool:
         """Whether mpirun starts this service, and the user brings no key."""
         mpi = self.spec.distributed.mpi
@@ -75,12 +86,12 @@ def gather_facts(
     observed = parse_observed(request, spec.storage.model_cache, makes_cache=spec.model.source is not None)
     model = as_served(told, spec) if told else find_model_facts(spec, observed)
     neighbour = find_neighbour(request, observed.cache)
-    need = plan_need(spec, model, settings, neighbour.node if neighbour else "")
+    asked = plan_need(spec, model, settings, neighbour.node if neighbour else "")
     ingress = allow_ingress(spec.networking.ingress, request.parent.namespace, settings, observed.ingress)
     networking = spec.networking.model_copy(update={"ingress": ingress.spec})
     allowed = spec.model_copy(update={"networking": networking})
     notes = tuple(f"networking.ingress.{note}" for note in ingress.notes)
-    return Facts(_identity(request.parent), allowed, observed, settings, need, now, model, notes, neighbour)
+    return Facts(_identity(request.parent), allowed, observed, settings, asked, now, model, notes, neighbour)
 
 
 def _identity(parent: Parent) -> Identity:

@@ -12,10 +12,10 @@ UNANSWERED_SECONDS. As soon as the agent sees any pool, an unknown name is refus
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from app.api.v1alpha1.gpuallocation import Phase
-from app.fit.parallelism import Impossible, Shape, plan_shape
+from app.fit.parallelism import Shape
 from app.inferenceservice.demand import Need
 from app.inferenceservice.facts import Facts
 from app.inferenceservice.handshake import AllocationState, GrantedShape, NextState, RequestState
@@ -43,14 +43,20 @@ class Grant:
     """What was not checked, and why."""
 
 
-def find_grant(facts: Facts, standing: str = "") -> Grant | Finding:
-    """The grant, or what it waits for; call it only when the spec's sizes make a shape.
+def find_grant(facts: Facts, need: Need, standing: str = "") -> Grant | Finding:
+    """The grant, or what it waits for.
 
     `standing` is the digest of the request that a workload was built for which goes on: its answer stands too, also
     when the same spec would be asked differently today.
     """
-    need, allocation = facts.need, facts.observed.allocation
-    assert need is not None
+    found = _find_grant(facts, need, standing)
+    if isinstance(found, Finding) and found.reason is Reason.INSUFFICIENT_GPU and facts.neighbour:
+        return replace(found, message=f"{found.message}; {facts.neighbour.message}")
+    return found
+
+
+def _find_grant(facts: Facts, need: Need, standing: str) -> Grant | Finding:
+    allocation = facts.observed.allocation
     if allocation and allocation.digest in (need.digest, standing):
         return _answered(facts, need, allocation)
     if allocation and allocation.next and allocation.next.digest == need.digest:
@@ -58,18 +64,16 @@ def find_grant(facts: Facts, standing: str = "") -> Grant | Finding:
     return _unanswered(facts, need, standing)
 
 
-def grant_by_spec(facts: Facts, note: str = "") -> Grant:
-    """Without a pool: the shape that the spec alone gives; call it only when that shape is possible."""
-    shape = plan_shape(facts.spec.demand)
-    assert not isinstance(shape, Impossible)
-    return Grant(shape, note=note)
+def grant_by_spec(need: Need, note: str = "") -> Grant:
+    """Without a pool: the shape that the spec alone gives."""
+    return Grant(need.shape, note=note)
 
 
 def _answered(facts: Facts, need: Need, allocation: AllocationState) -> Grant | Finding:
     if allocation.phase == Phase.BOUND and allocation.shape:
         return _granted(need, allocation.shape, allocation.pool_nodes)
     if allocation.phase == Phase.UNKNOWN:
-        return _without_nodes(facts, allocation.message.partition(". ")[2].rstrip("."))
+        return _without_nodes(facts, need, allocation.message.partition(". ")[2].rstrip("."))
     return _refused(facts, allocation)
 
 
@@ -99,11 +103,11 @@ def _granted(need: Need, granted: GrantedShape, pool_nodes: tuple[Requirement, .
     )
 
 
-def _without_nodes(facts: Facts, more: str) -> Grant | Finding:
+def _without_nodes(facts: Facts, need: Need, more: str) -> Grant | Finding:
     """`more`: what the pool says besides."""
     pool, rest = facts.spec.resources.pool, f"; {more}" if more else ""
     if not facts.settings.pools_required:
-        return grant_by_spec(facts, f"pool {pool} has no nodes: free GPUs were not checked{rest}")
+        return grant_by_spec(need, f"pool {pool} has no nodes: free GPUs were not checked{rest}")
     message = f"pool {pool} has no nodes: it waits until an AMD node matches the nodeSelector of GPUPool {pool}{rest}"
     return Finding(ErrorClass.RESOURCE, Reason.INSUFFICIENT_GPU, message)
 
@@ -111,13 +115,13 @@ def _without_nodes(facts: Facts, more: str) -> Grant | Finding:
 def _unanswered(facts: Facts, need: Need, standing: str) -> Grant | Finding:
     request, pool = facts.observed.request, facts.spec.resources.pool
     if not facts.observed.pools_possible:
-        return grant_by_spec(facts, "this installation has no GPU pools: free GPUs were not checked")
+        return grant_by_spec(need, "this installation has no GPU pools: free GPUs were not checked")
     if facts.observed.is_held_back:
         return _held_back(facts, pool)
     if request is None or request.digest not in (need.digest, standing) or request.pool != pool:
         return Finding(ErrorClass.TRANSIENT, Reason.PENDING, f"asks pool {pool} for GPUs")
     if request.pool_exists is False:
-        return _unknown_pool(facts, request)
+        return _unknown_pool(facts, need, request)
     if request.pool_exists and not facts.observed.allocation and _is_old(facts, request):
         return _not_answered(facts, pool)
     if not _is_forgotten(facts, request):
@@ -129,16 +133,16 @@ def _unanswered(facts: Facts, need: Need, standing: str) -> Grant | Finding:
         )
         return Finding(ErrorClass.TRANSIENT, Reason.PENDING, message)
     message = f"nobody answered for pool {pool} within {UNANSWERED_SECONDS:.0f} s: free GPUs were not checked"
-    return grant_by_spec(facts, message)
+    return grant_by_spec(need, message)
 
 
 _NO_POOLS = "A cluster without any GPUPool needs the operator's setting INFERENCE_POOLS=none"
 
 
-def _unknown_pool(facts: Facts, request: RequestState) -> Grant | Finding:
+def _unknown_pool(facts: Facts, need: Need, request: RequestState) -> Grant | Finding:
     pool = facts.spec.resources.pool
     if not facts.settings.pools_required and not request.any_pool:
-        return grant_by_spec(facts, f"there is no GPUPool {pool}: free GPUs were not checked")
+        return grant_by_spec(need, f"there is no GPUPool {pool}: free GPUs were not checked")
     message = f"there is no GPUPool {pool}: name one that exists in resources.pool, or have it created"
     hint = "" if request.any_pool else f". {_NO_POOLS}"
     return Finding(ErrorClass.PERMANENT, Reason.CONFIGURATION_ERROR, f"{message}{hint}")

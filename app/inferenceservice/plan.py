@@ -12,13 +12,14 @@ from dataclasses import dataclass
 
 from app.api.v1alpha1.inferenceservice import DEFAULT_REPLICAS, InferenceServiceSpec, Sharing
 from app.contracts.runtime import LaunchMode
-from app.fit.parallelism import Impossible, Shape, plan_shape
-from app.inferenceservice.checks import BLOCKERS, PREREQUISITES, first_finding, gpus_missing
-from app.inferenceservice.engine import command_line, launch_mode
+from app.fit.parallelism import Shape
+from app.inferenceservice.checks import BLOCKERS, PREREQUISITES
+from app.inferenceservice.engine import launch_mode
 from app.inferenceservice.facts import Facts, Identity
-from app.inferenceservice.grant import Grant, find_grant, grant_by_spec
-from app.inferenceservice.model_volume import Store, find_store
+from app.inferenceservice.grant import Grant
+from app.inferenceservice.model_volume import Store
 from app.inferenceservice.observe import WorkloadKind, WorkloadState
+from app.inferenceservice.proposal import Proposal, propose
 from app.inferenceservice.storage_notes import storage_notes
 from app.kube.conditions import ErrorClass, Finding
 from app.kube.manifest import annotation
@@ -86,11 +87,12 @@ def plan_service(facts: Facts) -> Plan:
     wanted = spec_digest(facts.spec)
     kept = current is not None and _still_wanted(current, wanted, facts.identity)
     standing = annotation(current.applied, REQUEST_ANNOTATION) if current and kept else ""
-    blocked = first_finding(BLOCKERS, facts)
-    missing = blocked or first_finding(PREREQUISITES, facts)
-    problem = missing or gpus_missing(facts, standing)
-    decision = None if problem else build_decision(facts, wanted, standing)
-    warnings = _warnings(facts, decision)
+    proposal = propose(facts, standing)
+    blocked = BLOCKERS.evaluate(proposal)
+    missing = blocked or PREREQUISITES.evaluate(proposal)
+    outcome = missing or _decide(proposal, wanted)
+    decision, problem = (None, outcome) if isinstance(outcome, Finding) else (outcome, None)
+    warnings = _warnings(proposal, decision)
     if current and kept:
         warnings += (
             (f"it runs as it was started, though today it would be refused: {blocked.message}",) if blocked else ()
@@ -105,20 +107,14 @@ def plan_service(facts: Facts) -> Plan:
     return Serve(decision, None, replicas, warnings)
 
 
-def _warnings(facts: Facts, decision: Decision | None) -> tuple[str, ...]:
-    """What does not stop anything, but is not as it was written."""
-    command = decision.command if decision else _command_by_spec(facts)
-    engine = [f"{item.path}: {item.message}" for item in command.findings] if command else []
+def _warnings(proposal: Proposal, decision: Decision | None) -> tuple[str, ...]:
+    """What does not stop anything, but is not as it was written. Arguments are told of also while nothing can be
+    decided, as after a crash whose GPUs are asked for again."""
+    facts = proposal.facts
+    engine = [f"{item.path}: {item.message}" for item in proposal.command.findings]
     unchecked = [decision.grant.note] if decision and decision.grant.note else []
     storage = storage_notes(facts.spec, decision.store) if decision else ()
     return (*engine, *_size_warnings(facts), *storage, *unchecked)
-
-
-def _command_by_spec(facts: Facts) -> CommandLine | None:
-    """What is known of the arguments while nothing can be decided, as after a crash whose GPUs are asked for again."""
-    if facts.need is None or isinstance(plan_shape(facts.spec.demand), Impossible):
-        return None
-    return command_line(facts, grant_by_spec(facts))
 
 
 def _size_warnings(facts: Facts) -> list[str]:
@@ -192,16 +188,17 @@ def size_source(spec: InferenceServiceSpec, replicas: int | None, kept: Workload
     return SIZE_FROM_SPEC if ours else ""
 
 
-def build_decision(facts: Facts, wanted: str, standing: str = "") -> Decision:
-    """Today's decision; call it only when no check objects."""
-    grant = find_grant(facts, standing)
-    assert isinstance(grant, Grant)
+def _decide(proposal: Proposal, wanted: str) -> Decision | Finding:
+    """Today's decision, or what the GPUs wait for."""
+    facts, grant = proposal.facts, proposal.grant
+    if isinstance(grant, Finding):
+        return grant
     return Decision(
         kind=facts.kind,
         launch=launch_mode(facts.spec),
-        command=command_line(facts, grant),
+        command=proposal.command,
         grant=grant,
-        store=find_store(facts.identity.key, facts.observed.cache, facts.settings),
+        store=proposal.store,
         sharing=facts.spec.sharing or Sharing(facts.settings.sharing),
         digest=wanted,
         request=facts.need.digest if facts.need else "",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from app.fit.parallelism import Impossible, Shape, plan_shape
+from app.fit.parallelism import Impossible, Shape
 from app.inferenceservice.facts import Facts
 from app.inferenceservice.handshake import AllocationState, GrantedShape
 from app.inferenceservice.status.progress import find_current
@@ -25,7 +25,7 @@ def find_layout(facts: Facts) -> str:
     """In words. As it was decided when the workload was built, by today's operator or an earlier one."""
     current = find_current(facts)
     decided = annotation(current.applied, DECISION_ANNOTATION) if current else ""
-    return decided or str(plan_shape(facts.spec.demand))
+    return decided or str(facts.shape)
 
 
 def find_assignment(facts: Facts) -> str:
@@ -38,7 +38,7 @@ def find_assignment(facts: Facts) -> str:
 
 def plan_layout(facts: Facts) -> Layout | None:
     """The pool's shape where its answer is about what runs or what is asked; else the spec's; None if it has none."""
-    shape = plan_shape(facts.spec.demand)
+    shape = facts.shape
     if isinstance(shape, Impossible):
         return None
     allocation = facts.observed.allocation
