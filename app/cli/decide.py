@@ -26,6 +26,7 @@ from app.gpupool import observe as pool_view
 from app.gpupool.sync import sync as sync_pool
 from app.inferenceservice.children import build_children
 from app.inferenceservice.children.gpu_request import build_request
+from app.inferenceservice.children.workload import build_today
 from app.inferenceservice.facts import Facts, gather_facts
 from app.inferenceservice.handshake import GPU_ALLOCATION, GPU_REQUEST
 from app.inferenceservice.plan import Blocked, Plan, Serve, Wait, plan_service
@@ -62,6 +63,8 @@ class Verdict:
     """Nodes that an older pool has."""
     children: tuple[Manifest, ...]
     """What the service would be made of."""
+    today: Manifest | None
+    """The workload of today's decision, None when there is no such."""
     limit: PoolLimit | None = None
     """The pool's limit of GPUs that is for the service's namespace."""
 
@@ -86,11 +89,12 @@ def decide(case: Case, settings: Settings, now: datetime) -> Verdict:
         case, allocation = _ask(case, request, settings, now)
     facts = _facts(case, spec, settings, now)
     final = plan_service(facts)
-    children = tuple(build_children(final, facts))
+    today = build_today(final, facts)
+    children = tuple(build_children(final, facts, today))
     excluded = tuple(_excluded(case, allocation, now))
     limit = find_pool_limit(_pool_request(case, case.allocations), _read_pool(case), case.key, now)
     claimed = frozenset(view.claimed)
-    return Verdict(case, facts, plan, final, allocation, excluded, view.nodes, claimed, children, limit)
+    return Verdict(case, facts, plan, final, allocation, excluded, view.nodes, claimed, children, today, limit)
 
 
 def read_spec(case: Case) -> InferenceServiceSpec:

@@ -42,7 +42,7 @@ def find_effect(verdict: Verdict) -> Effect | None:
 
 
 def _kept(verdict: Verdict, current: WorkloadState, plan: Serve) -> Effect:
-    later = update_condition(plan, verdict.facts)
+    later = update_condition(plan, verdict.facts, verdict.today)
     told = f"; {later.message}" if later.status is Status.TRUE else ""
     return Effect(False, 0, f"nothing restarts: the pods are those of this spec{_scaled(current, plan)}{told}")
 

@@ -8,6 +8,7 @@ from app.api.schema import API_VERSION
 from app.api.v1alpha1.inferenceservice import InferenceServiceSpec
 from app.inferenceservice.children import build_children
 from app.inferenceservice.children.access import rebuild_grants
+from app.inferenceservice.children.workload import build_today
 from app.inferenceservice.facts import gather_facts
 from app.inferenceservice.plan import Blocked, Wait, plan_service
 from app.inferenceservice.status import build_status
@@ -29,10 +30,11 @@ def sync(request: SyncRequest, settings: Settings, now: datetime) -> SyncRespons
         return hold(request, refused.finding, now, "Ready", _held_phase(request.parent), rebuild)
     facts = gather_facts(request, spec, settings, now)
     plan = plan_service(facts)
-    wanted = build_children(plan, facts)
+    today = build_today(plan, facts)
+    wanted = build_children(plan, facts, today)
     children = managed(wanted, request.manages)
     conflict, conflict_retry = conflict_condition(children, request.child, request.parent.conditions, now)
-    status, conditions = build_status(plan, facts, unmanaged_finding(wanted, request.manages), conflict)
+    status, conditions = build_status(plan, facts, today, unmanaged_finding(wanted, request.manages), conflict)
     status["conditions"] = with_times(conditions, request.parent.conditions, now)
     retry = plan.finding.retry_seconds if isinstance(plan, Wait | Blocked) else 0.0
     return SyncResponse(status=status, children=children, resync_after_seconds=sooner(retry, conflict_retry))

@@ -14,21 +14,22 @@ from app.inferenceservice.children.model_cache import build_cache
 from app.inferenceservice.children.network_policy import build_own_network_policy
 from app.inferenceservice.children.service import build_service
 from app.inferenceservice.children.ssh_keys import build_keys
-from app.inferenceservice.children.workload import build_workload
+from app.inferenceservice.children.workload import build_kept
 from app.inferenceservice.facts import Facts
 from app.inferenceservice.plan import Blocked, Plan, Serve
 from app.kube.manifest import Manifest
 from app.metacontroller.hold import keep_children
 
 
-def build_children(plan: Plan, facts: Facts) -> list[Manifest]:
-    """The whole desired state. A blocked plan keeps every child as it is."""
+def build_children(plan: Plan, facts: Facts, today: Manifest | None) -> list[Manifest]:
+    """The whole desired state; `today` is the workload of today's decision. A blocked plan keeps all as it is."""
     if isinstance(plan, Blocked):
         return _held(facts)
     children = [build(facts) for build in _ALWAYS] + [build(facts) for wanted, build in _OPTIONAL if wanted(facts.spec)]
     children += [*build_keys(facts), *build_request(plan, facts)]
     if isinstance(plan, Serve):
-        return [*children, build_workload(plan, facts), *_autoscaler(facts)]
+        workload = build_kept(plan.kept, plan.replicas, facts) if plan.kept else today
+        return [*children, *([workload] if workload else []), *_autoscaler(facts)]
     return children + running_workloads(facts, {child["kind"] for child in children})
 
 

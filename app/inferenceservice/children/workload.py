@@ -14,7 +14,7 @@ from app.inferenceservice.children.pod_template import leader_template, pod_labe
 from app.inferenceservice.facts import Facts, Identity
 from app.inferenceservice.names import deployment_name
 from app.inferenceservice.observe import WorkloadKind, WorkloadState
-from app.inferenceservice.plan import Decision, Serve, size_source
+from app.inferenceservice.plan import Decision, Plan, Serve, size_source
 from app.kube.duration import whole_seconds
 from app.kube.lenient import mapping_at, text_at
 from app.kube.lws import LeaderWorkerSet, LeaderWorkerSetSpec, LeaderWorkerTemplate
@@ -29,15 +29,16 @@ ROLLOUT_MARGIN_SECONDS = 600
 """Time for scheduling and image pull, on top of the start budget, before a rollout counts as stuck."""
 
 
-def build_workload(plan: Serve, facts: Facts) -> Manifest:
-    """The workload as it was applied while its spec is unchanged, else as decided now."""
-    if plan.kept:
-        return _kept_workload(plan.kept, plan.replicas, facts)
-    assert plan.decision is not None
-    return new_workload(plan.decision, plan.replicas, facts)
+def build_today(plan: Plan, facts: Facts) -> Manifest | None:
+    """The workload of today's decision: the answer where none is kept, else what the kept one is compared with."""
+    if not isinstance(plan, Serve) or plan.decision is None:
+        return None
+    decision = plan.decision
+    build = build_deployment if decision.kind is WorkloadKind.DEPLOYMENT else build_leader_worker_set
+    return build(facts.identity, facts.spec, decision, plan.replicas, facts.settings)
 
 
-def _kept_workload(kept: WorkloadState, replicas: int | None, facts: Facts) -> Manifest:
+def build_kept(kept: WorkloadState, replicas: int | None, facts: Facts) -> Manifest:
     """Spec untouched but for replicas; labels follow the parent's, which restart nothing."""
     rest = {key: value for key, value in kept.applied.get("spec", {}).items() if key != "replicas"}
     spec = rest | ({"replicas": replicas} if replicas is not None else {})
@@ -50,12 +51,6 @@ def _kept_workload(kept: WorkloadState, replicas: int | None, facts: Facts) -> M
         "annotations": {name: value for name, value in annotations.items() if value},
     }
     return kept.applied | {"spec": spec, "metadata": metadata}
-
-
-def new_workload(decision: Decision, replicas: int | None, facts: Facts) -> Manifest:
-    """The Deployment or LeaderWorkerSet of a decision."""
-    build = build_deployment if decision.kind is WorkloadKind.DEPLOYMENT else build_leader_worker_set
-    return build(facts.identity, facts.spec, decision, replicas, facts.settings)
 
 
 def build_deployment(

@@ -27,13 +27,15 @@ from app.inferenceservice.status.unused_fields import applied_conditions
 from app.inferenceservice.status.update_available import update_condition
 from app.inferenceservice.status.version import find_version
 from app.kube.conditions import Condition, Finding
+from app.kube.manifest import Manifest
 from app.kube.names import LEADER, ROLE_LABEL, SERVICE_LABEL
 
 
 def build_status(
-    plan: Plan, facts: Facts, unmanaged: Finding | None, conflict: Condition
+    plan: Plan, facts: Facts, today: Manifest | None, unmanaged: Finding | None, conflict: Condition
 ) -> tuple[dict[str, Any], list[Condition]]:
-    """Status without conditions, and the conditions without their times; `unmanaged` is what cannot be sent."""
+    """Status without conditions, and the conditions without their times; `today` is the workload of today's
+    decision, `unmanaged` what cannot be sent."""
     progress = find_progress(plan, facts)
     problem = find_problem(plan, unmanaged, conflict)
     conditions = [
@@ -42,7 +44,7 @@ def build_status(
         gpu_condition(plan, facts, progress),
         service_condition(facts, progress),
         healthy_condition(plan, progress),
-        update_condition(plan, facts),
+        update_condition(plan, facts, today),
         conflict,
         *applied_conditions(facts),
     ]

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from app.inferenceservice.children.workload import new_workload
 from app.inferenceservice.facts import Facts
 from app.inferenceservice.plan import Plan, Serve
 from app.kube.conditions import Condition, Reason, Status
-from app.kube.manifest import differences
+from app.kube.manifest import Manifest, differences
 from app.kube.names import REPLAN_ANNOTATION
 
 Change = tuple[str, Any, Any]
@@ -17,7 +16,7 @@ SHOWN = 3
 """Differences quoted in the message; the rest are counted."""
 
 
-def update_condition(plan: Plan, facts: Facts) -> Condition:
+def update_condition(plan: Plan, facts: Facts, today: Manifest | None) -> Condition:
     """UpdateAvailable: what today's settings and operator would change, and how to take it."""
     if not facts.observed.workloads:
         return Condition("UpdateAvailable", Status.FALSE, Reason.UP_TO_DATE, "nothing runs that could be updated")
@@ -26,10 +25,9 @@ def update_condition(plan: Plan, facts: Facts) -> Condition:
         return Condition("UpdateAvailable", Status.UNKNOWN, plan.finding.reason, message)
     if plan.kept is None:
         return Condition("UpdateAvailable", Status.FALSE, Reason.UP_TO_DATE, "today's decision is being applied")
-    if plan.decision is None:
+    if today is None:
         message = f"what runs is kept; today it could not be decided anew: {plan.obstacle}"
         return Condition("UpdateAvailable", Status.UNKNOWN, Reason.PENDING, message)
-    today = new_workload(plan.decision, plan.replicas, facts)
     changes = find_changes(plan.kept.applied, today)
     if not changes:
         return Condition("UpdateAvailable", Status.FALSE, Reason.UP_TO_DATE, "what runs is what would be built today")
