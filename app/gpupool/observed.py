@@ -327,4 +327,5 @@ def _held(allocation: Manifest) -> Held | None:
         uid=text_at(allocation, "metadata", "uid"),
         resource=text_at(spec, "resource"),
         exclusive=value_at(spec, "exclusive") is True,
+        waits="placeInLine" in spec or "waitingSince" in spec,
     )

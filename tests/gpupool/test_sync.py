@@ -76,3 +76,15 @@ def test_an_older_pool_keeps_its_nodes_while_another_field_of_it_cannot_be_read(
     nodes = [gpu_node("n1", labels={"rack": "r1"}), gpu_node("n2", labels={"rack": "r2"})]
     assert pool.sync(nodes, [request("team/a"), request("team/b")]) == {"team/a": "Proposed", "team/b": "Pending"}
     assert pool.hosts("team/a") == ["n2"] * 8
+
+
+def test_who_waited_for_more_groups_and_wants_no_more_is_not_said_to_wait() -> None:
+    pool, nodes = Pool(), [gpu_node("n1")]
+    for _ in range(3):
+        pool.sync(nodes, [request("team/a", 4, replicas={"min": 3, "max": 3})])
+    assert (pool.allocations["team/a"]["placeInLine"], pool.status["pending"]) == (1, 1)
+    for _ in range(2):
+        pool.sync(nodes, [request("team/a", 4, replicas={"min": 2, "max": 2})])
+        said = pool.allocations["team/a"]
+        assert said.keys().isdisjoint({"placeInLine", "waitingSince"})
+        assert (said["groups"], said["message"], pool.status["pending"]) == (2, "2 pods of 4 GPUs on n1.", 0)

@@ -171,7 +171,8 @@ class World:
         """In fine weather nothing is under way any more once all is still."""
         weather = self.machinery.weather
         if weather.jobs == "done" and weather.volumes:
-            for cache in self.store.all("ModelCache"):
+            staying = (it for it in self.store.all("ModelCache") if "deletionTimestamp" not in it["metadata"])
+            for cache in staying:
                 phase, told = cache["status"]["phase"], conditions(cache["status"])
                 whole = told.get("ChildConflict", {}).get("status") == "False"
                 ended = phase not in ("Pending", "Downloading")
@@ -180,7 +181,8 @@ class World:
             return
         healthy = {it["metadata"]["name"] for it in self.store.all("Node") if is_healthy(it)}
         waiting = {key_of(it) for it in self.store.all("Pod") if it["spec"].get("nodeName") not in healthy}
-        for service in self.store.all("InferenceService"):
+        staying = (it for it in self.store.all("InferenceService") if "deletionTimestamp" not in it["metadata"])
+        for service in staying:  # of those that leave, Metacontroller makes no more children
             phase, pods = service.get("status", {}).get("phase"), f"{key_of(service)}-"
             stuck = any(it.startswith(pods) for it in waiting)
             assert phase != "Starting" or stuck, f"InferenceService {key_of(service)} is starting for ever"
