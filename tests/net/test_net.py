@@ -305,4 +305,4 @@ class Cluster(RuleBasedStateMachine):
 
 
 TestCluster = Cluster.TestCase
-TestCluster.settings = hypothesis_settings(max_examples=120, stateful_step_count=50, deadline=None)
+TestCluster.settings = hypothesis_settings(max_examples=100, stateful_step_count=40, deadline=None)

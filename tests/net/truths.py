@@ -17,11 +17,13 @@ from typing import Any
 import jsonschema
 import orjson
 
+from app.gpupool.observed import STALE_SECONDS
 from app.gpus.places import parse_places
 from app.kinds import HOOKS
-from app.kube.lenient import mapping_at, value_at
+from app.kube.conditions import parse_time
+from app.kube.lenient import mapping_at, text_at, value_at
 from app.kube.manifest import differences
-from app.kube.names import REPLAN_ANNOTATION
+from app.kube.names import HEARTBEAT_ANNOTATION, REPLAN_ANNOTATION
 from sandbox.api import Object
 from sandbox.standin import labels
 from sandbox.standin.informer import key_of
@@ -123,8 +125,18 @@ class Truths:
                 total = sum(promised.get(node, Counter()).values())
                 assert total <= self._gpus(node), f"{node} has {self._gpus(node)} GPUs, promised are {promised[node]}"
         self._machinery.disturbed &= full
-        if actor != "gpupool":
+        if actor == "gpupool":
+            self._machinery.disturbed |= {node for node in full if self._is_blind(node)}
+        else:
             self._machinery.disturbed |= full
+
+    def _is_blind(self, node: str) -> bool:
+        """Whether a pool cannot know what pods hold there: the agent is silent, or has not counted them yet."""
+        beat = parse_time(text_at(self._parent, "metadata", "annotations", HEARTBEAT_ANNOTATION))
+        silent = beat is None or (self._store.now - beat).total_seconds() >= STALE_SECONDS
+        pods = (it for it in self._store.all("Pod") if it["spec"].get("nodeName") == node)
+        used = value_at(self._store.find("GPUNode", node), "status", "used")
+        return silent or used != sum(map(gpus_of, pods))
 
     def _gpus(self, node: str) -> int:
         found = self._store.find("Node", node)
