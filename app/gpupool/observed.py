@@ -15,6 +15,7 @@ from app.gpupool.arrivals import find_arrived, find_retry, is_overdue
 from app.gpupool.faults import find_fault
 from app.gpupool.limits import Limit, find_limit
 from app.gpupool.spec import GPUPoolSpec, to_requirements, to_selector
+from app.gpupool.spec import Selector as NodeSelector
 from app.gpus.allocation import NodeRequirement
 from app.gpus.node import UNKNOWN_PARTITION
 from app.gpus.places import MOST_PLACES, parse_places
@@ -149,9 +150,10 @@ def _seniority(pool: Mapping[str, Any]) -> tuple[str, str]:
 
 
 def _selector_of(pool: Manifest) -> Selector:
-    """Another pool's selector; one that cannot be read claims nothing."""
+    """Another pool's selector, whatever else of its spec can be read: what it granted stands while it cannot. A
+    selector that cannot be read claims nothing."""
     try:
-        return to_selector(GPUPoolSpec.model_validate(pool.get("spec") or {}).node_selector)
+        return to_selector(NodeSelector.model_validate(value_at(pool, "spec", "nodeSelector") or {}))
     except ValueError:
         return Selector({"": ""})
 
@@ -325,4 +327,5 @@ def _held(allocation: Manifest) -> Held | None:
         uid=text_at(allocation, "metadata", "uid"),
         resource=text_at(spec, "resource"),
         exclusive=value_at(spec, "exclusive") is True,
+        waits="placeInLine" in spec or "waitingSince" in spec,
     )

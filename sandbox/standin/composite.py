@@ -12,7 +12,7 @@ from sandbox.standin.events import Recorder
 from sandbox.standin.informer import Informers, key_of
 from sandbox.standin.merge import same
 from sandbox.standin.related import group_key
-from sandbox.standin.webhook import SYNC_FIELDS, Hook, HookError
+from sandbox.standin.webhook import SYNC_FIELDS, Connect, Hook, HookError
 
 CONFLICT_RETRIES = 5
 GC_FINALIZERS = {"foregroundDeletion", "orphan"}
@@ -22,14 +22,24 @@ UID_LABEL = "controller-uid"
 class Composite(Controller):
     """A running CompositeController."""
 
-    def __init__(self, api: Api, informers: Informers, recorder: Recorder, controller: Object, workers: int) -> None:
+    def __init__(
+        self,
+        api: Api,
+        informers: Informers,
+        recorder: Recorder,
+        controller: Object,
+        workers: int,
+        connect: Connect = Hook,
+    ) -> None:
         spec = controller["spec"]
         parent, children, hooks = spec["parentResource"], spec.get("childResources") or [], spec["hooks"]
-        super().__init__(api, informers, recorder, controller, workers, parent=parent, children=children)
+        super().__init__(
+            api, informers, recorder, controller, workers, parent=parent, children=children, connect=connect
+        )
         if "status" not in self._parents.resource.subresources:
             raise HookError(f"the CRD of {parent['resource']} has no status subresource")
-        self._sync_hook = Hook(hooks["sync"], SYNC_FIELDS)
-        self._finalize_hook = Hook(hooks["finalize"], SYNC_FIELDS) if hooks.get("finalize") else None
+        self._sync_hook = connect(hooks["sync"], SYNC_FIELDS)
+        self._finalize_hook = connect(hooks["finalize"], SYNC_FIELDS) if hooks.get("finalize") else None
         self._finalizer = "metacontroller.io/compositecontroller-" + controller["metadata"]["name"]
 
     def _is_ours(self, parent: Object) -> bool:

@@ -17,7 +17,7 @@ from sandbox.standin.events import Recorder
 from sandbox.standin.informer import Informer, Informers, controller_of, key_of
 from sandbox.standin.queue import WorkQueue
 from sandbox.standin.related import NotSyncedError, Related, group_key
-from sandbox.standin.webhook import HookError, TooManyRequestsError
+from sandbox.standin.webhook import Connect, Hook, HookError, TooManyRequestsError
 
 logger = logging.getLogger(__name__)
 EXPECTED = (HookError, ChildrenError, ApiError, httpx.HTTPError, LookupError, labels.InvalidSelectorError)
@@ -36,6 +36,7 @@ class Controller(ABC):
         *,
         parent: Object,
         children: list[Object],
+        connect: Connect = Hook,
     ) -> None:
         """`parent` is the rule that selects objects, `children` are the rules of what is made for them."""
         self.controller = controller
@@ -47,7 +48,7 @@ class Controller(ABC):
         self._strategies = read_strategies(
             children, {key: informer.resource for key, informer in self._children.items()}
         )
-        self._related = Related(controller, informers, self._enqueue)
+        self._related = Related(controller, informers, self._enqueue, connect)
         self._queue = WorkQueue()
         self._workers = workers
         self._stopped = threading.Event()
