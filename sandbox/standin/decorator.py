@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import copy
 
-from sandbox.api import Api, ApiError, Object
+from sandbox.api import ApiError, Object
 from sandbox.standin import labels
 from sandbox.standin.children import group_children
-from sandbox.standin.controller import Controller, checked_children
-from sandbox.standin.events import Recorder
-from sandbox.standin.informer import Informers
+from sandbox.standin.controller import Controller, Means, checked_children
 from sandbox.standin.merge import same
-from sandbox.standin.webhook import DECORATE_FIELDS, Connect, Hook, HookError
+from sandbox.standin.webhook import DECORATE_FIELDS, HookError
 
 DECORATOR_ANNOTATION = "metacontroller.k8s.io/decorator-controller"
 
@@ -19,25 +17,15 @@ DECORATOR_ANNOTATION = "metacontroller.k8s.io/decorator-controller"
 class Decorator(Controller):
     """A running DecoratorController. Its attachments are told by an annotation: there is no selector for them."""
 
-    def __init__(
-        self,
-        api: Api,
-        informers: Informers,
-        recorder: Recorder,
-        controller: Object,
-        workers: int,
-        connect: Connect = Hook,
-    ) -> None:
+    def __init__(self, controller: Object, means: Means) -> None:
         spec = controller["spec"]
         if len(spec["resources"]) != 1:
             raise HookError("the stand-in decorates one resource per controller")
         if spec["hooks"].get("finalize"):
             raise HookError("the stand-in knows no finalize hook of a DecoratorController")
         [parent], children = spec["resources"], spec.get("attachments") or []
-        super().__init__(
-            api, informers, recorder, controller, workers, parent=parent, children=children, connect=connect
-        )
-        self._hook = connect(spec["hooks"]["sync"], DECORATE_FIELDS)
+        super().__init__(controller, means, parent=parent, children=children)
+        self._hook = means.connect(spec["hooks"]["sync"], DECORATE_FIELDS)
 
     @property
     def _name(self) -> str:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from sandbox.api import Object
 from sandbox.standin import labels
 from sandbox.standin.informer import Informer, Informers, key_of
-from sandbox.standin.webhook import CUSTOMIZE_FIELDS, Connect, Hook, HookError
+from sandbox.standin.webhook import CUSTOMIZE_FIELDS, Connect, HookError
 
 CACHE_SECONDS = 20 * 60
 KIND_SYNC_SECONDS = 10.0
@@ -68,7 +68,7 @@ class Related:
     """The related objects of each parent of one controller. Rules are asked for once per (uid, generation)."""
 
     def __init__(
-        self, controller: Object, informers: Informers, enqueue: Callable[[Object], None], connect: Connect = Hook
+        self, controller: Object, informers: Informers, enqueue: Callable[[Object], None], connect: Connect
     ) -> None:
         spec = controller["spec"].get("hooks", {}).get("customize")
         self._hook = connect(spec, CUSTOMIZE_FIELDS) if spec else None

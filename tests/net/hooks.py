@@ -17,9 +17,10 @@ from sandbox.metacontroller import with_hook_url
 from sandbox.operator import controllers
 from sandbox.standin.children import ChildrenError
 from sandbox.standin.composite import Composite
-from sandbox.standin.controller import Controller
+from sandbox.standin.controller import Controller, Means
 from sandbox.standin.decorator import Decorator
 from sandbox.standin.events import Recorder
+from sandbox.standin.informer import key_of
 from sandbox.standin.webhook import Caller, Fields
 from tests.net.store import Store, Views
 
@@ -95,48 +96,36 @@ class Metacontroller:
         return sorted(self.controllers[name].keys())
 
 
-class _Composite(Composite):
+class _Stepped(Controller):
+    """A controller that is told when to sync, and asks for no further look: everybody is synced in every round."""
+
     def sync(self, key: str) -> None:
-        _sync(self, key, self._sync)
+        parent = self._parents.get(key)
+        if parent is None:
+            return
+        try:
+            self._sync(copy.deepcopy(parent))
+        except ChildrenError as error:
+            raise AssertionError(f"children of {key} were refused: {error}") from error
+        except ApiError as error:
+            if error.reason not in ("NotFound", "Conflict"):  # the parent is another by now: tried again
+                raise
 
     def keys(self) -> list[str]:
-        return _keys(self)
+        return [key_of(it) for it in self._parents.all()]
 
     def _resync_after(self, parent: Object, answer: Object) -> None:
-        """Everybody is synced in every round."""
+        pass
 
 
-class _Decorator(Decorator):
-    def sync(self, key: str) -> None:
-        _sync(self, key, self._sync)
-
-    def keys(self) -> list[str]:
-        return _keys(self)
-
-    def _resync_after(self, parent: Object, answer: Object) -> None:
-        """Everybody is synced in every round."""
+class _Composite(_Stepped, Composite):
+    pass
 
 
-def _sync(controller: Controller, key: str, sync: Callable[[Object], None]) -> None:
-    parent = controller._parents.get(key)
-    if parent is None:
-        return
-    try:
-        sync(copy.deepcopy(parent))
-    except ChildrenError as error:
-        raise AssertionError(f"children of {key} were refused: {error}") from error
-    except ApiError as error:
-        if error.reason not in ("NotFound", "Conflict"):  # the parent is another by now: tried again
-            raise
-
-
-def _keys(controller: Controller) -> list[str]:
-    return [
-        f"{place}/{it['metadata']['name']}" if (place := it["metadata"].get("namespace")) else it["metadata"]["name"]
-        for it in controller._parents.all()
-    ]
+class _Decorator(_Stepped, Decorator):
+    pass
 
 
 def _build(controller: Object, store: Store, views: Views, hooks: Hooks) -> Any:
     kind = _Composite if controller["kind"] == "CompositeController" else _Decorator
-    return kind(store, views, Recorder(store), controller, 1, hooks.connect)
+    return kind(controller, Means(store, views, Recorder(store), 1, hooks.connect))
