@@ -14,6 +14,7 @@ from app.api.schema import API_VERSION
 from app.api.v1alpha1.gpuallocation import NodeRequirement
 from app.api.v1alpha1.gpunode import UNKNOWN_PARTITION
 from app.api.v1alpha1.gpupool import GPUPoolSpec, to_requirements, to_selector
+from app.api.v1alpha1.gpupool import Selector as NodeSelector
 from app.api.v1alpha1.places import MOST_PLACES, parse_places
 from app.gpupool.arrivals import find_arrived, find_retry, is_overdue
 from app.gpupool.checks import find_fault
@@ -149,9 +150,10 @@ def _seniority(pool: Mapping[str, Any]) -> tuple[str, str]:
 
 
 def _selector_of(pool: Manifest) -> Selector:
-    """Another pool's selector; one that cannot be read claims nothing."""
+    """Another pool's selector, whatever else of its spec can be read: what it granted stands while it cannot. A
+    selector that cannot be read claims nothing."""
     try:
-        return to_selector(GPUPoolSpec.model_validate(pool.get("spec") or {}).node_selector)
+        return to_selector(NodeSelector.model_validate(value_at(pool, "spec", "nodeSelector") or {}))
     except ValueError:
         return Selector({"": ""})
 
@@ -325,4 +327,5 @@ def _held(allocation: Manifest) -> Held | None:
         uid=text_at(allocation, "metadata", "uid"),
         resource=text_at(spec, "resource"),
         exclusive=value_at(spec, "exclusive") is True,
+        waits="placeInLine" in spec or "waitingSince" in spec,
     )

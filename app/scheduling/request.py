@@ -128,6 +128,8 @@ class Held:
     resource: str = ""
     """Under which name the nodes offer the GPUs."""
     exclusive: bool = False
+    waits: bool = False
+    """It was said to wait for more groups."""
 
 
 class Outcome(StrEnum):

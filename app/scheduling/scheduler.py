@@ -391,7 +391,7 @@ class _Allocation:
     def _is_kept(draft: Draft, proposed: frozenset[Slot]) -> bool:
         """Nothing is new, confirmed just now or waited for: what was said when it was decided still holds."""
         held = draft.held
-        if held is None or held.proposed or proposed or held.slots != draft.slots:
+        if held is None or held.proposed or proposed or held.waits or held.slots != draft.slots:
             return False
         return draft.is_known and not draft.waits
 

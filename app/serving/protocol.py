@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Callable
 from typing import Any
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
@@ -26,16 +27,33 @@ MOST_CONNECTIONS = 1024
 """One more takes the place of the one that has waited longest without a request."""
 
 
+class _Timer:
+    """Does something at the end of a time, unless it is stopped or started anew before."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, action: Callable[[], None]) -> None:
+        self._loop, self._action = loop, action
+        self._handle: asyncio.TimerHandle | None = None
+
+    def start(self, seconds: float) -> None:
+        self.stop()
+        self._handle = self._loop.call_later(seconds, self._action)
+
+    def stop(self) -> None:
+        if self._handle:
+            self._handle.cancel()
+            self._handle = None
+
+
 class BoundedProtocol(HttpToolsProtocol):
     """A connection that is closed when it waits, or takes, for too long."""
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
         super().__init__(*arguments, **options)
-        self._waiting: asyncio.TimerHandle | None = None
+        self._waiting = _Timer(self.loop, self._give_up)
         """Until the client must have sent something."""
         self._waiting_since: float | None = None
         """None while a request is answered."""
-        self._stalling: asyncio.TimerHandle | None = None
+        self._stalling = _Timer(self.loop, self._give_up)
         """Until it must have read something. Apart from the other: requests come in while an answer is not read."""
         self._overhead = 0
 
@@ -46,8 +64,8 @@ class BoundedProtocol(HttpToolsProtocol):
             self._make_room()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self._stop_waiting()
-        self._stop_stalling()
+        self._waiting.stop()
+        self._stalling.stop()
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
@@ -63,7 +81,7 @@ class BoundedProtocol(HttpToolsProtocol):
 
     def on_headers_complete(self) -> None:
         self._waiting_since = None
-        self._stop_waiting()
+        self._waiting.stop()
         super().on_headers_complete()
 
     def on_body(self, body: bytes) -> None:
@@ -78,37 +96,22 @@ class BoundedProtocol(HttpToolsProtocol):
     def on_response_complete(self) -> None:
         super().on_response_complete()
         if self.transport.is_closing():
-            self._stall()  # what is still to be read
+            self._stalling.start(STALL_SECONDS)  # what is still to be read
         elif self.cycle.response_complete:  # no further request has come in meanwhile
             self._wait(LINGER_SECONDS if self.cycle.more_body else IDLE_SECONDS)
 
     def pause_writing(self) -> None:
         super().pause_writing()
-        self._stall()
+        self._stalling.start(STALL_SECONDS)
 
     def resume_writing(self) -> None:
         super().resume_writing()
         if not self.transport.is_closing():
-            self._stop_stalling()
+            self._stalling.stop()
 
     def _wait(self, seconds: float) -> None:
-        self._stop_waiting()
         self._waiting_since = time.monotonic()  # the loop's own clock stands still while it accepts
-        self._waiting = self.loop.call_later(seconds, self._give_up)
-
-    def _stop_waiting(self) -> None:
-        if self._waiting:
-            self._waiting.cancel()
-            self._waiting = None
-
-    def _stall(self) -> None:
-        self._stop_stalling()
-        self._stalling = self.loop.call_later(STALL_SECONDS, self._give_up)
-
-    def _stop_stalling(self) -> None:
-        if self._stalling:
-            self._stalling.cancel()
-            self._stalling = None
+        self._waiting.start(seconds)
 
     def _give_up(self) -> None:
         self.transport.abort()

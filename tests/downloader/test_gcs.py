@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
@@ -35,6 +36,7 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
         client: Any = storage.Client(
             project="x", credentials=_credentials(), client_options={"api_endpoint": server.url}
         )
+        client._bucket_metadata_cache = None  # it starts threads, which go on asking when the server is gone
         bucket = client.create_bucket(BUCKET)
         for name, content in {**LARGE, "sub/more.txt": b"more"}.items():
             bucket.blob(f"tiny/{name}").upload_from_string(content)
@@ -64,6 +66,23 @@ def test_a_folder_of_a_bucket_arrives_whole_and_verified(volume: Path, prefix: s
     report = download(volume, "gcs", {"bucket": BUCKET, "prefix": prefix})
     assert files_of(volume / FOLDER) == {**LARGE, "sub/more.txt": b"more"}
     assert (report.verified_files, report.files_done) == (4, 4)
+
+
+def test_nothing_but_the_folder_and_its_files_is_asked_for(
+    store: Server, volume: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The library would ask for the bucket as well, again and again, in a thread that outlives the download."""
+    started: list[threading.Thread] = []
+    begin = threading.Thread.start
+
+    def start(thread: threading.Thread) -> None:
+        started.append(thread)
+        begin(thread)
+
+    monkeypatch.setattr(threading.Thread, "start", start)
+    download(volume, "gcs", {"bucket": BUCKET, "prefix": "tiny/"})
+    assert not [it for it in started if "Background" in it.name or "_background" in it.name]
+    assert not [it for it in store.asked if it.path.partition("?")[0].endswith(f"/b/{BUCKET}")]
 
 
 def test_an_object_with_a_weak_checksum_is_known_by_its_generation(

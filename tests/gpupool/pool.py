@@ -54,10 +54,16 @@ def pod(node: str, gpus: int = 8, resource: str = GPU) -> Object:
 
 
 class Pool:
-    """`namespaces` are labels by name."""
+    """`namespaces` are labels by name, `others` further pools."""
 
-    def __init__(self, spec: Object | None = None, namespaces: dict[str, Object] | None = None) -> None:
+    def __init__(
+        self,
+        spec: Object | None = None,
+        namespaces: dict[str, Object] | None = None,
+        others: Iterable[Object] = (),
+    ) -> None:
         self._spec = spec or {}
+        self._others = {it["metadata"]["name"]: it for it in others}
         self._namespaces = {
             name: {"metadata": {"name": name, "labels": labels}} for name, labels in (namespaces or {}).items()
         }
@@ -73,7 +79,7 @@ class Pool:
         related = {
             f"GPUNode.{API_VERSION}": {it["metadata"]["name"]: it for it in nodes},
             f"GPURequest.{API_VERSION}": {_key(it): it for it in requests},
-            f"GPUPool.{API_VERSION}": {"default": parent},
+            f"GPUPool.{API_VERSION}": {"default": parent, **self._others},
             "Namespace.v1": self._namespaces,
         }
         children = {f"GPUAllocation.{API_VERSION}": {key: _stored(key, it) for key, it in self.allocations.items()}}

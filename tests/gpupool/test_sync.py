@@ -66,3 +66,25 @@ def test_a_pod_that_leaves_and_the_one_that_comes_instead_both_hold_gpus() -> No
     for _ in range(2):
         pool.sync(nodes, [request("team/a", status=status)])
     assert pool.status["free"] == 8
+
+
+def test_an_older_pool_keeps_its_nodes_while_another_field_of_it_cannot_be_read() -> None:
+    """What it granted stands while its spec is refused, so its nodes are not another pool's to grant."""
+    metadata = {"name": "older", "uid": "older", "creationTimestamp": "2025-01-01T00:00:00Z"}
+    spec = {"nodeSelector": {"matchLabels": {"rack": "r1"}}, "reserveAfter": "soon"}
+    pool = Pool(others=[{"metadata": metadata, "spec": spec}])
+    nodes = [gpu_node("n1", labels={"rack": "r1"}), gpu_node("n2", labels={"rack": "r2"})]
+    assert pool.sync(nodes, [request("team/a"), request("team/b")]) == {"team/a": "Proposed", "team/b": "Pending"}
+    assert pool.hosts("team/a") == ["n2"] * 8
+
+
+def test_who_waited_for_more_groups_and_wants_no_more_is_not_said_to_wait() -> None:
+    pool, nodes = Pool(), [gpu_node("n1")]
+    for _ in range(3):
+        pool.sync(nodes, [request("team/a", 4, replicas={"min": 3, "max": 3})])
+    assert (pool.allocations["team/a"]["placeInLine"], pool.status["pending"]) == (1, 1)
+    for _ in range(2):
+        pool.sync(nodes, [request("team/a", 4, replicas={"min": 2, "max": 2})])
+        said = pool.allocations["team/a"]
+        assert said.keys().isdisjoint({"placeInLine", "waitingSince"})
+        assert (said["groups"], said["message"], pool.status["pending"]) == (2, "2 pods of 4 GPUs on n1.", 0)

@@ -62,6 +62,8 @@ class GCSSource:
             self._made = storage.Client(project="none", credentials=_credentials())
             self._made._http.hooks["response"].append(_drain_refusal)
             self._made._http.max_redirects = MOST_REDIRECTS
+            # It would ask for the bucket itself, from a thread of its own that nobody waits for, to name it in traces.
+            self._made._bucket_metadata_cache = None
         return self._made
 
     def validate(self) -> None:

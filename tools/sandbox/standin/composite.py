@@ -4,15 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from tools.sandbox.api import Api, ApiError, Object, Resource
+from tools.sandbox.api import ApiError, Object, Resource
 from tools.sandbox.standin import labels
 from tools.sandbox.standin.children import ChildrenError, Groups, controller_reference, group_children
-from tools.sandbox.standin.controller import Controller, checked_children
-from tools.sandbox.standin.events import Recorder
-from tools.sandbox.standin.informer import Informers, key_of
+from tools.sandbox.standin.controller import Controller, Means, checked_children
+from tools.sandbox.standin.informer import key_of
 from tools.sandbox.standin.merge import same
 from tools.sandbox.standin.related import group_key
-from tools.sandbox.standin.webhook import SYNC_FIELDS, Hook, HookError
+from tools.sandbox.standin.webhook import SYNC_FIELDS, HookError
 
 CONFLICT_RETRIES = 5
 GC_FINALIZERS = {"foregroundDeletion", "orphan"}
@@ -22,14 +21,14 @@ UID_LABEL = "controller-uid"
 class Composite(Controller):
     """A running CompositeController."""
 
-    def __init__(self, api: Api, informers: Informers, recorder: Recorder, controller: Object, workers: int) -> None:
+    def __init__(self, controller: Object, means: Means) -> None:
         spec = controller["spec"]
         parent, children, hooks = spec["parentResource"], spec.get("childResources") or [], spec["hooks"]
-        super().__init__(api, informers, recorder, controller, workers, parent=parent, children=children)
+        super().__init__(controller, means, parent=parent, children=children)
         if "status" not in self._parents.resource.subresources:
             raise HookError(f"the CRD of {parent['resource']} has no status subresource")
-        self._sync_hook = Hook(hooks["sync"], SYNC_FIELDS)
-        self._finalize_hook = Hook(hooks["finalize"], SYNC_FIELDS) if hooks.get("finalize") else None
+        self._sync_hook = means.connect(hooks["sync"], SYNC_FIELDS)
+        self._finalize_hook = means.connect(hooks["finalize"], SYNC_FIELDS) if hooks.get("finalize") else None
         self._finalizer = "metacontroller.io/compositecontroller-" + controller["metadata"]["name"]
 
     def _is_ours(self, parent: Object) -> bool:

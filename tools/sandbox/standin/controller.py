@@ -7,6 +7,7 @@ import logging
 import threading
 from abc import ABC, abstractmethod
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import httpx
 
@@ -17,29 +18,31 @@ from tools.sandbox.standin.events import Recorder
 from tools.sandbox.standin.informer import Informer, Informers, controller_of, key_of
 from tools.sandbox.standin.queue import WorkQueue
 from tools.sandbox.standin.related import NotSyncedError, Related, group_key
-from tools.sandbox.standin.webhook import HookError, TooManyRequestsError
+from tools.sandbox.standin.webhook import Connect, Hook, HookError, TooManyRequestsError
 
 logger = logging.getLogger(__name__)
 EXPECTED = (HookError, ChildrenError, ApiError, httpx.HTTPError, LookupError, labels.InvalidSelectorError)
 
 
+@dataclass(frozen=True)
+class Means:
+    """What every controller works with."""
+
+    api: Api
+    informers: Informers
+    recorder: Recorder
+    workers: int
+    connect: Connect = Hook
+
+
 class Controller(ABC):
     """A running controller. Creating one raises UnknownResourceError when any of its kinds is missing."""
 
-    def __init__(
-        self,
-        api: Api,
-        informers: Informers,
-        recorder: Recorder,
-        controller: Object,
-        workers: int,
-        *,
-        parent: Object,
-        children: list[Object],
-    ) -> None:
+    def __init__(self, controller: Object, means: Means, *, parent: Object, children: list[Object]) -> None:
         """`parent` is the rule that selects objects, `children` are the rules of what is made for them."""
         self.controller = controller
-        self._api, self._recorder = api, recorder
+        self._api, self._recorder = means.api, means.recorder
+        informers = means.informers
         self._parent_rule = parent
         self._parents = informers.of(parent["apiVersion"], parent["resource"])
         named = {f"{it['apiVersion']}/{it['resource']}": it for it in children}
@@ -47,9 +50,9 @@ class Controller(ABC):
         self._strategies = read_strategies(
             children, {key: informer.resource for key, informer in self._children.items()}
         )
-        self._related = Related(controller, informers, self._enqueue)
+        self._related = Related(controller, informers, self._enqueue, means.connect)
         self._queue = WorkQueue()
-        self._workers = workers
+        self._workers = means.workers
         self._stopped = threading.Event()
         self._undo: list[Callable[[], None]] = []
 

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import copy
 
-from tools.sandbox.api import Api, ApiError, Object
+from tools.sandbox.api import ApiError, Object
 from tools.sandbox.standin import labels
 from tools.sandbox.standin.children import group_children
-from tools.sandbox.standin.controller import Controller, checked_children
-from tools.sandbox.standin.events import Recorder
-from tools.sandbox.standin.informer import Informers
+from tools.sandbox.standin.controller import Controller, Means, checked_children
 from tools.sandbox.standin.merge import same
-from tools.sandbox.standin.webhook import DECORATE_FIELDS, Hook, HookError
+from tools.sandbox.standin.webhook import DECORATE_FIELDS, HookError
 
 DECORATOR_ANNOTATION = "metacontroller.k8s.io/decorator-controller"
 
@@ -19,15 +17,15 @@ DECORATOR_ANNOTATION = "metacontroller.k8s.io/decorator-controller"
 class Decorator(Controller):
     """A running DecoratorController. Its attachments are told by an annotation: there is no selector for them."""
 
-    def __init__(self, api: Api, informers: Informers, recorder: Recorder, controller: Object, workers: int) -> None:
+    def __init__(self, controller: Object, means: Means) -> None:
         spec = controller["spec"]
         if len(spec["resources"]) != 1:
             raise HookError("the stand-in decorates one resource per controller")
         if spec["hooks"].get("finalize"):
             raise HookError("the stand-in knows no finalize hook of a DecoratorController")
         [parent], children = spec["resources"], spec.get("attachments") or []
-        super().__init__(api, informers, recorder, controller, workers, parent=parent, children=children)
-        self._hook = Hook(spec["hooks"]["sync"], DECORATE_FIELDS)
+        super().__init__(controller, means, parent=parent, children=children)
+        self._hook = means.connect(spec["hooks"]["sync"], DECORATE_FIELDS)
 
     @property
     def _name(self) -> str:

@@ -9,7 +9,7 @@ import httpx
 from tools.sandbox.api import Api, ApiError, Object, UnknownResourceError
 from tools.sandbox.standin.children import ChildrenError
 from tools.sandbox.standin.composite import Composite
-from tools.sandbox.standin.controller import Controller
+from tools.sandbox.standin.controller import Controller, Means
 from tools.sandbox.standin.decorator import Decorator
 from tools.sandbox.standin.events import Recorder
 from tools.sandbox.standin.informer import Informers
@@ -27,12 +27,12 @@ class Manager:
     """Runs every CompositeController and DecoratorController."""
 
     def __init__(self, api: Api, workers: int) -> None:
-        self._api, self._workers = api, workers
-        self._informers = Informers(api)
+        informers = Informers(api)
         self._recorder = Recorder(api)
+        self._means = Means(api, informers, self._recorder, workers)
         self._queue = WorkQueue()
         self._running: dict[Key, Controller] = {}
-        self._controllers = {kind: self._informers.of(API_VERSION, f"{kind.lower()}s") for kind in KINDS}
+        self._controllers = {kind: informers.of(API_VERSION, f"{kind.lower()}s") for kind in KINDS}
 
     def run(self) -> None:
         """Never returns."""
@@ -64,7 +64,7 @@ class Manager:
         """One missing kind keeps the whole controller from starting; it is tried again until the kind is there."""
         kind, name = key
         try:
-            started = KINDS[kind](self._api, self._informers, self._recorder, controller, self._workers)
+            started = KINDS[kind](controller, self._means)
         except (UnknownResourceError, HookError, ChildrenError, ApiError, httpx.HTTPError, KeyError) as error:
             self._recorder.record(controller, "Warning", "CreateError", f"Cannot create new controller: {error}")
             self._queue.add_after("/".join(key), RETRY_SECONDS)

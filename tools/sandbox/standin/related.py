@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from tools.sandbox.api import Object
 from tools.sandbox.standin import labels
 from tools.sandbox.standin.informer import Informer, Informers, key_of
-from tools.sandbox.standin.webhook import CUSTOMIZE_FIELDS, Hook, HookError
+from tools.sandbox.standin.webhook import CUSTOMIZE_FIELDS, Connect, HookError
 
 CACHE_SECONDS = 20 * 60
 KIND_SYNC_SECONDS = 10.0
@@ -67,9 +67,11 @@ def parse_rule(raw: Object) -> Rule:
 class Related:
     """The related objects of each parent of one controller. Rules are asked for once per (uid, generation)."""
 
-    def __init__(self, controller: Object, informers: Informers, enqueue: Callable[[Object], None]) -> None:
+    def __init__(
+        self, controller: Object, informers: Informers, enqueue: Callable[[Object], None], connect: Connect
+    ) -> None:
         spec = controller["spec"].get("hooks", {}).get("customize")
-        self._hook = Hook(spec, CUSTOMIZE_FIELDS) if spec else None
+        self._hook = connect(spec, CUSTOMIZE_FIELDS) if spec else None
         self._controller = controller
         self._informers = informers
         self._enqueue = enqueue

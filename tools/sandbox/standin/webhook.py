@@ -7,10 +7,10 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
-from typing import Any
+from typing import Any, Protocol
 
 import httpx
 
@@ -42,6 +42,16 @@ class TooManyRequestsError(Exception):
     def __init__(self, seconds: float) -> None:
         super().__init__(f"call again in {seconds:g} s")
         self.seconds = seconds
+
+
+class Caller(Protocol):
+    """Whatever answers the requests of one hook."""
+
+    def call(self, request: Object) -> Object: ...
+
+
+Connect = Callable[[Object, Fields], Caller]
+"""Makes the caller of a hook from its spec and the fields of its answers. `Hook` is the one over HTTP."""
 
 
 class Hook:

@@ -1,0 +1,91 @@
+"""The agent over the store: its pure decisions on what its watches have told, each patch with its preconditions."""
+
+from __future__ import annotations
+
+from app.agent.decide import decide
+from app.agent.downloads import parse_job, plan_problems
+from app.agent.facts import Fact, World
+from app.agent.heartbeat import plan_heartbeats
+from app.agent.patch import Patch, Target
+from tests.agent import build
+from tests.net.store import BY_KIND, Store, Views
+from tools.sandbox.api import ApiError
+
+KINDS = {
+    Target.BINDING: "Pod",
+    Target.RECALL: "Pod",
+    Target.GPU_NODE: "GPUNode",
+    Target.GPU_REQUEST: "GPURequest",
+    Target.GPU_ALLOCATION: "GPUAllocation",
+    Target.JOB: "Job",
+    Target.HEARTBEAT: "GPUPool",
+}
+SUBRESOURCES = {Target.GPU_NODE: "status", Target.GPU_REQUEST: "status", Target.GPU_ALLOCATION: "status"}
+
+
+class Agent:
+    """It may be silent for a while; then nothing is bound, reported or vouched for."""
+
+    def __init__(self, store: Store) -> None:
+        self.views = Views(store)
+        self.is_silent = False
+        self._store = store
+
+    def look(self) -> None:
+        """All patches that are due; what has changed meanwhile is decided again at the next look."""
+        if self.is_silent:
+            return
+        world = self._see()
+        for patch in decide(world):
+            self._send(patch, "agent")
+        jobs = {fact.key: fact for fact in map(parse_job, self.views.kind("Job").all())}
+        for patch in plan_problems(jobs, (), {}):
+            self._send(patch, "agent")
+        for patch in plan_heartbeats(world, self._store.now):
+            self._send(patch, "heartbeat")
+        self._store.actor = "user"
+
+    def _see(self) -> World:
+        def all_of(kind: str) -> list[build.Json]:
+            return sorted(self.views.kind(kind).all(), key=lambda it: Fact(*_identity(it)).key)
+
+        return build.world(
+            pods=all_of("Pod"),
+            nodes=all_of("Node"),
+            gpu_nodes=all_of("GPUNode"),
+            requests=all_of("GPURequest"),
+            allocations=all_of("GPUAllocation"),
+            pools=all_of("GPUPool"),
+        )
+
+    def _send(self, patch: Patch, actor: str) -> None:
+        self._store.actor = actor
+        kind, (namespace, name) = KINDS[patch.target], patch.key
+        try:
+            if patch.target is Target.RECALL:
+                self._recall(patch)
+            else:
+                self._store.patch(
+                    BY_KIND[kind],
+                    name,
+                    namespace or None,
+                    patch.body,
+                    content_type=patch.content_type,
+                    subresource=SUBRESOURCES.get(patch.target),
+                )
+        except ApiError as error:
+            if error.code not in (404, 409, 422):
+                raise
+
+    def _recall(self, patch: Patch) -> None:
+        namespace, name = patch.key
+        found = self._store.get(BY_KIND["Pod"], name, namespace)
+        wanted = patch.body["preconditions"]
+        if found and all(found["metadata"][key] == value for key, value in wanted.items()):
+            assert not found["spec"].get("nodeName"), "a pod that has a node is never deleted"
+            self._store.delete(BY_KIND["Pod"], name, namespace, uid=wanted["uid"])
+
+
+def _identity(item: build.Json) -> tuple[str, str, str, int]:
+    metadata = item["metadata"]
+    return metadata.get("namespace", ""), metadata["name"], metadata["uid"], int(metadata["resourceVersion"])
