@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeGuard
 
 RATES = ("requests_per_second", "tokens_per_second")
 """Figures that have a least value."""
@@ -107,5 +107,5 @@ def _bound(figure: str, limit: Any) -> Bound:
     return Bound(figure, float(limit))
 
 
-def _is_number(value: Any) -> bool:
+def _is_number(value: Any) -> TypeGuard[float]:
     return isinstance(value, int | float) and not isinstance(value, bool)
