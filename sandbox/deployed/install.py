@@ -1,0 +1,121 @@
+"""Installing deploy/ as README says, and removing exactly what was installed."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import yaml
+
+from sandbox.api import Object
+from sandbox.deployed.kubectl import CommandError, Kubectl
+from sandbox.operator import PROJECT
+
+DEPLOY = PROJECT / "deploy"
+OVERLAY = DEPLOY / "overlays" / "with-lws"
+NAMESPACE = "inference-system"
+NAME = "inference-operator"
+"""Of the hooks' Deployment, and of the ConfigMap with the settings."""
+ROLLOUT = "--timeout=10m"
+Report = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Part:
+    """One step of the installation."""
+
+    name: str
+    folder: Path
+    namespace: str
+    """Where it runs; that it exists already means that somebody else installed the part."""
+    workloads: tuple[str, ...]
+    """What must be rolled out before the next part."""
+
+
+def parts(overlay: Path = OVERLAY) -> tuple[Part, ...]:
+    """In the order in which they are installed. `overlay`: the folder for the operator itself."""
+    return (
+        Part("Metacontroller", DEPLOY / "metacontroller", "metacontroller", ("statefulset/metacontroller",)),
+        Part("LeaderWorkerSet", DEPLOY / "lws", "lws-system", ("deployment/lws-controller-manager",)),
+        Part("the operator", overlay, NAMESPACE, ("deployment/inference-operator", "deployment/inference-agent")),
+        Part("the default pool", DEPLOY / "default-pool", "", ()),
+    )
+
+
+def install(kubectl: Kubectl, folder: Path, overlay: Path = OVERLAY, report: Report = print) -> None:
+    """Install what is not there, and write into `folder` what was. Raises CommandError.
+
+    Refused where the operator runs already: it would be replaced, and removed at the end.
+    """
+    if kubectl.get("v1", "Namespace", NAMESPACE):
+        raise CommandError(f"namespace {NAMESPACE} exists: another run, or somebody's operator, is on this cluster")
+    installed: list[str] = []
+    for part in parts(overlay):
+        if part.namespace and kubectl.get("v1", "Namespace", part.namespace):
+            report(f"{part.name} is there already")
+            continue
+        report(f"installing {part.name}")
+        installed.append(str(part.folder))
+        _state(folder).write_text(json.dumps(installed))  # before it is applied: half of a part is removed too
+        kubectl.run("apply", "--server-side", "--kustomize", str(part.folder))
+        for workload in part.workloads:
+            kubectl.run("--namespace", part.namespace, "rollout", "status", workload, ROLLOUT)
+
+
+def uninstall(kubectl: Kubectl, folder: Path, report: Report = print) -> list[str]:
+    """Remove what `install` noted in `folder`, last part first; the failures, in words. Each part is tried."""
+    if not _state(folder).exists():
+        report("nothing was installed")
+        return []
+    failures = []
+    for part in reversed(json.loads(_state(folder).read_text())):
+        report(f"removing {part}")
+        try:
+            kubectl.run("delete", "--ignore-not-found", "--wait", "--timeout=5m", "--kustomize", part)
+        except CommandError as error:
+            failures.append(str(error))
+    if not failures:
+        _state(folder).unlink()
+    return failures
+
+
+def _state(folder: Path) -> Path:
+    return folder / "installed.json"
+
+
+def operator_image(kubectl: Kubectl, overlay: Path = OVERLAY) -> str:
+    """The name under which deploy/ asks for the operator's image."""
+    documents: Sequence[Object] = list(yaml.safe_load_all(kubectl.run("kustomize", str(overlay))))
+    deployment = next(it for it in documents if (it["kind"], it["metadata"]["name"]) == ("Deployment", NAME))
+    return str(deployment["spec"]["template"]["spec"]["containers"][0]["image"])
+
+
+def write_overlay(folder: Path, registry: str, tag: str, settings: dict[str, str]) -> Path:
+    """A kustomization over deploy/ with other images and settings, as users write it: its folder."""
+    folder.mkdir(parents=True, exist_ok=True)
+    base = yaml.safe_load((DEPLOY / "base" / "kustomization.yaml").read_text())
+    relative = Path("/".join([".."] * len(folder.relative_to(PROJECT).parts)))
+    fields = DEPLOY / "base" / "image-fields.yaml"
+    shutil.copy(fields, folder)  # kustomize takes configurations from its own folder only
+    content = {
+        "apiVersion": "kustomize.config.k8s.io/v1beta1",
+        "kind": "Kustomization",
+        "resources": [str(relative / OVERLAY.relative_to(PROJECT))],
+        "configurations": [fields.name],
+        "images": [
+            {"name": it["newName"], "newName": f"{registry}/{it['name']}", "newTag": tag} for it in base["images"]
+        ],
+        "configMapGenerator": [
+            {
+                "name": NAME,
+                "namespace": NAMESPACE,
+                "behavior": "merge",
+                "literals": [f"{name}={value}" for name, value in settings.items()],
+            }
+        ],
+    }
+    (folder / "kustomization.yaml").write_text(yaml.safe_dump(content, sort_keys=False))
+    return folder
