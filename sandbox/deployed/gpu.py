@@ -15,7 +15,7 @@ import httpx
 
 from sandbox.api import Object, read_objects
 from sandbox.deployed.collect import collect
-from sandbox.deployed.install import NAMESPACE, install, uninstall, write_overlay
+from sandbox.deployed.install import NAMESPACE, OPERATOR, install, installed, parts, uninstall, write_overlay
 from sandbox.deployed.kubectl import CommandError, Kubectl
 from sandbox.deployed.samples import API_VERSION, SamplesError
 from sandbox.operator import PROJECT
@@ -38,19 +38,19 @@ def up(registry: str, tag: str, report: Report = print) -> None:
     """Install everything on the cluster that $KUBECONFIG names, with images of this registry. Raises CommandError."""
     settings = {name: os.environ[name] for name in SETTINGS if os.environ.get(name)}
     overlay = write_overlay(FOLDER / "overlay", registry, tag, settings)
-    install(Kubectl.find(), FOLDER, overlay, report)
+    install(Kubectl.find(), parts(overlay), report)
 
 
 def down(report: Report = print) -> list[str]:
     """Remove services, then all that `up` installed; the failures, in words. Can be called however `up` ended."""
     kubectl, failures = Kubectl.find(), []
-    if (FOLDER / "installed.json").exists():
+    if OPERATOR in installed(kubectl):
         for profile in profiles():
             try:
                 remove(kubectl, profile)
             except (CommandError, SamplesError) as error:
                 failures.append(str(error))
-    return [*failures, *uninstall(kubectl, FOLDER, report)]
+    return [*failures, *uninstall(kubectl, parts(), report)]
 
 
 def profiles() -> list[str]:

@@ -19,6 +19,9 @@ OVERLAY = DEPLOY / "overlays" / "with-lws"
 NAMESPACE = "inference-system"
 NAME = "inference-operator"
 """Of the hooks' Deployment, and of the ConfigMap with the settings."""
+OPERATOR = "the operator"
+NOTE = "inference-e2e-installed"
+"""ConfigMap of namespace default. On the cluster, for the machine that installed may be gone when another cleans up."""
 ROLLOUT = "--timeout=10m"
 Report = Callable[[str], None]
 
@@ -40,50 +43,56 @@ def parts(overlay: Path = OVERLAY) -> tuple[Part, ...]:
     return (
         Part("Metacontroller", DEPLOY / "metacontroller", "metacontroller", ("statefulset/metacontroller",)),
         Part("LeaderWorkerSet", DEPLOY / "lws", "lws-system", ("deployment/lws-controller-manager",)),
-        Part("the operator", overlay, NAMESPACE, ("deployment/inference-operator", "deployment/inference-agent")),
+        Part(OPERATOR, overlay, NAMESPACE, ("deployment/inference-operator", "deployment/inference-agent")),
         Part("the default pool", DEPLOY / "default-pool", "", ()),
     )
 
 
-def install(kubectl: Kubectl, folder: Path, overlay: Path = OVERLAY, report: Report = print) -> None:
-    """Install what is not there, and write into `folder` what was. Raises CommandError.
+def install(kubectl: Kubectl, known: Sequence[Part], report: Report = print) -> None:
+    """Install the parts that are not there, and note on the cluster which these are. Raises CommandError.
 
     Refused where the operator runs already: it would be replaced, and removed at the end.
     """
     if kubectl.get("v1", "Namespace", NAMESPACE):
         raise CommandError(f"namespace {NAMESPACE} exists: another run, or somebody's operator, is on this cluster")
-    installed: list[str] = []
-    for part in parts(overlay):
+    noted: list[str] = []
+    for part in known:
         if part.namespace and kubectl.get("v1", "Namespace", part.namespace):
             report(f"{part.name} is there already")
             continue
         report(f"installing {part.name}")
-        installed.append(str(part.folder))
-        _state(folder).write_text(json.dumps(installed))  # before it is applied: half of a part is removed too
+        noted.append(part.name)
+        kubectl.apply([_note(noted)])  # before the part itself: half of one is removed too
         kubectl.run("apply", "--server-side", "--kustomize", str(part.folder))
         for workload in part.workloads:
             kubectl.run("--namespace", part.namespace, "rollout", "status", workload, ROLLOUT)
 
 
-def uninstall(kubectl: Kubectl, folder: Path, report: Report = print) -> list[str]:
-    """Remove what `install` noted in `folder`, last part first; the failures, in words. Each part is tried."""
-    if not _state(folder).exists():
-        report("nothing was installed")
-        return []
-    failures = []
-    for part in reversed(json.loads(_state(folder).read_text())):
-        report(f"removing {part}")
+def installed(kubectl: Kubectl) -> list[str]:
+    """Names of the parts that `install` noted, on whichever machine it ran."""
+    note = kubectl.get("v1", "ConfigMap", NOTE, "default")
+    return list(json.loads(note["data"]["parts"])) if note else []
+
+
+def uninstall(kubectl: Kubectl, known: Sequence[Part], report: Report = print) -> list[str]:
+    """Remove the parts that `install` noted, the last one first; the failures, in words. Each part is tried."""
+    noted, failures = installed(kubectl), []
+    for part in reversed([it for it in known if it.name in noted]):
+        report(f"removing {part.name}")
         try:
-            kubectl.run("delete", "--ignore-not-found", "--wait", "--timeout=5m", "--kustomize", part)
+            kubectl.run("delete", "--ignore-not-found", "--wait", "--timeout=5m", "--kustomize", str(part.folder))
         except CommandError as error:
             failures.append(str(error))
-    if not failures:
-        _state(folder).unlink()
+    if not noted:
+        report("nothing was installed")
+    elif not failures:
+        kubectl.run("delete", "configmap", NOTE, "--namespace=default")
     return failures
 
 
-def _state(folder: Path) -> Path:
-    return folder / "installed.json"
+def _note(names: Sequence[str]) -> Object:
+    metadata = {"name": NOTE, "namespace": "default"}
+    return {"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata, "data": {"parts": json.dumps(list(names))}}
 
 
 def operator_image(kubectl: Kubectl, overlay: Path = OVERLAY) -> str:

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from sandbox.binaries import TOOLS, Tool, ensure_binaries
 from sandbox.cluster import STAGES, is_schedulable, wait_until
-from sandbox.deployed.install import install, operator_image
+from sandbox.deployed.install import install, operator_image, parts
 from sandbox.deployed.kubectl import CommandError, Kubectl, run
 from sandbox.nodes import build_node
 from sandbox.operator import PROJECT
@@ -50,15 +50,14 @@ def up(report: Report = print) -> None:
     os.environ["BUILDX_NO_DEFAULT_ATTESTATIONS"] = "1"
     run(["docker", "build", "--file", PROJECT / "images/operator/Dockerfile", "--tag", image, PROJECT])
     run([kind, "load", "docker-image", f"--name={CLUSTER}", image])
-    install(kubectl, FOLDER, report=report)
+    install(kubectl, parts(), report)
 
 
 def down(report: Report = print) -> None:
     """Remove the cluster with all that is in it; none is no error."""
     kind = ensure_binaries(report, (KIND,))["kind"]
     run([kind, "delete", "cluster", f"--name={CLUSTER}", f"--kubeconfig={KUBECONFIG}"])
-    for file in (KUBECONFIG, FOLDER / "installed.json"):
-        file.unlink(missing_ok=True)
+    KUBECONFIG.unlink(missing_ok=True)
 
 
 @contextmanager

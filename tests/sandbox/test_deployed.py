@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -134,37 +133,43 @@ def test_the_overlay_names_the_registrys_images_and_the_clusters_settings(kubect
 
 
 @pytest.mark.cluster
-def test_a_cluster_that_has_an_operator_is_left_alone(kubectl: Kubectl, cluster: Cluster, tmp_path: Path) -> None:
+def test_a_cluster_that_has_an_operator_is_left_alone(kubectl: Kubectl, cluster: Cluster) -> None:
     cluster.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": install.NAMESPACE}})
     try:
         with pytest.raises(CommandError, match="is on this cluster"):
-            install.install(kubectl, tmp_path)
-        assert install.uninstall(kubectl, tmp_path) == []
+            install.install(kubectl, install.parts())
+        assert install.uninstall(kubectl, install.parts()) == []
         assert kubectl.get("v1", "Namespace", install.NAMESPACE)
     finally:
         kubectl.run("delete", "namespace", install.NAMESPACE)
 
 
+def part(folder: Path, name: str) -> install.Part:
+    """A part that is a namespace of its name."""
+    (folder / name).mkdir()
+    namespace = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}}
+    (folder / name / "namespace.yaml").write_text(yaml.safe_dump(namespace))
+    (folder / name / "kustomization.yaml").write_text("resources: [namespace.yaml]\n")
+    return install.Part(name, folder / name, name, ())
+
+
 @pytest.mark.cluster
 def test_exactly_what_was_installed_is_removed(kubectl: Kubectl, tmp_path: Path) -> None:
-    """Of two parts that are on the cluster, the one that was noted goes. What cannot be removed stays noted."""
-    parts = {}
-    for name in ("ours", "theirs"):
-        (tmp_path / name).mkdir()
-        namespace = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}}
-        (tmp_path / name / "namespace.yaml").write_text(yaml.safe_dump(namespace))
-        (tmp_path / name / "kustomization.yaml").write_text("resources: [namespace.yaml]\n")
-        parts[name] = str(tmp_path / name)
-        kubectl.run("apply", "--server-side", "--kustomize", parts[name])
-    state = tmp_path / "installed.json"
-    state.write_text(json.dumps([str(tmp_path / "no-such-folder"), parts["ours"]]))
-    [failure] = install.uninstall(kubectl, tmp_path)
+    """What was there stays; what cannot be removed stays noted, and the rest goes all the same."""
+    ours, theirs = part(tmp_path, "ours"), part(tmp_path, "theirs")
+    broken = install.Part("broken", tmp_path / "no-such-folder", "", ())
+    kubectl.run("apply", "--server-side", "--kustomize", str(theirs.folder))
+    with pytest.raises(CommandError, match="no-such-folder"):
+        install.install(kubectl, [ours, theirs, broken])
+    assert install.installed(kubectl) == ["ours", "broken"]
+    [failure] = install.uninstall(kubectl, [ours, theirs, broken])
     assert "no-such-folder" in failure
-    assert state.exists()
+    assert install.installed(kubectl) == ["ours", "broken"]
     assert (kubectl.get("v1", "Namespace", "ours"), bool(kubectl.get("v1", "Namespace", "theirs"))) == (None, True)
-    state.write_text(json.dumps([parts["theirs"]]))
-    assert install.uninstall(kubectl, tmp_path) == []
-    assert not state.exists()
+    assert install.uninstall(kubectl, [ours, theirs]) == []
+    assert install.installed(kubectl) == []
+    assert kubectl.get("v1", "Namespace", "theirs")
+    kubectl.run("delete", "namespace", "theirs")
 
 
 @pytest.mark.cluster
