@@ -47,7 +47,7 @@ APT := apt-get -o DPkg::Lock::Timeout=300 -o Acquire::Retries=3
 system-packages: ## Install the Debian packages that tests of images need (root)
 	$(APT) update --quiet
 	DEBIAN_FRONTEND=noninteractive $(APT) install --yes --quiet --no-install-recommends \
-	  buildah debootstrap iproute2 iptables openmpi-bin openssh-client openssh-server
+	  buildah debian-archive-keyring debootstrap iproute2 iptables openmpi-bin openssh-client openssh-server
 
 .PHONY: demo
 demo: deps ## Run the samples on a real API server (ARGS=--exit ends when Ready; REAL=1: on a real node)
@@ -61,9 +61,16 @@ deploy-local: deps ## The operator on an empty local cluster, until Ctrl-C
 test: deps ## Run all tests; the first run builds a control plane
 	$(RUN) -m pytest -m 'not vllm and not e2e' $(ARGS)
 
+UNIT := not e2e and not cluster and not groups and not images and not vllm
+
 .PHONY: test-unit
 test-unit: deps ## Run the tests that need no control plane
-	$(RUN) -m pytest -m 'not e2e and not cluster and not groups and not images and not vllm' $(ARGS)
+	$(RUN) -m pytest -m '$(UNIT)' $(ARGS)
+
+.PHONY: coverage
+coverage: deps ## Run the tests of test-unit and write which branches of app/ they took, as text, XML and HTML
+	$(RUN) -m pytest -m '$(UNIT)' --cov=app --cov-branch --cov-report=term:skip-covered \
+	  --cov-report=xml:build/coverage/coverage.xml --cov-report=html:build/coverage/html $(ARGS)
 
 .PHONY: test-integration
 test-integration: deps ## Run the tests on a real API server
@@ -85,9 +92,37 @@ test-vllm: deps ## Run groups of real vLLM on the CPU; the first run installs 6 
 e2e: deps ## Run the whole way on a real node with real vLLM (Linux, root; installs Debian packages)
 	$(RUN) -m pytest -m e2e tests/e2e $(ARGS)
 
+DEPLOYED := $(RUN) -m tools.sandbox.deployed
+
+.PHONY: kind-up
+kind-up: deps ## A kind cluster with the published Metacontroller and LWS, and the operator from deploy/ (needs Docker, Go)
+	$(DEPLOYED) kind-up
+
+.PHONY: test-kind
+test-kind: deps ## Run the samples on that cluster, on fake nodes, from kubectl apply to Ready and away
+	$(DEPLOYED) kind-test
+
+.PHONY: kind-down
+kind-down: deps ## Remove the kind cluster, whatever state it is in
+	$(DEPLOYED) kind-down
+
+.PHONY: setup-e2e-cluster
+setup-e2e-cluster: deps ## Install everything on the cluster of $KUBECONFIG, which has AMD GPUs (REGISTRY=..., TAG=...)
+	$(DEPLOYED) gpu-up --registry=$(REGISTRY) --tag=$(TAG)
+
+.PHONY: test-gpu
+test-gpu: deps ## Serve and measure models of 7B and 70B there, against the specification's expectations (ARGS='--profile 7b')
+	$(DEPLOYED) gpu-test $(ARGS)
+
+.PHONY: cleanup-e2e-cluster
+cleanup-e2e-cluster: deps ## Remove what setup-e2e-cluster installed, and the services of test-gpu, however they ended
+	$(DEPLOYED) gpu-down
+
 .PHONY: perf
 perf: deps ## Measure an endpoint's throughput, latency and resources (URL=http://..., ARGS='--help')
 	@$(RUN) -m perf $(URL) $(ARGS)
+
+SCRIPTS := .ci/run .ci/free-disk .ci/check-runtime-image
 
 .PHONY: lint
 lint: deps ## Check style, types, import directions and generated files
@@ -97,7 +132,12 @@ lint: deps ## Check style, types, import directions and generated files
 	PYTHONPATH=images/runtime $(VENV)/bin/lint-imports --no-logo
 	$(RUN) -m app crds --check
 	$(VENV)/bin/hadolint images/*/Dockerfile
-	$(VENV)/bin/shellcheck .ci/run
+	$(VENV)/bin/shellcheck $(SCRIPTS)
+	$(VENV)/bin/zizmor --offline --no-progress --quiet .github
+
+.PHONY: lint-workflows
+lint-workflows: deps ## Check .github/workflows with actionlint (needs Go, which builds it once)
+	cd .ci/tools && go tool actionlint -shellcheck=$(CURDIR)/$(VENV)/bin/shellcheck $(CURDIR)/.github/workflows/*.yml
 
 .PHONY: fmt
 fmt: deps ## Format the code
@@ -109,8 +149,10 @@ crds: deps ## Write crds/ from the specs
 	$(RUN) -m app crds
 
 .PHONY: explore
-explore: deps ## Run the property tests with new examples until one fails (ARGS=tests/topology narrows)
-	while $(RUN) -m pytest -q -m hypothesis --hypothesis-profile explore $(ARGS); do :; done
+explore: deps ## Run the property tests with new examples until one fails (ARGS=tests/topology narrows, MINUTES=30 ends it)
+	@end=$$((SECONDS + 60 * $(or $(MINUTES),1000000))); while [ $$SECONDS -lt $$end ]; do \
+	  $(RUN) -m pytest -q -m hypothesis --hypothesis-profile explore $(ARGS) || exit 1; \
+	done
 
 .PHONY: fuzz
 fuzz: deps ## Ask the hooks what hostile users could make of them (ARGS='--minutes 20 --seed N'); a minute of it is a test

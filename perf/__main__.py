@@ -2,6 +2,7 @@
 
 Without --run, the specification's scenarios: 4 requests at a time for 2 minutes, 16 for 2 minutes, 8 for 5 minutes.
 Status 0: all scenarios ran; 1: a scenario had no successful request, or --check and an expectation was missed.
+2: the arguments make no sense.
 """
 
 from __future__ import annotations
@@ -21,13 +22,17 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from perf import plot, report
 from perf.client import Load, find_model
+from perf.expectations import check
 from perf.load import run_scenario
-from perf.scenarios import DEFAULTS, Scenario, parse_scenario
+from perf.scenarios import DEFAULTS, FIGURES, PROFILES, Scenario, find_profile, parse_scenario
 from perf.statistics import Result
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    arguments = build_parser().parse_args(argv)
+    parser = build_parser()
+    arguments = parser.parse_args(argv)
+    if arguments.run and arguments.check:
+        parser.error("--run and --check: nothing is expected of such scenarios; write them into a file for --check")
     try:
         return asyncio.run(run(arguments))
     except KeyboardInterrupt:
@@ -57,7 +62,16 @@ def build_parser() -> argparse.ArgumentParser:
         metavar="URL",
         help="Prometheus metrics to read meanwhile, such as AMD's exporter; may be repeated (default: URL/metrics)",
     )
-    parser.add_argument("--check", action="store_true", help="fail when fewer requests a second than expected")
+    parser.add_argument(
+        "--check",
+        nargs="?",
+        type=_profile,
+        const=DEFAULTS,
+        metavar="PROFILE|FILE",
+        help="run the scenarios for which something is expected, and fail when it is missed: without a value the "
+        f"specification's, {' or '.join(PROFILES)} those of them for models of that size, a JSON file its own: "
+        f'{{"scenarios": [{{"concurrency": 8, "seconds": 60, "expect": {{...}}}}]}} with {", ".join(FIGURES)}',
+    )
     parser.add_argument("-o", "--output", choices=("text", "json"), default="text", help="on stdout (default: text)")
     parser.add_argument("--samples", action="store_true", help="with -o json: every single request too")
     parser.add_argument("--plot", type=_picture, metavar="FILE", help=f"a picture: {', '.join(plot.FORMATS)}")
@@ -67,6 +81,13 @@ def build_parser() -> argparse.ArgumentParser:
 def _scenario(text: str) -> Scenario:
     try:
         return parse_scenario(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from error
+
+
+def _profile(text: str) -> tuple[Scenario, ...]:
+    try:
+        return find_profile(text)
     except ValueError as error:
         raise argparse.ArgumentTypeError(str(error)) from error
 
@@ -86,7 +107,9 @@ async def run(arguments: argparse.Namespace) -> int:
     except (httpx.HTTPError, LookupError, ValueError) as error:
         print(f"error: {arguments.url} does not say which models it serves: {error!r}", file=sys.stderr)
         return 1
-    scenarios = [replace(it, seconds=it.seconds * arguments.scale) for it in arguments.run or DEFAULTS]
+    scenarios = [
+        replace(it, seconds=it.seconds * arguments.scale) for it in arguments.check or arguments.run or DEFAULTS
+    ]
     metrics = arguments.metrics if arguments.metrics is not None else [f"{arguments.url}/metrics"]
     results = []
     for scenario in scenarios:
@@ -96,14 +119,16 @@ async def run(arguments: argparse.Namespace) -> int:
         print(json.dumps(report.to_json(arguments.url, load, results, samples=arguments.samples), indent=2))
     else:
         report.show(console, results)
+    if arguments.check:
+        report.show_checks(progress_console if arguments.output == "json" else console, check(results))
     if arguments.plot:
         plot.write_plot(arguments.plot, results)
         print(f"wrote {arguments.plot}", file=sys.stderr)
-    return exit_code(results, check=arguments.check)
+    return exit_code(results, checked=bool(arguments.check))
 
 
-def exit_code(results: Sequence[Result], *, check: bool) -> int:
-    missed = check and any(result.meets_expectation is False for result in results)
+def exit_code(results: Sequence[Result], *, checked: bool) -> int:
+    missed = checked and any(not it.met for it in check(results))
     return 1 if missed or any(result.requests == 0 for result in results) else 0
 
 

@@ -9,6 +9,8 @@ from rich.console import Console
 from rich.table import Table
 
 from perf.client import Load
+from perf.expectations import Check, check
+from perf.scenarios import RATES
 from perf.statistics import PERCENTS, Result, Spread
 
 Json = dict[str, object]
@@ -23,7 +25,7 @@ def to_json(url: str, load: Load, results: Sequence[Result], *, samples: bool = 
 def _result(result: Result, samples: bool) -> Json:
     body = asdict(result)
     singles = body.pop("samples")
-    body["meets_expectation"] = result.meets_expectation
+    body["checks"] = [asdict(it) | {"met": it.met} for it in check([result])]
     return body | ({"samples": singles} if samples else {})
 
 
@@ -40,7 +42,7 @@ def show(console: Console, results: Sequence[Result]) -> None:
 
 def throughput_table(results: Sequence[Result]) -> Table:
     table = Table(title="Throughput", title_justify="left")
-    for name in ("Scenario", "At a time", "Seconds", "Requests", "Failed", "Requests/s", "Tokens/s", "Expected"):
+    for name in ("Scenario", "At a time", "Seconds", "Requests", "Failed", "Requests/s", "Tokens/s"):
         table.add_column(name, justify="left" if name == "Scenario" else "right")
     for it in results:
         table.add_row(
@@ -51,15 +53,30 @@ def throughput_table(results: Sequence[Result]) -> Table:
             str(sum(it.errors.values())),
             f"{it.requests_per_second:.2f}",
             f"{it.tokens_per_second:.1f}",
-            _expectation(it),
         )
     return table
 
 
-def _expectation(result: Result) -> str:
-    if result.meets_expectation is None:
-        return "-"
-    return f"{result.scenario.expected:g} {'met' if result.meets_expectation else 'missed'}"
+def show_checks(console: Console, checks: Sequence[Check]) -> None:
+    """A table of what was expected, and one sentence with the outcome."""
+    console.print(check_table(checks))
+    missed = [it for it in checks if not it.met]
+    if missed:
+        console.print(f"[red]{len(missed)} of {len(checks)} expectations were missed.[/]")
+    else:
+        console.print(f"All {len(checks)} expectations were met.")
+
+
+def check_table(checks: Sequence[Check]) -> Table:
+    table = Table(title="Expectations", title_justify="left")
+    for name in ("Scenario", "Figure", "Expected", "Measured", "Outcome"):
+        table.add_column(name, justify="right" if name in ("Expected", "Measured") else "left")
+    for it in checks:
+        least = "at least" if it.figure in RATES else "at most"
+        measured = "nothing" if it.measured is None else f"{it.measured:.3g}"
+        outcome = "met" if it.met else "[red]missed[/]"
+        table.add_row(it.scenario, it.figure, f"{least} {it.limit:g}", measured, outcome)
+    return table
 
 
 def latency_table(results: Sequence[Result]) -> Table:

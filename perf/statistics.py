@@ -38,12 +38,6 @@ class Result:
     usage: dict[str, Usage]
     samples: tuple[Sample, ...]
 
-    @property
-    def meets_expectation(self) -> bool | None:
-        """None when nothing is expected."""
-        expected = self.scenario.expected
-        return None if expected is None else self.requests_per_second >= expected
-
 
 def percentile(values: Sequence[float], percent: float) -> float:
     """Nearest rank: a value that was measured. `values` are sorted and not empty."""

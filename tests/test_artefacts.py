@@ -200,14 +200,6 @@ def test_what_kustomize_fetches_is_named_by_its_commit() -> None:
     assert loose == [], "name a commit: a tag may be moved, and a released file replaced"
 
 
-def test_actions_are_named_by_their_commit() -> None:
-    files = sorted((PROJECT / ".github").rglob("*.y*ml"))
-    used = [it for file in files for it in re.findall(r"uses:\s*(.+)", file.read_text())]
-    assert used
-    loose = [it for it in used if not re.fullmatch(r"[\w./-]+@[0-9a-f]{40} # v\d+\.\d+\.\d+", it)]
-    assert loose == [], "write owner/action@<commit> # <version>"
-
-
 DOCKERFILES = sorted((PROJECT / "images").rglob("Dockerfile"))
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 from collections.abc import AsyncIterator
 from pathlib import Path
 from types import SimpleNamespace
@@ -13,9 +14,10 @@ import pytest
 
 from perf.__main__ import main
 from perf.client import Load, Sample, ask
+from perf.expectations import check
 from perf.load import run_scenario
-from perf.scenarios import DEFAULTS, Scenario, parse_scenario
-from perf.statistics import Result, percentile, spread
+from perf.scenarios import DEFAULTS, FIGURES, PROFILES, Bound, Scenario, find_profile, parse_profile, parse_scenario
+from perf.statistics import Result, percentile, spread, summarise
 from tests.perf.conftest import Endpoint
 
 
@@ -25,8 +27,13 @@ def measure(endpoint: Endpoint, load: Load, concurrency: int = 4, seconds: float
 
 
 def test_the_default_scenarios_are_those_of_the_specification() -> None:
-    table = [(it.concurrency, it.seconds, it.expected) for it in DEFAULTS]
-    assert table == [(4, 120, 50.0), (16, 120, 80.0), (8, 300, 20.0)]
+    table = [(it.concurrency, it.seconds, [(bound.figure, bound.limit) for bound in it.bounds]) for it in DEFAULTS]
+    assert table == [
+        (4, 120, [("requests_per_second", 50.0)]),
+        (16, 120, [("requests_per_second", 80.0)]),
+        (8, 300, [("requests_per_second", 20.0)]),
+    ]
+    assert {name: len(scenarios) for name, scenarios in PROFILES.items()} == {"7b": 2, "70b": 1}
 
 
 def test_latencies_are_those_of_the_endpoint(endpoint: Endpoint) -> None:
@@ -175,8 +182,112 @@ def test_scale_shortens_the_specifications_scenarios_and_check_holds_them_to_the
     assert main(arguments) == 0
     results = json.loads(capsys.readouterr().out)["results"]
     assert [result["scenario"]["seconds"] for result in results] == pytest.approx([0.24, 0.24, 0.6])
-    assert [result["meets_expectation"] for result in results] == [False, False, False]
+    assert [[it["met"] for it in result["checks"]] for result in results] == [[False], [False], [False]]
     assert main([*arguments, "--check"]) == 1
+    assert "3 of 3 expectations were missed." in capsys.readouterr().err
+
+
+def test_a_profile_runs_its_scenarios_alone(endpoint: Endpoint, capsys: pytest.CaptureFixture[str]) -> None:
+    endpoint.first_token = 0.0
+    assert main([endpoint.url, "--scale=0.001", "--max-tokens=1", "-o", "json", "--check", "70b"]) in (0, 1)
+    names = [result["scenario"]["name"] for result in json.loads(capsys.readouterr().out)["results"]]
+    assert names == ["70B model distributed"]
+
+
+def expectations(path: Path, **expect: float) -> str:
+    path.write_text(json.dumps({"scenarios": [{"concurrency": 2, "seconds": 0.2, "expect": expect}]}))
+    return str(path)
+
+
+def test_a_file_of_expectations_that_are_met_is_status_0_and_a_table(
+    endpoint: Endpoint, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = expectations(tmp_path / "site.json", requests_per_second=0.001, latency_p95=3600, failed=0)
+    assert main([endpoint.url, "--max-tokens=2", "--check", file]) == 0
+    out = capsys.readouterr().out
+    assert "All 3 expectations were met." in out
+    assert "at least 0.001" in out
+    assert "at most 3600" in out
+
+
+def test_one_expectation_that_is_missed_is_status_1_and_is_named(
+    endpoint: Endpoint, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = expectations(tmp_path / "site.json", requests_per_second=0.001, latency_p95=0)
+    assert main([endpoint.url, "--max-tokens=2", "--check", file]) == 1
+    out = capsys.readouterr().out
+    assert "1 of 2 expectations were missed." in out
+    [missed] = [line for line in out.splitlines() if "missed" in line and "│" in line]
+    assert "latency_p95" in missed
+
+
+def result(*samples: Sample, bounds: tuple[Bound, ...]) -> Result:
+    return summarise(Scenario("test", 1, 10, bounds), samples, {})
+
+
+GOOD = (Sample(0, 0.5, 2.0, 4), Sample(0, 1.0, 10.0, 16))
+
+
+@pytest.mark.parametrize(
+    ("figure", "measured"),
+    [
+        ("requests_per_second", 0.2),
+        ("tokens_per_second", 2.0),
+        ("latency_p95", 10.0),
+        ("first_token_p95", 1.0),
+        ("token_gap_p95", 0.6),
+        ("failed", 1.0),
+    ],
+)
+def test_figures_are_held_to_their_bounds(figure: str, measured: float) -> None:
+    """At the bound is met; a hair beyond it is missed, on the side that matters."""
+    beyond = measured + (1e-9 if figure.endswith("_per_second") else -1e-9)
+    bounds = tuple(Bound(figure, limit) for limit in (measured, beyond))
+    done = check([result(*GOOD, Sample(0, None, 1.0, 0, "refused"), bounds=bounds)])
+    assert [it.measured for it in done] == pytest.approx([measured, measured])
+    assert [it.met for it in done] == [True, False]
+
+
+def test_what_was_not_measured_is_missed() -> None:
+    bounds = tuple(Bound(figure, 0 if figure.endswith("_per_second") else 9e9) for figure in FIGURES)
+    done = check([result(Sample(0, None, 1.0, 0, "refused"), bounds=bounds)])
+    assert {it.figure for it in done if it.measured is None} == {"latency_p95", "first_token_p95", "token_gap_p95"}
+    assert {it.figure for it in done if not it.met} == {"latency_p95", "first_token_p95", "token_gap_p95"}
+
+
+@pytest.mark.parametrize(
+    ("content", "told"),
+    [
+        ([], 'a list "scenarios"'),
+        ({"scenarios": []}, 'a list "scenarios"'),
+        ({"scenarios": [7]}, "7 is not a scenario"),
+        ({"scenarios": [{"concurrency": 0}]}, "concurrency is 0"),
+        ({"scenarios": [{"concurrency": True}]}, "concurrency is True"),
+        ({"scenarios": [{"concurrency": 1, "seconds": "60"}]}, "seconds is '60'"),
+        ({"scenarios": [{"concurrency": 1, "seconds": 60}]}, "at least one of requests_per_second"),
+        ({"scenarios": [{"concurrency": 1, "seconds": 60, "expect": {"speed": 1}}]}, "nothing measures 'speed'"),
+        ({"scenarios": [{"concurrency": 1, "seconds": 60, "expect": {"failed": -1}}]}, "failed is -1"),
+    ],
+)
+def test_a_file_of_expectations_that_makes_no_sense_says_what_to_write(content: object, told: str) -> None:
+    with pytest.raises(ValueError, match=re.escape(told)):
+        parse_profile(content)
+
+
+def test_a_profile_that_is_not_there_names_those_that_are(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="neither a profile \\(7b, 70b\\) nor a readable file"):
+        find_profile("13b")
+    (tmp_path / "broken.json").write_text("{")
+    with pytest.raises(ValueError, match="is not JSON"):
+        find_profile(str(tmp_path / "broken.json"))
+
+
+@pytest.mark.parametrize("arguments", [["--check", "13b"], ["--run=1x1", "--check"], ["--run=1x1", "--check", "7b"]])
+def test_a_check_of_nothing_is_refused(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as stopped:
+        main(["http://127.0.0.1:1", *arguments])
+    assert stopped.value.code == 2
+    assert "--check" in capsys.readouterr().err
 
 
 def test_an_endpoint_that_is_not_there_is_told(capsys: pytest.CaptureFixture[str]) -> None:

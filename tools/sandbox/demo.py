@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 from rich.console import Console
 from rich.live import Live
@@ -33,7 +34,13 @@ class Row:
     message: str
 
 
-def find_rows(cluster: Cluster, wanted: Sequence[Object]) -> list[Row]:
+class Lister(Protocol):
+    """Whatever finds the objects of a kind in a namespace."""
+
+    def list(self, api_version: str, kind: str, namespace: str | None = None) -> list[Object]: ...
+
+
+def find_rows(cluster: Lister, wanted: Sequence[Object]) -> list[Row]:
     """The state of every sample, and of the objects that samples made."""
     namespaces = sorted({item["metadata"]["namespace"] for item in wanted})
     return [

@@ -34,6 +34,7 @@ PACKAGES = (
     Package("containernetworking-plugins", "/usr/lib/cni/bridge"),
     Package("buildah", "buildah"),
     Package("debootstrap", "debootstrap"),
+    Package("debian-archive-keyring", "/usr/share/keyrings/debian-archive-keyring.gpg"),
     Package("busybox-static", "/bin/busybox"),
     Package("iptables", "iptables"),
     Package("iproute2", "ip"),
