@@ -91,8 +91,8 @@ def plan_service(facts: Facts) -> Plan:
     current = facts.observed.workload(facts.kind)
     wanted = spec_digest(facts.spec)
     kept = current is not None and _still_wanted(current, wanted, facts.identity)
-    standing = annotation(current.applied, REQUEST_ANNOTATION) if current and kept else ""
-    proposal = propose(facts, standing)
+    current_digest = annotation(current.applied, REQUEST_ANNOTATION) if current and kept else ""
+    proposal = propose(facts, current_digest)
     blocked = BLOCKERS.evaluate(proposal)
     missing = blocked or PREREQUISITES.evaluate(proposal)
     outcome = missing or _decide(proposal, wanted)
