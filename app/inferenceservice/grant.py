@@ -46,8 +46,8 @@ class Grant:
 def find_grant(facts: Facts, need: Need, current_digest: str = "") -> Grant | Finding:
     """The grant, or what it waits for.
 
-    `current_digest` is the digest of the request that a running workload was built for: its answer stands too, also when
-    the same spec would be asked differently today.
+    `current_digest` is the digest of the request that a running workload was built for: its answer stands too, even
+    when the same spec would be asked differently today.
     """
     found = _find_grant(facts, need, current_digest)
     if isinstance(found, Finding) and found.reason is Reason.INSUFFICIENT_GPU and facts.neighbour:
