@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from app.api.v1alpha1.inferenceservice import InferenceServiceSpec
-from app.fit.models import ModelFacts, Quantization
+from app.fit.model import ModelFacts, Quantization
 from app.inferenceservice.engine_needs import FP8_WHILE_LOADING, quantization_method
 
 _MXFP4 = Quantization("mxfp4", 4, (32,))

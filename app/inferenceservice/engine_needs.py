@@ -6,26 +6,30 @@ from __future__ import annotations
 from typing import Any
 
 from app.api.v1alpha1.inferenceservice import InferenceServiceSpec
-from app.fit.memory import Needs
-from app.fit.precision import Precision
+from app.fit.memory.estimate import Engine
+from app.fit.memory.precision import Precision
 from app.vllm.values import is_share, parse_number, parse_size
 
 FP8_WHILE_LOADING = frozenset({"fp8", "fp8_per_tensor", "fp8_per_block", "fp8_per_channel"})
 """Values of the argument quantization that make FP8 of any weights."""
-_UTILIZATION = Needs().gpu_memory_utilization
+_UTILIZATION = Engine().gpu_memory_utilization
 
 
-def engine_needs(spec: InferenceServiceSpec, limit: int | None = None) -> Needs:
-    """The needs of a spec; engineArgs win over the simple fields, as they do on the command line. `limit` is the
-    longest sequence that the model takes: more is not served, so it needs no memory."""
+def engine_needs(
+    spec: InferenceServiceSpec, limit: int | None = None, architectures: tuple[str, ...] | None = None
+) -> Engine:
+    """The engine of a spec; engineArgs win over the simple fields, as they do on the command line. `limit` is the
+    longest sequence that the model takes: more is not served, so it needs no memory. `architectures` are the gfx names
+    that the image was built for, None = not known."""
     arguments = spec.known_arguments
-    return Needs(
+    return Engine(
         precision=_precision(spec, arguments),
         max_model_len=_at_most(limit, parse_size(arguments.get("max_model_len")) or spec.model.max_tokens),
         kv_cache_dtype=str(arguments.get("kv_cache_dtype", "auto")),
         gpu_memory_utilization=_share(arguments.get("gpu_memory_utilization")) or _UTILIZATION,
         max_num_batched_tokens=parse_size(arguments.get("max_num_batched_tokens")) or None,
         expert_parallel=_switch(arguments.get("enable_expert_parallel")),
+        architectures=architectures,
     )
 
 

@@ -15,7 +15,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from app.api.v1alpha1.gpuallocation import Phase
-from app.fit.parallelism import Shape
+from app.fit.parallelism import Parallelism
 from app.inferenceservice.demand import Need
 from app.inferenceservice.facts import Facts
 from app.inferenceservice.handshake import AllocationState, GrantedShape, NextState, RequestState
@@ -29,10 +29,9 @@ UNANSWERED_SECONDS = 30.0
 class Grant:
     """The GPUs of each group."""
 
-    shape: Shape
+    parallelism: Parallelism
     product: str = ""
     """Key in the accelerator catalogue; "" = whatever node the scheduler finds."""
-    expert_parallel: bool = False
     max_model_len: int | None = None
     """Chosen by the planner because the user named none."""
     pool_nodes: tuple[Requirement, ...] = ()
@@ -66,7 +65,7 @@ def _find_grant(facts: Facts, need: Need, standing: str) -> Grant | Finding:
 
 def grant_by_spec(need: Need, note: str = "") -> Grant:
     """Without a pool: the shape that the spec alone gives."""
-    return Grant(need.shape, note=note)
+    return Grant(need.parallelism, note=note)
 
 
 def _answered(facts: Facts, need: Need, allocation: AllocationState) -> Grant | Finding:
@@ -91,11 +90,9 @@ def _refused(facts: Facts, answer: AllocationState | NextState) -> Finding:
 
 
 def _granted(need: Need, granted: GrantedShape, pool_nodes: tuple[Requirement, ...]) -> Grant:
-    request = need.request
     return Grant(
-        shape=Shape(granted.tensor, granted.pipeline, granted.data, request.nodes, request.gpus_per_node),
+        parallelism=Parallelism(granted.tensor, granted.pipeline, granted.data, granted.expert_parallel),
         product=granted.product,
-        expert_parallel=granted.expert_parallel,
         max_model_len=granted.max_model_len,
         pool_nodes=() if need.gated else pool_nodes,
         gated=need.gated,

@@ -7,8 +7,9 @@ from typing import Any
 import pytest
 
 from app.api.v1alpha1.inferenceservice import InferenceServiceSpec
-from app.fit.models import ModelFacts, Quantization, find_model, to_json
-from app.fit.precision import Precision
+from app.fit.catalog import find_model
+from app.fit.memory.precision import Precision
+from app.fit.model import ModelFacts, Quantization, to_json
 from app.inferenceservice.checkpoint import as_served
 from app.inferenceservice.engine_needs import engine_needs
 from tests.cli.asking import Json, nodes, one, service

@@ -167,7 +167,7 @@ def _launch_variables(spec: InferenceServiceSpec, decision: Decision, budget: in
     """The deadlines are parts of the start budget, so that a script says what was missing before the probe ends it."""
     variables = {
         contract.LAUNCH_MODE: decision.launch.value,
-        contract.GPUS: str(decision.shape.gpus_per_node),
+        contract.GPUS: str(spec.gpus_per_node),
         contract.HTTP_PORT_VARIABLE: str(contract.HTTP_PORT),
         contract.START_SECONDS: str(budget),
     }
@@ -200,7 +200,7 @@ def _launch_variables(spec: InferenceServiceSpec, decision: Decision, budget: in
 def _resources(spec: InferenceServiceSpec, decision: Decision, settings: Settings) -> V1ResourceRequirements:
     """GPUs as limit and request alike (the API server wants that of extended resources); CPU and memory as requests
     only: a memory limit would count /dev/shm and kill a server that fills it."""
-    gpus = {spec.gpu_resource(settings.gpu_resource): str(decision.shape.gpus_per_node)}
+    gpus = {spec.gpu_resource(settings.gpu_resource): str(spec.gpus_per_node)}
     requests = {"cpu": spec.resources.cpu_request, "memory": spec.resources.memory_request}
     return V1ResourceRequirements(limits=gpus, requests=gpus | {k: v for k, v in requests.items() if v})
 

@@ -94,7 +94,7 @@ def build_leader_worker_set(
                 leader_worker_template=LeaderWorkerTemplate(
                     leader_template=leader_template(identity, spec, decision, settings),
                     worker_template=worker_template(identity, spec, decision, settings),
-                    size=decision.shape.nodes,
+                    size=spec.nodes,
                 ),
             ),
         )

@@ -81,17 +81,17 @@ def _allocation(facts: Facts) -> dict[str, Any]:
     layout = plan_layout(facts)
     if layout is None:
         return {}
-    shape = layout.shape
-    sizes: dict[str, Any] = {
-        "gpus": shape.gpus,
-        "nodes": shape.nodes,
-        "gpusPerNode": shape.gpus_per_node,
-        "tensorParallel": shape.tensor,
-        "pipelineParallel": shape.pipeline,
-        "dataParallel": shape.data,
-        "summary": f"{shape.nodes}x{shape.gpus_per_node} TP{shape.tensor} PP{shape.pipeline} DP{shape.data}",
+    sizes, nodes, per_node = layout.parallelism, facts.spec.nodes, facts.spec.gpus_per_node
+    values: dict[str, Any] = {
+        "gpus": nodes * per_node,
+        "nodes": nodes,
+        "gpusPerNode": per_node,
+        "tensorParallel": sizes.tensor,
+        "pipelineParallel": sizes.pipeline,
+        "dataParallel": sizes.data,
+        "summary": f"{nodes}x{per_node} TP{sizes.tensor} PP{sizes.pipeline} DP{sizes.data}",
     }
-    return {"allocation": sizes | _granted(layout) | _answer(facts, layout)}
+    return {"allocation": values | _granted(layout) | _answer(facts, layout)}
 
 
 def _granted(layout: Layout) -> dict[str, Any]:
