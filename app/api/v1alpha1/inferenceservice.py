@@ -16,6 +16,7 @@ from pydantic import AfterValidator, ConfigDict, Field, model_validator
 
 from app.api import bounds
 from app.api.bounds import JsonBounds, MapBounds
+from app.api.object import Object
 from app.api.schema import Column, Duration, Kind, Model, ObjectName, Quantity, Rule
 from app.api.v1alpha1.inferenceservice_status import InferenceServiceStatus
 from app.api.v1alpha1.ingress import IngressSpec
@@ -418,6 +419,13 @@ class InferenceServiceSpec(Model):
             given=GivenSizes(*sizes),
             even_copies=not self.uses_ray,
         )
+
+
+class InferenceService(Object):
+    """The object as it is read."""
+
+    spec: InferenceServiceSpec
+    status: InferenceServiceStatus = InferenceServiceStatus()
 
 
 def _size(value: object) -> int | None:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from app.api.v1alpha1.gpuallocation import GPUAllocationSpec
 from app.fit.parallelism import Impossible, Parallelism
 from app.inferenceservice.facts import Facts
-from app.inferenceservice.handshake import AllocationState, GrantedShape
 from app.inferenceservice.status.progress import find_current
 from app.kube.manifest import annotation
 from app.kube.names import DECISION_ANNOTATION, REQUEST_ANNOTATION
@@ -17,8 +17,7 @@ class Layout:
     """The parallel sizes of one group, and the pool's answer when it is about this service as it is."""
 
     parallelism: Parallelism
-    granted: GrantedShape | None = None
-    allocation: AllocationState | None = None
+    allocation: GPUAllocationSpec | None = None
 
 
 def find_layout(facts: Facts) -> str:
@@ -37,7 +36,7 @@ def find_assignment(facts: Facts) -> str:
     """What the pool decided, as it said it then; "" where it decided nothing about what runs or is asked."""
     layout = plan_layout(facts)
     allocation = layout.allocation if layout else None
-    said = allocation.message.rstrip(".") if allocation and allocation.shape else ""
+    said = (allocation.message or "").rstrip(".") if allocation and allocation.shape else ""
     return f"; the pool counts on {said}" if said else ""
 
 
@@ -51,9 +50,9 @@ def plan_layout(facts: Facts) -> Layout | None:
         return Layout(planned)
     granted = allocation.shape
     if granted is None:
-        return Layout(planned, None, allocation)
+        return Layout(planned, allocation)
     sizes = Parallelism(granted.tensor, granted.pipeline, granted.data, granted.expert_parallel)
-    return Layout(sizes, granted, allocation)
+    return Layout(sizes, allocation)
 
 
 def _digests(facts: Facts) -> set[str]:
