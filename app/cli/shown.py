@@ -15,8 +15,8 @@ from app.fit.memory.estimate import Engine, MemoryEstimate, estimate
 from app.fit.parallelism import Impossible, Parallelism, plan_parallelism
 from app.fit.request import Fits
 from app.inferenceservice.demand import Need
-from app.inferenceservice.engine_needs import engine_needs
 from app.inferenceservice.facts import Facts
+from app.inferenceservice.fit_inputs import parse_engine
 from app.inferenceservice.length import find_limit
 from app.kube.lenient import count_at, mapping_at, text_at, value_at
 
@@ -102,7 +102,7 @@ def _asked(verdict: Verdict) -> ShownShape:
 
 
 def _told(facts: Facts) -> Engine:
-    return engine_needs(facts.spec, find_limit(facts.spec, facts.model))
+    return parse_engine(facts.spec, find_limit(facts.spec, facts.model))
 
 
 def _memory(verdict: Verdict, sizes: Parallelism, accelerator: Accelerator) -> MemoryEstimate | None:

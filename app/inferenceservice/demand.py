@@ -23,7 +23,7 @@ from app.fit.model import ModelFacts
 from app.fit.parallelism import Impossible, Parallelism, ParallelismRequest, Strategy, plan_parallelism
 from app.fit.request import DoesNotFit, FitResult, Fits, Unknown
 from app.fit.suggestion import find_suggestion
-from app.inferenceservice.engine_needs import engine_needs, quantization_method
+from app.inferenceservice.fit_inputs import parse_engine, quantization_method
 from app.inferenceservice.length import find_limit
 from app.kube.names import HOSTNAME_LABEL, digest
 from app.settings import Settings
@@ -65,7 +65,7 @@ def plan_need(
     sizes = plan_parallelism(demand)
     if isinstance(sizes, Impossible):
         return sizes
-    engine = engine_needs(spec, find_limit(spec, model), tuple(settings.gpu_architectures) or None)
+    engine = parse_engine(spec, find_limit(spec, model), tuple(settings.gpu_architectures) or None)
     answers = _answers(model, demand, engine, spec.partition)
     fits = tuple(sorted((it for it in answers if isinstance(it, Fits)), key=_preference))
     excluded = tuple(it for it in answers if isinstance(it, DoesNotFit))

@@ -11,8 +11,8 @@ from app.api.v1alpha1.source_uri import hub_id
 from app.fit.catalog import find_model
 from app.fit.model import ModelFacts, parse_facts
 from app.fit.parallelism import Impossible, Parallelism
-from app.inferenceservice.checkpoint import as_served
 from app.inferenceservice.demand import Need, plan_need
+from app.inferenceservice.fit_inputs import as_served
 from app.inferenceservice.neighbours import Neighbour, find_neighbour
 from app.inferenceservice.observe import Observed, WorkloadKind, parse_observed
 from app.ingress.allowed import allow_ingress
