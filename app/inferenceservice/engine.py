@@ -24,7 +24,7 @@ def launch_mode(spec: InferenceServiceSpec) -> LaunchMode:
 
 def command_line(facts: Facts, grant: Grant, store: Store | None) -> CommandLine:
     """vLLM's command line: the model is a folder of the volume, else the id that vLLM fetches itself."""
-    spec = facts.spec
+    spec, sizes = facts.spec, grant.parallelism
     repository, revision = hub_id(spec.model.name)
     stored = facts.model.quantization if facts.model else None
     return build_command_line(
@@ -37,9 +37,9 @@ def command_line(facts: Facts, grant: Grant, store: Store | None) -> CommandLine
             max_tokens=spec.model.max_tokens or grant.max_model_len,
             longest=find_limit(spec, facts.model),
             temperature=spec.model.temperature,
-            shape=EngineShape(grant.shape.tensor, grant.shape.pipeline, grant.shape.data),
-            expert_parallel=grant.expert_parallel,
-            nodes=grant.shape.nodes,
+            shape=EngineShape(sizes.tensor, sizes.pipeline, sizes.data),
+            expert_parallel=sizes.expert_parallel,
+            nodes=spec.nodes,
             engine_args=spec.engine_args,
             env=spec.vllm.env_vars,
             allowed_variables=facts.settings.allowed_variables,

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from app.fit.precision import Precision
+from app.fit.memory.precision import Precision
 from app.vllm.arguments import PATH, SIZES, Given, check, check_names, resolve
 from app.vllm.code import argument_danger
 from app.vllm.environment import build_environment
