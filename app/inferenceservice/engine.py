@@ -11,7 +11,6 @@ from app.inferenceservice.length import find_limit
 from app.inferenceservice.model_volume import Store
 from app.kube.duration import whole_seconds
 from app.vllm.command import CommandLine, EngineSpec, build_command_line
-from app.vllm.command import Shape as EngineShape
 
 
 def launch_mode(spec: InferenceServiceSpec) -> LaunchMode:
@@ -37,8 +36,7 @@ def command_line(facts: Facts, grant: Grant, store: Store | None) -> CommandLine
             max_tokens=spec.model.max_tokens or grant.max_model_len,
             longest=find_limit(spec, facts.model),
             temperature=spec.model.temperature,
-            shape=EngineShape(sizes.tensor, sizes.pipeline, sizes.data),
-            expert_parallel=sizes.expert_parallel,
+            parallelism=sizes,
             nodes=spec.nodes,
             engine_args=spec.engine_args,
             env=spec.vllm.env_vars,
