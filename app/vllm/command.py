@@ -40,7 +40,7 @@ class EngineSpec:
     """Tokens of the longest sequence that the model takes: vLLM does not start with more. None = not known, or vLLM is
     told to go beyond."""
     temperature: float | None = None
-    parallelism: Parallelism = Parallelism()
+    parallelism: Parallelism = field(default_factory=Parallelism)
     nodes: int = 1
     """Pods of one group."""
     engine_args: Mapping[str, Any] = field(default_factory=dict)
