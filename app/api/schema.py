@@ -86,6 +86,12 @@ class Model(BaseModel):
         schema = handler.resolve_ref_schema(handler(core_schema))
         if cls.rules:
             schema["x-kubernetes-validations"] = [rule.to_schema() for rule in cls.rules]
+        for name, field_info in cls.model_fields.items():
+            # pydantic copies other defaults of this kind at each read, and tells none that a factory makes
+            if field_info.default_factory in (list, dict) or _is_model(field_info.default_factory):
+                made = field_info.get_default(call_default_factory=True)
+                default = made.model_dump(mode="json", by_alias=True) if isinstance(made, Model) else made
+                schema["properties"][field_info.alias or name]["default"] = default
         return schema
 
     @classmethod
@@ -101,6 +107,10 @@ class Model(BaseModel):
         found = ((field.alias or name, getattr(self, name), field) for name, field in type(self).model_fields.items())
         asked = ((name, value) for name, value, field in found if value != field.get_default(call_default_factory=True))
         return [name if isinstance(value, Model | dict | list) else f"{name} {value}" for name, value in asked]
+
+
+def _is_model(factory: object) -> bool:
+    return isinstance(factory, type) and issubclass(factory, Model)
 
 
 def _as_text(value: object) -> object:
