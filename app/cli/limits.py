@@ -1,4 +1,4 @@
-"""Case -> how far the limit of GPUs is used that the pool sets the service's namespace, and whether that holds it."""
+"""Scenario -> how far the pool's limit of GPUs for the service's namespace is used, and whether that holds it."""
 
 from __future__ import annotations
 

@@ -8,7 +8,7 @@ import pytest
 
 from app.fit.models import find_model, to_json
 from tests.calls import Answer
-from tests.cli.asking import nodes, one, service
+from tests.cli.questions import nodes, one, service
 from tests.inferenceservice.service import cache, call, container, environment, observed, spec
 
 OWN = 4096

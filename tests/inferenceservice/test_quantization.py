@@ -11,7 +11,7 @@ from app.fit.models import ModelFacts, Quantization, find_model, to_json
 from app.fit.precision import Precision
 from app.inferenceservice.checkpoint import as_served
 from app.inferenceservice.engine_needs import engine_needs
-from tests.cli.asking import Json, nodes, one, service
+from tests.cli.questions import Json, nodes, one, service
 from tests.fit.configs import CONFIGS
 from tests.inferenceservice.service import cache, call, container, spec
 

@@ -1,4 +1,4 @@
-"""Verdict -> parallel sizes and memory to show: those granted, else those that would be, else those asked.
+"""PlanResult -> parallel sizes and memory to show: those granted, else those that would be, else those asked.
 
 Memory is of one GPU. Where no layout fits, the numbers are those of the largest product at hand: they tell by how much.
 """
@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from app.cli.decide import Verdict
+from app.cli.decide import PlanResult
 from app.fit.accelerators import ACCELERATORS, Accelerator, partitioned
 from app.fit.fit import Fits
 from app.fit.layout import Layout
@@ -23,7 +23,7 @@ from app.kube.lenient import count_at, mapping_at, text_at, value_at
 
 
 @dataclass(frozen=True)
-class ShownShape:
+class DisplayedShape:
     """None = not known, or there is none."""
 
     product: str | None = None
@@ -36,21 +36,21 @@ class ShownShape:
     fit: Fits | None = None
 
 
-def shown_shape(verdict: Verdict) -> ShownShape:
+def displayed_shape(result: PlanResult) -> DisplayedShape:
     """The sizes of one group."""
-    need, granted = verdict.facts.need, mapping_at(verdict.allocation, "spec", "shape")
-    if granted and need and text_at(verdict.allocation, "spec", "digest") == need.digest:
-        return _granted(verdict, need)
-    fit = _would_be(verdict, need) if need else None
-    return _fitting(fit) if fit else _asked(verdict)
+    need, granted = result.facts.need, mapping_at(result.allocation, "spec", "shape")
+    if granted and need and text_at(result.allocation, "spec", "digest") == need.digest:
+        return _granted(result, need)
+    fit = _would_be(result, need) if need else None
+    return _fitting(fit) if fit else _asked(result)
 
 
-def _granted(verdict: Verdict, need: Need) -> ShownShape:
-    spec = mapping_at(verdict.allocation, "spec")
+def _granted(result: PlanResult, need: Need) -> DisplayedShape:
+    spec = mapping_at(result.allocation, "spec")
     product, shape = text_at(spec, "product"), mapping_at(spec, "shape")
     fit = need.find_fit(product)
-    told = _told(verdict.facts)
-    return ShownShape(
+    told = _told(result.facts)
+    return DisplayedShape(
         product=product or None,
         tensor=count_at(shape, "tensor"),
         pipeline=count_at(shape, "pipeline"),
@@ -62,16 +62,16 @@ def _granted(verdict: Verdict, need: Need) -> ShownShape:
     )
 
 
-def _would_be(verdict: Verdict, need: Need) -> Fits | None:
+def _would_be(result: PlanResult, need: Need) -> Fits | None:
     """The best product among those of the nodes; where there are none, among all."""
-    products = {node.product for node in verdict.pool_nodes}
+    products = {node.product for node in result.pool_nodes}
     at_hand = [fit for fit in need.fits if fit.accelerator.key in products]
     return next(iter(at_hand if products - {""} else need.fits), None)
 
 
-def _fitting(fit: Fits) -> ShownShape:
+def _fitting(fit: Fits) -> DisplayedShape:
     shape = fit.shape
-    return ShownShape(
+    return DisplayedShape(
         product=fit.accelerator.key,
         tensor=shape.tensor,
         pipeline=shape.pipeline,
@@ -83,22 +83,22 @@ def _fitting(fit: Fits) -> ShownShape:
     )
 
 
-def _asked(verdict: Verdict) -> ShownShape:
-    spec, told = verdict.facts.spec, _told(verdict.facts)
+def _asked(result: PlanResult) -> DisplayedShape:
+    spec, told = result.facts.spec, _told(result.facts)
     shape = plan_shape(spec.demand)
     if isinstance(shape, Impossible):
         given = spec.demand.given
-        return ShownShape(None, given.tensor, given.pipeline, given.data, bool(told.expert_parallel))
+        return DisplayedShape(None, given.tensor, given.pipeline, given.data, bool(told.expert_parallel))
     layout = Layout(shape.tensor, shape.pipeline, shape.data, bool(told.expert_parallel))
-    accelerator = _largest(_accelerators(verdict))
-    return ShownShape(
+    accelerator = _largest(_accelerators(result))
+    return DisplayedShape(
         product=accelerator.key if accelerator else None,
         tensor=layout.tensor,
         pipeline=layout.pipeline,
         data=layout.data,
         expert_parallel=layout.expert_parallel,
         max_model_len=told.max_model_len,
-        memory=_memory(verdict, layout, accelerator) if accelerator else None,
+        memory=_memory(result, layout, accelerator) if accelerator else None,
     )
 
 
@@ -106,17 +106,17 @@ def _told(facts: Facts) -> Needs:
     return engine_needs(facts.spec, find_limit(facts.spec, facts.model))
 
 
-def _memory(verdict: Verdict, layout: Layout, accelerator: Accelerator) -> Memory | None:
+def _memory(result: PlanResult, layout: Layout, accelerator: Accelerator) -> Memory | None:
     """The arithmetic of something that is refused; None where the layout has no meaning for the model."""
-    model = verdict.facts.model
+    model = result.facts.model
     if model is None or find_obstacle(model, layout, tolerant=True):
         return None
-    return estimate(model, accelerator, layout, _told(verdict.facts))
+    return estimate(model, accelerator, layout, _told(result.facts))
 
 
-def _accelerators(verdict: Verdict) -> Sequence[Accelerator]:
+def _accelerators(result: PlanResult) -> Sequence[Accelerator]:
     """The products of the nodes, as the spec would have them partitioned."""
-    products, mode = {node.product for node in verdict.pool_nodes}, verdict.facts.spec.partition
+    products, mode = {node.product for node in result.pool_nodes}, result.facts.spec.partition
     parts = (partitioned(it, mode) if mode else it for it in ACCELERATORS)
     return [it for it in parts if it and it.key in products]
 

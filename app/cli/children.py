@@ -6,8 +6,8 @@ from collections.abc import Collection, Mapping
 from typing import NamedTuple
 
 from app.api.schema import API_VERSION
-from app.cli.case import CHILD_KINDS
 from app.cli.cluster import Cluster, ForbiddenError
+from app.cli.scenario import CHILD_KINDS
 from app.inferenceservice.names import cache_child_name, deployment_name, keys_name
 from app.kube.lenient import mapping_at, mappings_at, text_at
 from app.kube.manifest import Manifest

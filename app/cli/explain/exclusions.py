@@ -9,7 +9,7 @@ from collections import Counter
 
 from app.api.v1alpha1.gpuallocation import GPUAllocationSpec, Phase
 from app.api.v1alpha1.places import parse_places
-from app.cli.decide import Verdict
+from app.cli.decide import PlanResult
 from app.kube.lenient import mapping_at, mappings_at, value_at
 from app.scheduling.nodes import Node
 
@@ -21,17 +21,17 @@ NOT_ASKED = "was not looked at, because the service is refused"
 LATER = "was not counted when it was decided, and the decision stands"
 
 
-def is_refused(verdict: Verdict) -> bool:
+def is_refused(result: PlanResult) -> bool:
     """Whatever is free."""
-    return verdict.refusal is not None or verdict.allocation.get("spec", {}).get("phase") == Phase.IMPOSSIBLE
+    return result.refusal is not None or result.allocation.get("spec", {}).get("phase") == Phase.IMPOSSIBLE
 
 
-def taken_nodes(verdict: Verdict) -> dict[str, int]:
+def taken_nodes(result: PlanResult) -> dict[str, int]:
     """GPUs by node, of all groups that have a place; none for a service that is refused."""
-    if verdict.refusal:
+    if result.refusal:
         return {}
-    spec = mapping_at(verdict.allocation, "spec")
-    if _is_of_earlier_request(verdict):
+    spec = mapping_at(result.allocation, "spec")
+    if _is_of_earlier_request(result):
         return {}
     taken: Counter[str] = Counter()
     for place in parse_places(GPUAllocationSpec.read(spec).gpus).values():
@@ -39,33 +39,33 @@ def taken_nodes(verdict: Verdict) -> dict[str, int]:
     return dict(sorted(taken.items()))
 
 
-def excluded_nodes(verdict: Verdict) -> dict[str, int]:
+def excluded_nodes(result: PlanResult) -> dict[str, int]:
     """Nodes by reason, the most frequent first."""
-    counts = Counter(_outside(verdict))
-    hosts = {node.host for node in verdict.pool_nodes}
-    left = len(hosts - taken_nodes(verdict).keys())
-    for reason, count in _told(verdict).items():
+    counts = Counter(_outside(result))
+    hosts = {node.host for node in result.pool_nodes}
+    left = len(hosts - taken_nodes(result).keys())
+    for reason, count in _told(result).items():
         counts[reason] += min(count, left)
         left -= min(count, left)
-    counts[NOT_ASKED if is_refused(verdict) else LATER] += left
+    counts[NOT_ASKED if is_refused(result) else LATER] += left
     return {reason: count for reason, count in sorted(counts.items(), key=lambda it: (-it[1], it[0])) if count}
 
 
-def _told(verdict: Verdict) -> Counter[str]:
+def _told(result: PlanResult) -> Counter[str]:
     """What the pool said, less the other names of nodes that offer the one that is asked for."""
-    if verdict.refusal and not verdict.case.pool_exists:
+    if result.refusal and not result.scenario.pool_exists:
         return Counter()
-    told = Counter(dict(verdict.excluded))
-    for reason in _second_names(verdict):
+    told = Counter(dict(result.excluded))
+    for reason in _second_names(result):
         told[reason] -= 1
     return +told
 
 
-def _second_names(verdict: Verdict) -> list[str]:
+def _second_names(result: PlanResult) -> list[str]:
     """What the pool says of every further name under which a node offers GPUs."""
-    asked = verdict.facts.need.request.resource if verdict.facts.need else ""
+    asked = result.facts.need.request.resource if result.facts.need else ""
     by_host: dict[str, list[Node]] = {}
-    for node in verdict.pool_nodes:
+    for node in result.pool_nodes:
         by_host.setdefault(node.host, []).append(node)
     further: list[str] = []
     for nodes in by_host.values():
@@ -75,22 +75,22 @@ def _second_names(verdict: Verdict) -> list[str]:
     return further
 
 
-def _outside(verdict: Verdict) -> list[str]:
+def _outside(result: PlanResult) -> list[str]:
     """One reason for each node that is not in the pool, or has nothing to give."""
-    inside = {node.host for node in verdict.pool_nodes}
-    return [_why_outside(verdict, name) for name in sorted(verdict.case.nodes - inside)]
+    inside = {node.host for node in result.pool_nodes}
+    return [_why_outside(result, name) for name in sorted(result.scenario.nodes - inside)]
 
 
-def _why_outside(verdict: Verdict, name: str) -> str:
-    gpu_node = verdict.case.gpu_nodes.get(name)
+def _why_outside(result: PlanResult, name: str) -> str:
+    gpu_node = result.scenario.gpu_nodes.get(name)
     if gpu_node is None:
         return NO_GPUS
-    if name in verdict.claimed:
+    if name in result.claimed:
         return CLAIMED
     return OTHER_POOL if mappings_at(gpu_node, "spec", "resources") else NOTHING_OFFERED
 
 
-def _is_of_earlier_request(verdict: Verdict) -> bool:
+def _is_of_earlier_request(result: PlanResult) -> bool:
     """While a changed request waits, the decision about the earlier one stands."""
-    need = verdict.facts.need
-    return need is not None and value_at(verdict.allocation, "spec", "digest") not in (None, need.digest)
+    need = result.facts.need
+    return need is not None and value_at(result.allocation, "spec", "digest") not in (None, need.digest)

@@ -7,8 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from app.api.schema import API_VERSION
-from app.cli.errors import InputError
-from app.cli.model import NOTHING_TOLD, Told
+from app.cli.inputs import NO_OVERRIDE, InputError, ModelOverride
 from app.gpunode.sync import sync as decorate
 from app.inferenceservice.children.model_cache import parse_source
 from app.inferenceservice.names import cache_child_name, keys_name
@@ -39,7 +38,7 @@ CHILD_KINDS = (
 
 
 @dataclass(frozen=True)
-class Case:
+class Scenario:
     """One service and its world. Objects are keyed by name, those of namespaces by namespace/name."""
 
     service: Manifest
@@ -48,7 +47,7 @@ class Case:
     gpu_nodes: Mapping[str, Manifest]
     nodes: frozenset[str]
     """Names of all nodes, those without GPUs too."""
-    told: Told = NOTHING_TOLD
+    override: ModelOverride = NO_OVERRIDE
     """What the user says of the model."""
     children: Objects = field(default_factory=dict)
     """Those of the service, by kind; a kind that is missing is not managed."""
@@ -59,8 +58,6 @@ class Case:
     namespaces: Mapping[str, Manifest] = field(default_factory=dict)
     pool_exists: bool = True
     """False: `pool` only shows what a pool would decide. Where pools are required, the service is refused."""
-    rules_checked: bool = False
-    """Whether an API server has looked at the service."""
     notes: tuple[str, ...] = ()
     """What was assumed or could not be read."""
 
@@ -87,9 +84,9 @@ def named(service: Mapping[str, Any], namespace: str = DEFAULT_NAMESPACE) -> Man
     return {**service, "metadata": {**metadata, **own}}
 
 
-def offline_case(
-    service: Manifest, nodes: Sequence[Any], told: Told, settings: Settings, cache: Manifest | None = None
-) -> Case:
+def offline_scenario(
+    service: Manifest, nodes: Sequence[Any], override: ModelOverride, settings: Settings, cache: Manifest | None = None
+) -> Scenario:
     """A service nobody has applied yet, on nodes that nobody uses as far as is known; what it waits for beside GPUs,
     weights and ssh keys, is there."""
     names = frozenset(_node_name(index, node) for index, node in enumerate(nodes))
@@ -99,12 +96,12 @@ def offline_case(
     caches = ready_caches(service, cache)
     if text_at(service, "spec", "model", "source"):
         children[CACHE_KIND] = caches
-    return Case(
+    return Scenario(
         service=service,
         pool=new_pool(text_at(service, "spec", "resources", "pool") or "default"),
         gpu_nodes=read_nodes(nodes, settings),
         nodes=names,
-        told=told,
+        override=override,
         children=children,
         caches=caches,
     )

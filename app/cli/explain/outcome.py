@@ -1,0 +1,115 @@
+"""PlanResult -> one of four outcomes, and the sentences that explain it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from enum import StrEnum
+
+from app.api.v1alpha1.gpuallocation import Phase
+from app.cli.decide import PlanResult
+from app.cli.explain.displayed_shape import displayed_shape
+from app.gpupool.nameless import nameless_hosts, nameless_message
+from app.gpupool.observe import to_wish
+from app.inferenceservice.plan import Serve, Wait
+from app.kube.lenient import count_at, mapping_at, text_at
+from app.scheduling.nodes import Wish
+
+
+class Outcome(StrEnum):
+    FIT = "fit"
+    """It gets its GPUs, and the model fits them."""
+    PENDING = "pending"
+    """The hardware could hold it, and is in use, ill or tainted."""
+    IMPOSSIBLE = "impossible"
+    """None of these nodes could ever hold it as asked, or the spec contradicts itself."""
+    UNKNOWN = "unknown"
+    """There are no nodes, or nothing is known of the model: what could be placed is placed all the same."""
+
+
+def find_outcome(result: PlanResult) -> Outcome:
+    """Unknown is neither fit nor impossible; what stands against it whatever is free comes first."""
+    if result.refusal:
+        return Outcome.IMPOSSIBLE
+    if _phase(result) == Phase.IMPOSSIBLE:
+        return Outcome.IMPOSSIBLE
+    if _phase(result) == Phase.UNKNOWN:
+        return Outcome.UNKNOWN
+    if _phase(result) == Phase.PENDING or place_in_line(result):
+        return Outcome.UNKNOWN if _nameless(result) and not _has_planned(result) else Outcome.PENDING
+    return Outcome.UNKNOWN if result.facts.need and result.facts.need.note else Outcome.FIT
+
+
+def find_reasons(result: PlanResult) -> list[str]:
+    """Sentences, the decisive one first, each once."""
+    return list(dict.fromkeys(it for it in _reasons(result) if it))
+
+
+def place_in_line(result: PlanResult) -> int:
+    """1 = next; 0 = waits for nothing."""
+    return count_at(_said(result), "placeInLine")
+
+
+def _reasons(result: PlanResult) -> Iterator[str]:
+    need, fit = result.facts.need, displayed_shape(result).fit
+    label = result.facts.settings.declared_product_label
+    if result.refusal:
+        yield result.refusal.message
+    else:
+        if isinstance(result.first, Wait) and not result.first.asks:
+            yield result.first.finding.message
+        yield text_at(_said(result), "message")
+    if find_outcome(result) is Outcome.IMPOSSIBLE:
+        yield from _unfit_products(result)
+        return
+    if fit:
+        yield fit.reason
+        yield from fit.notes
+    yield need.note if need else ""
+    if not result.pool_nodes and fit:
+        yield f"without nodes, sizes and memory are those on {fit.accelerator.key}, the smallest that holds it"
+    if (nameless := _nameless(result)) and label not in text_at(_said(result), "message"):
+        yield nameless_message(nameless, label)
+    yield from (result.scenario.override.note, *result.scenario.notes)
+    if isinstance(result.plan, Serve):
+        yield from result.plan.warnings
+
+
+def _unfit_products(result: PlanResult) -> Iterator[str]:
+    """Why the products of these nodes cannot hold it."""
+    products = {node.product for node in result.pool_nodes}
+    for excluded in result.facts.need.excluded if result.facts.need else ():
+        if excluded.accelerator.key in products:
+            yield f"{excluded.accelerator.key}: {excluded.reason}"
+
+
+def _nameless(result: PlanResult) -> list[str]:
+    """Nodes of which only the product is missing that the model needs."""
+    wish = _wish(result)
+    need = result.facts.need
+    return nameless_hosts(result.pool_nodes, wish, need.request.gpus_per_node) if wish and need else []
+
+
+def _has_planned(result: PlanResult) -> bool:
+    """Whether there are nodes that could hold it by what is known of them."""
+    wish, need = _wish(result), result.facts.need
+    if wish is None or need is None:
+        return False
+    enough = (node for node in result.pool_nodes if node.at_best >= need.request.gpus_per_node)
+    return any(not wish.find_obstacle(node) for node in enough)
+
+
+def _wish(result: PlanResult) -> Wish | None:
+    need = result.facts.need
+    return to_wish(need.request) if need else None
+
+
+def _phase(result: PlanResult) -> str:
+    return text_at(_said(result), "phase")
+
+
+def _said(result: PlanResult) -> dict[str, object]:
+    """What the pool says of the service as it is asked; while an earlier decision stands, that is what comes next."""
+    spec = mapping_at(result.allocation, "spec")
+    digest = result.facts.need.digest if result.facts.need else ""
+    following = mapping_at(spec, "next")
+    return dict(following if following.get("digest") == digest else spec)
