@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from functools import cached_property
 
-from app.api.schema import API_VERSION
+from app.api.v1alpha1 import gpuallocation, gpunode, gpupool, gpurequest
 from app.api.v1alpha1.gpuallocation import GPUAllocation, NodeRequirement
 from app.api.v1alpha1.gpunode import UNKNOWN_PARTITION, ForeignUse, GPUNode, ServiceUse
 from app.api.v1alpha1.gpupool import GPUPool, GPUPoolSpec, to_requirements, to_selector
@@ -29,10 +29,10 @@ from app.metacontroller.protocol import SyncRequest
 from app.scheduling.nodes import Node, Taint, Toleration, Wish
 from app.scheduling.request import BoundPod, Held, Need
 
-NODE_KIND = f"GPUNode.{API_VERSION}"
-REQUEST_KIND = f"GPURequest.{API_VERSION}"
-ALLOCATION_KIND = f"GPUAllocation.{API_VERSION}"
-POOL_KIND = f"GPUPool.{API_VERSION}"
+NODE_KIND = gpunode.KIND.key
+REQUEST_KIND = gpurequest.KIND.key
+ALLOCATION_KIND = gpuallocation.KIND.key
+POOL_KIND = gpupool.KIND.key
 NAMESPACE_KIND = "Namespace.v1"
 
 STALE_SECONDS = 180.0

@@ -11,7 +11,7 @@ from app.cli.decide import PlanResult, decide
 from app.cli.inputs import NO_OVERRIDE
 from app.cli.report import Report, build_report
 from app.cli.scenario import Scenario, named, offline_scenario
-from app.inferenceservice.handshake import GPU_REQUEST
+from app.inferenceservice.observe import GPU_REQUEST
 from app.kube.manifest import Manifest, kind_key
 from app.settings import Settings
 from tests.cli.questions import Json, nodes, service
