@@ -15,6 +15,8 @@ from datetime import datetime
 
 from pydantic import ValidationError
 
+from app.api.object import Object
+from app.api.v1alpha1.gpuallocation import GPUAllocation, GPUAllocationSpec
 from app.api.v1alpha1.gpupool import GPUPoolSpec
 from app.api.v1alpha1.inferenceservice import InferenceServiceSpec
 from app.cli.inputs import InputError, read_spec, refused_field
@@ -31,7 +33,7 @@ from app.inferenceservice.observe import GPU_ALLOCATION, GPU_REQUEST
 from app.inferenceservice.plan import Blocked, Plan, Serve, Wait, plan_service
 from app.kube.conditions import ErrorClass, Finding, Reason, format_time
 from app.kube.duration import parse_duration
-from app.kube.lenient import count_at, mapping_at, mappings_at, text_at
+from app.kube.lenient import mapping_at
 from app.kube.manifest import Manifest
 from app.metacontroller.protocol import Objects, Parent, SyncRequest
 from app.scheduling.nodes import Node
@@ -52,8 +54,8 @@ class PlanResult:
     """Before any pool answered: what stands against it whatever is free."""
     plan: Plan
     """Once the pool has answered."""
-    allocation: Manifest
-    """The pool's answer; empty when the spec's sizes make no shape, so that nothing can be asked."""
+    allocation: GPUAllocationSpec | None
+    """The pool's answer; None when the spec's sizes make no shape, so that nothing can be asked."""
     excluded: tuple[tuple[str, int], ...]
     """Why the pool's nodes were not taken, with numbers; of a decision that stands, as it was said then."""
     pool_nodes: tuple[Node, ...]
@@ -83,7 +85,7 @@ def decide(scenario: Scenario, settings: Settings, now: datetime) -> PlanResult:
     first = _facts(scenario, spec, settings, now)
     plan = plan_service(first)
     view = pool_view.observe(_pool_request(scenario, {}), _read_pool(scenario), now)
-    allocation: Manifest = {}
+    allocation: GPUAllocationSpec | None = None
     if request := _request(first, plan, scenario, now):
         scenario, allocation = _ask(scenario, request, settings, now)
     facts = _facts(scenario, spec, settings, now)
@@ -135,7 +137,9 @@ def _request(facts: Facts, plan: Plan, scenario: Scenario, now: datetime) -> Man
     return {**built, "metadata": metadata, "status": status}
 
 
-def _ask(scenario: Scenario, request: Manifest, settings: Settings, now: datetime) -> tuple[Scenario, Manifest]:
+def _ask(
+    scenario: Scenario, request: Manifest, settings: Settings, now: datetime
+) -> tuple[Scenario, GPUAllocationSpec | None]:
     """The scenario as it is after the pool's passes, and the pool's answer."""
     children = {**scenario.children}
     if GPU_REQUEST in children:
@@ -146,19 +150,21 @@ def _ask(scenario: Scenario, request: Manifest, settings: Settings, now: datetim
         scenario = replace(
             scenario, allocations={_key(it): _kept_metadata(it, scenario.allocations, now) for it in answered}
         )
-    return scenario, scenario.allocations.get(scenario.key, {})
+    answer = scenario.allocations.get(scenario.key)
+    return scenario, GPUAllocation.read(answer).spec if answer else None
 
 
-def _excluded(scenario: Scenario, allocation: Manifest, now: datetime) -> Iterator[tuple[str, int]]:
+def _excluded(scenario: Scenario, allocation: GPUAllocationSpec | None, now: datetime) -> Iterator[tuple[str, int]]:
     """Of a changed request that waits, the allocation tells no numbers: it is still about the earlier one."""
-    if mapping_at(allocation, "spec", "next"):
+    if allocation is None:
+        return
+    if allocation.next:
         spec = _read_pool(scenario)
         view = pool_view.observe(_pool_request(scenario, scenario.allocations), spec, now)
         decisions = allocate(view.nodes, view.needs, view.held, parse_duration(spec.reserve_after))
         yield from decisions[scenario.key].excluded
         return
-    for entry in mappings_at(allocation, "spec", "excluded"):
-        yield text_at(entry, "reason"), count_at(entry, "nodes")
+    yield from ((it.reason, it.nodes) for it in allocation.excluded)
 
 
 def _kept_metadata(allocation: Manifest, before: Mapping[str, Manifest], now: datetime) -> Manifest:
@@ -171,7 +177,7 @@ def _kept_metadata(allocation: Manifest, before: Mapping[str, Manifest], now: da
 
 
 def _key(manifest: Manifest) -> str:
-    return f"{text_at(manifest, 'metadata', 'namespace')}/{text_at(manifest, 'metadata', 'name')}"
+    return Object.read(manifest).key
 
 
 def _pool_request(scenario: Scenario, allocations: Mapping[str, Manifest]) -> SyncRequest:
@@ -193,4 +199,4 @@ def _read_pool(scenario: Scenario) -> GPUPoolSpec:
     try:
         return GPUPoolSpec.model_validate(mapping_at(scenario.pool, "spec"))
     except ValidationError as error:
-        raise refused_field(f"GPUPool {text_at(scenario.pool, 'metadata', 'name')}", "spec", error) from None
+        raise refused_field(f"GPUPool {Object.read(scenario.pool).metadata.name}", "spec", error) from None

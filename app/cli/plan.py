@@ -7,6 +7,8 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Protocol
 
+from app.api.object import Object
+from app.api.v1alpha1.inferenceservice import InferenceService
 from app.cli.decide import decide
 from app.cli.documents import of_kind, read_documents, read_json
 from app.cli.inputs import InputError, ModelOverride, read_model, unknown_fields
@@ -78,6 +80,7 @@ def plan(options: Options, source: Source, now: datetime) -> Iterator[Report]:
 
 def _cache_of(service: Manifest, caches: Sequence[Manifest]) -> Manifest | None:
     """The ModelCache of the same file that the service names, in the same namespace where it says one."""
-    name, namespace = text_at(service, "spec", "storage", "modelCache"), text_at(service, "metadata", "namespace")
-    same = (it for it in caches if text_at(it, "metadata", "name") == name)
-    return next((it for it in same if text_at(it, "metadata", "namespace") in ("", namespace)), None)
+    read = InferenceService.read(service)
+    pairs = ((it, Object.read(it).metadata) for it in caches)
+    same = ((it, metadata) for it, metadata in pairs if metadata.name == (read.spec.storage.model_cache or ""))
+    return next((it for it, metadata in same if metadata.namespace in ("", read.metadata.namespace)), None)

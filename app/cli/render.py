@@ -44,7 +44,7 @@ def _head(report: Report) -> RenderableType:
     line = f", place {report.place_in_line} in line" if report.place_in_line else ""
     outcome = Text(report.outcome.value.upper(), STYLES.get(report.outcome, "bold")).append(line, "default")
     rows: list[tuple[str, str | Text]] = [("Service", report.service), ("Outcome", outcome)]
-    rows += [("Sizes", _sizes(report))] if report.shape.tensor else []
+    rows += [("Sizes", _sizes(report))] if report.answer["tensorParallel"] else []
     said = [reason for reason in report.answer["reasons"] if reason not in report.unchecked]
     rows += [("Why" if index == 0 else "", reason) for index, reason in enumerate(said)]
     rows += [("Limit", report.limit.message)] if report.limit else []
@@ -53,19 +53,20 @@ def _head(report: Report) -> RenderableType:
 
 
 def _sizes(report: Report) -> str:
-    shape = report.shape
-    parts = [f"TP {shape.tensor or '?'} x PP {shape.pipeline or '?'} x DP {shape.data or '?'}"]
-    parts += ["with expert parallelism"] if shape.expert_parallel else []
-    parts += [f"on {shape.product}"] if shape.product else []
-    parts += [f"up to {shape.max_model_len:,} tokens"] if shape.max_model_len else []
+    answer = report.answer
+    tensor, pipeline, data = (answer[f"{axis}Parallel"] or "?" for axis in ("tensor", "pipeline", "data"))
+    parts = [f"TP {tensor} x PP {pipeline} x DP {data}"]
+    parts += ["with expert parallelism"] if answer["expertParallel"] else []
+    parts += [f"on {answer['product']}"] if answer["product"] else []
+    parts += [f"up to {answer['maxModelLen']:,} tokens"] if answer["maxModelLen"] else []
     return ", ".join(parts)
 
 
 def _memory(report: Report) -> Iterable[RenderableType]:
-    memory = report.shape.memory
+    memory = report.memory
     if memory is None:
         return []
-    title = Text(f"\nMemory of one GPU ({report.shape.product})", "bold")
+    title = Text(f"\nMemory of one GPU ({report.answer['product']})", "bold")
     return [title, _indented(_bar(memory)), _indented(_grid(_numbers(memory)))]
 
 

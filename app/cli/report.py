@@ -13,7 +13,6 @@ from app.cli.explain.restarts import Effect, find_effect
 from app.cli.limits import PoolLimit
 from app.fit.memory import Memory
 from app.inferenceservice.plan import Serve
-from app.kube.lenient import value_at
 
 Json = dict[str, Any]
 FOREIGN_USE = "what pods of no service hold on the nodes is not known and was counted as free"
@@ -26,7 +25,8 @@ class Report:
     service: str
     outcome: Outcome
     answer: Json
-    shape: DisplayedShape
+    memory: Memory | None
+    """Of one GPU."""
     place_in_line: int
     rejected: tuple[tuple[str, str], ...]
     """Layouts that were not taken, and why."""
@@ -50,15 +50,15 @@ class Report:
 
 
 def build_report(result: PlanResult) -> Report:
-    shape, plan = displayed_shape(result), result.plan
+    shown, plan = displayed_shape(result), result.plan
     command = plan.decision.command.arguments if isinstance(plan, Serve) and plan.decision else ()
     return Report(
         service=result.scenario.key,
         outcome=find_outcome(result),
         answer=build_answer(result),
-        shape=shape,
+        memory=shown.memory,
         place_in_line=place_in_line(result),
-        rejected=_rejected(result, shape),
+        rejected=_rejected(result, shown),
         unchecked=tuple(_unchecked(result)),
         effect=find_effect(result),
         command=tuple(command),
@@ -66,11 +66,11 @@ def build_report(result: PlanResult) -> Report:
     )
 
 
-def _rejected(result: PlanResult, shape: DisplayedShape) -> tuple[tuple[str, str], ...]:
+def _rejected(result: PlanResult, shown: DisplayedShape) -> tuple[tuple[str, str], ...]:
     """Of the product that is shown: the others were looked at as well, but nobody waits for them."""
     excluded = result.facts.need.excluded if result.facts.need else ()
-    of_product = next((it.rejected for it in excluded if it.accelerator.key == shape.product), ())
-    rejected = shape.fit.rejected if shape.fit else of_product
+    of_product = next((it.rejected for it in excluded if it.accelerator.key == shown.product), ())
+    rejected = shown.fit.rejected if shown.fit else of_product
     return tuple((str(it.layout), it.reason) for it in rejected)
 
 
@@ -102,18 +102,18 @@ def _effect(effect: Effect | None) -> Json | None:
 
 
 def build_answer(result: PlanResult) -> Json:
-    """Sizes are of one group, memory of one GPU, nodes of all groups."""
-    shape = displayed_shape(result)
+    """Sizes are of one group, memory of one GPU, nodes of all groups. Its keys are an interface, see docs/plan.md."""
+    shown = displayed_shape(result)
     return {
         "outcome": find_outcome(result).value,
-        "product": shape.product,
-        "tensorParallel": shape.tensor,
-        "pipelineParallel": shape.pipeline,
-        "dataParallel": shape.data,
-        "expertParallel": shape.expert_parallel,
-        "maxModelLen": shape.max_model_len,
+        "product": shown.product,
+        "tensorParallel": shown.sizes.tensor,
+        "pipelineParallel": shown.sizes.pipeline,
+        "dataParallel": shown.sizes.data,
+        "expertParallel": shown.expert_parallel,
+        "maxModelLen": shown.max_model_len,
         "nodes": [{"name": name, "gpus": gpus} for name, gpus in taken_nodes(result).items()],
-        "memory": _memory(shape.memory) if shape.memory else None,
+        "memory": _memory(shown.memory) if shown.memory else None,
         "reasons": find_reasons(result),
         "excluded": excluded_nodes(result),
         "foreignUseUnknown": foreign_use_unknown(result),
@@ -122,7 +122,7 @@ def build_answer(result: PlanResult) -> Json:
 
 def foreign_use_unknown(result: PlanResult) -> bool:
     """Whether what pods of no service hold is not known for some node; it was counted as free."""
-    said = value_at(result.allocation, "spec", "foreignUseUnknown") is True
+    said = result.allocation is not None and result.allocation.foreign_use_unknown is True
     return said or any(node.foreign is None for node in result.pool_nodes)
 
 

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
+from app.api.object import Metadata, Object
 from app.api.schema import API_VERSION
+from app.api.v1alpha1.inferenceservice import DEFAULT_POOL, InferenceService
+from app.api.v1alpha1.modelcache import KIND as MODEL_CACHE
 from app.cli.inputs import NO_OVERRIDE, InputError, ModelOverride
 from app.gpunode.sync import sync as decorate
 from app.inferenceservice.children.model_cache import parse_source
@@ -17,7 +21,7 @@ from app.kube.manifest import Manifest
 from app.metacontroller.protocol import DecorateRequest, Objects, Parent
 from app.settings import Settings
 
-CACHE_KIND = f"ModelCache.{API_VERSION}"
+CACHE_KIND = MODEL_CACHE.key
 DEFAULT_NAMESPACE = "default"
 CHILD_KINDS = (
     "Deployment.apps/v1",
@@ -61,9 +65,9 @@ class Scenario:
     notes: tuple[str, ...] = ()
     """What was assumed or could not be read."""
 
-    @property
+    @cached_property
     def key(self) -> str:
-        return f"{text_at(self.service, 'metadata', 'namespace')}/{text_at(self.service, 'metadata', 'name')}"
+        return Object.read(self.service).key
 
     @property
     def parent(self) -> Parent:
@@ -80,7 +84,8 @@ def named(service: Mapping[str, Any], namespace: str = DEFAULT_NAMESPACE) -> Man
         raise InputError("the InferenceService has no spec")
     metadata = mapping_at(service, "metadata")
     _check_texts("the InferenceService's", metadata)
-    own = {"name": text_at(metadata, "name") or "service", "namespace": text_at(metadata, "namespace") or namespace}
+    read = Metadata.read(metadata)
+    own = {"name": read.name or "service", "namespace": read.namespace or namespace}
     return {**service, "metadata": {**metadata, **own}}
 
 
@@ -93,12 +98,12 @@ def offline_scenario(
     if len(names) < len(nodes):
         raise InputError("two of the nodes have the same name")
     children: dict[str, dict[str, Manifest]] = {kind: {} for kind in CHILD_KINDS} | {JOB: done_keys(service)}
-    caches = ready_caches(service, cache)
-    if text_at(service, "spec", "model", "source"):
+    caches, spec = ready_caches(service, cache), InferenceService.read(service).spec
+    if spec.model.source:
         children[CACHE_KIND] = caches
     return Scenario(
         service=service,
-        pool=new_pool(text_at(service, "spec", "resources", "pool") or "default"),
+        pool=new_pool(spec.resources.pool or DEFAULT_POOL),
         gpu_nodes=read_nodes(nodes, settings),
         nodes=names,
         override=override,
@@ -118,21 +123,19 @@ def read_nodes(nodes: Iterable[Mapping[str, Any]], settings: Settings) -> dict[s
     for node in nodes:
         parts = {part: dict(mapping_at(node, part)) for part in ("metadata", "spec", "status")}
         for attachment in decorate(DecorateRequest(object=Parent(**parts)), settings).attachments:
-            found[text_at(attachment, "metadata", "name")] = attachment
+            found[Object.read(attachment).metadata.name] = attachment
     return found
 
 
 def ready_caches(service: Manifest, given: Manifest | None) -> dict[str, Manifest]:
     """The ModelCache that a service means, ready with its weights; what is known of the model is what `given` says."""
-    spec = mapping_at(service, "spec")
-    name, source = text_at(spec, "storage", "modelCache"), text_at(spec, "model", "source")
-    if source:
-        name = cache_child_name(text_at(service, "metadata", "name"))
+    read = InferenceService.read(service)
+    source, namespace = read.spec.model.source, read.metadata.namespace
+    name = cache_child_name(read.metadata.name) if source else read.spec.storage.model_cache
     if not name:
         return {}
     content = {"source": parse_source(source)} if source else {}
     base = given or {"apiVersion": API_VERSION, "kind": "ModelCache", "spec": content}
-    namespace = text_at(service, "metadata", "namespace")
     status = {"path": name, "claimName": f"{name}-cache"} | dict(mapping_at(base, "status"))
     status |= {"phase": "Ready", "conditions": [{"type": "Ready", "status": "True"}]}
     metadata = {**mapping_at(base, "metadata"), "name": name, "namespace": namespace}
@@ -141,8 +144,8 @@ def ready_caches(service: Manifest, given: Manifest | None) -> dict[str, Manifes
 
 def done_keys(service: Manifest) -> dict[str, Manifest]:
     """The Job that makes the ssh keys of a service that mpirun starts, complete."""
-    metadata = mapping_at(service, "metadata")
-    own = {"name": keys_name(metadata["name"]), "namespace": metadata["namespace"]}
+    metadata = Object.read(service).metadata
+    own = {"name": keys_name(metadata.name), "namespace": metadata.namespace}
     status = {"conditions": [{"type": "Complete", "status": "True"}]}
     job = {"apiVersion": "batch/v1", "kind": "Job", "metadata": own, "status": status}
     return {f"{own['namespace']}/{own['name']}": job}

@@ -44,8 +44,9 @@ def _observed(child: Manifest, result: PlanResult) -> Manifest:
 
 
 def _pods(result: PlanResult) -> list[Json]:
-    gpus = result.allocation["spec"]["gpus"]
-    return [{"name": "pod", "group": 0, "worker": 0, "node": gpus[0]["node"], "gpus": gpus[0]["count"]}]
+    assert result.allocation is not None
+    first = result.allocation.gpus[0]
+    return [{"name": "pod", "group": 0, "worker": 0, "node": first.node, "gpus": first.count}]
 
 
 def edited(scenario: Scenario, settings: Settings | None = None, **spec: Any) -> Report:

@@ -8,55 +8,55 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from app.api.v1alpha1.gpurequest import Shape
 from app.cli.decide import PlanResult
 from app.fit.accelerators import ACCELERATORS, Accelerator, partitioned
 from app.fit.fit import Fits
 from app.fit.layout import Layout
 from app.fit.legality import find_obstacle
 from app.fit.memory import Memory, Needs, estimate
-from app.fit.parallelism import Impossible, plan_shape
+from app.fit.parallelism import Given, Impossible, plan_shape
+from app.fit.parallelism import Shape as Parallelism
 from app.inferenceservice.demand import Need
 from app.inferenceservice.engine_needs import engine_needs
 from app.inferenceservice.facts import Facts
 from app.inferenceservice.length import find_limit
-from app.kube.lenient import count_at, mapping_at, text_at, value_at
 
 
 @dataclass(frozen=True)
 class DisplayedShape:
-    """None = not known, or there is none."""
+    """The sizes of one group, and what they mean for a GPU."""
 
-    product: str | None = None
-    tensor: int | None = None
-    pipeline: int | None = None
-    data: int | None = None
-    expert_parallel: bool = False
-    max_model_len: int | None = None
+    sizes: Shape | Given
+    """As they are given where they make no shape."""
+    expert_parallel: bool
     memory: Memory | None = None
     fit: Fits | None = None
+
+    @property
+    def product(self) -> str | None:
+        return (self.sizes.product if isinstance(self.sizes, Shape) else None) or None
+
+    @property
+    def max_model_len(self) -> int | None:
+        return self.sizes.max_model_len if isinstance(self.sizes, Shape) else None
 
 
 def displayed_shape(result: PlanResult) -> DisplayedShape:
     """The sizes of one group."""
-    need, granted = result.facts.need, mapping_at(result.allocation, "spec", "shape")
-    if granted and need and text_at(result.allocation, "spec", "digest") == need.digest:
-        return _granted(result, need)
+    need, allocation = result.facts.need, result.allocation
+    if allocation and allocation.shape and need and allocation.digest == need.digest:
+        return _granted(result, need, allocation.product, allocation.shape)
     fit = _would_be(result, need) if need else None
     return _fitting(fit) if fit else _asked(result)
 
 
-def _granted(result: PlanResult, need: Need) -> DisplayedShape:
-    spec = mapping_at(result.allocation, "spec")
-    product, shape = text_at(spec, "product"), mapping_at(spec, "shape")
-    fit = need.find_fit(product)
+def _granted(result: PlanResult, need: Need, product: str | None, shape: Shape) -> DisplayedShape:
+    fit = need.find_fit(product or "")
     told = _told(result.facts)
     return DisplayedShape(
-        product=product or None,
-        tensor=count_at(shape, "tensor"),
-        pipeline=count_at(shape, "pipeline"),
-        data=count_at(shape, "data"),
-        expert_parallel=value_at(shape, "expertParallel") is True or (fit is None and bool(told.expert_parallel)),
-        max_model_len=count_at(shape, "maxModelLen") or told.max_model_len,
+        sizes=shape.model_copy(update={"product": product, "max_model_len": shape.max_model_len or told.max_model_len}),
+        expert_parallel=shape.expert_parallel or (fit is None and bool(told.expert_parallel)),
         memory=fit.memory if fit else None,
         fit=fit,
     )
@@ -70,35 +70,30 @@ def _would_be(result: PlanResult, need: Need) -> Fits | None:
 
 
 def _fitting(fit: Fits) -> DisplayedShape:
-    shape = fit.shape
-    return DisplayedShape(
-        product=fit.accelerator.key,
-        tensor=shape.tensor,
-        pipeline=shape.pipeline,
-        data=shape.data,
-        expert_parallel=fit.expert_parallel,
-        max_model_len=fit.max_model_len,
-        memory=fit.memory,
-        fit=fit,
-    )
+    shape = _shape(fit.shape, fit.accelerator, fit.max_model_len)
+    return DisplayedShape(shape, fit.expert_parallel, fit.memory, fit)
 
 
 def _asked(result: PlanResult) -> DisplayedShape:
     spec, told = result.facts.spec, _told(result.facts)
-    shape = plan_shape(spec.demand)
-    if isinstance(shape, Impossible):
-        given = spec.demand.given
-        return DisplayedShape(None, given.tensor, given.pipeline, given.data, bool(told.expert_parallel))
-    layout = Layout(shape.tensor, shape.pipeline, shape.data, bool(told.expert_parallel))
+    expert_parallel = bool(told.expert_parallel)
+    sizes = plan_shape(spec.demand)
+    if isinstance(sizes, Impossible):
+        return DisplayedShape(spec.demand.given, expert_parallel)
+    layout = Layout(sizes.tensor, sizes.pipeline, sizes.data, expert_parallel)
     accelerator = _largest(_accelerators(result))
-    return DisplayedShape(
+    memory = _memory(result, layout, accelerator) if accelerator else None
+    return DisplayedShape(_shape(sizes, accelerator, told.max_model_len), expert_parallel, memory)
+
+
+def _shape(sizes: Parallelism, accelerator: Accelerator | None, max_model_len: int | None) -> Shape:
+    """Unchecked: what is asked is shown as it is."""
+    return Shape.model_construct(
         product=accelerator.key if accelerator else None,
-        tensor=layout.tensor,
-        pipeline=layout.pipeline,
-        data=layout.data,
-        expert_parallel=layout.expert_parallel,
-        max_model_len=told.max_model_len,
-        memory=_memory(result, layout, accelerator) if accelerator else None,
+        tensor=sizes.tensor,
+        pipeline=sizes.pipeline,
+        data=sizes.data,
+        max_model_len=max_model_len,
     )
 
 

@@ -8,9 +8,9 @@ from __future__ import annotations
 from collections import Counter
 
 from app.api.v1alpha1.gpuallocation import GPUAllocationSpec, Phase
+from app.api.v1alpha1.gpunode import GPUNode
 from app.api.v1alpha1.places import parse_places
 from app.cli.decide import PlanResult
-from app.kube.lenient import mapping_at, mappings_at, value_at
 from app.scheduling.nodes import Node
 
 NO_GPUS = "has no AMD GPUs"
@@ -23,18 +23,17 @@ LATER = "was not counted when it was decided, and the decision stands"
 
 def is_refused(result: PlanResult) -> bool:
     """Whatever is free."""
-    return result.refusal is not None or result.allocation.get("spec", {}).get("phase") == Phase.IMPOSSIBLE
+    phase = result.allocation.phase if result.allocation else None
+    return result.refusal is not None or phase == Phase.IMPOSSIBLE
 
 
 def taken_nodes(result: PlanResult) -> dict[str, int]:
     """GPUs by node, of all groups that have a place; none for a service that is refused."""
-    if result.refusal:
-        return {}
-    spec = mapping_at(result.allocation, "spec")
-    if _is_of_earlier_request(result):
+    allocation = result.allocation
+    if result.refusal or allocation is None or _is_of_earlier_request(allocation, result):
         return {}
     taken: Counter[str] = Counter()
-    for place in parse_places(GPUAllocationSpec.read(spec).gpus).values():
+    for place in parse_places(allocation.gpus).values():
         taken[place.node] += place.gpus
     return dict(sorted(taken.items()))
 
@@ -87,10 +86,10 @@ def _why_outside(result: PlanResult, name: str) -> str:
         return NO_GPUS
     if name in result.claimed:
         return CLAIMED
-    return OTHER_POOL if mappings_at(gpu_node, "spec", "resources") else NOTHING_OFFERED
+    return OTHER_POOL if GPUNode.read(gpu_node).spec.resources else NOTHING_OFFERED
 
 
-def _is_of_earlier_request(result: PlanResult) -> bool:
+def _is_of_earlier_request(allocation: GPUAllocationSpec, result: PlanResult) -> bool:
     """While a changed request waits, the decision about the earlier one stands."""
     need = result.facts.need
-    return need is not None and value_at(result.allocation, "spec", "digest") not in (None, need.digest)
+    return need is not None and allocation.digest != need.digest

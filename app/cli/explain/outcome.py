@@ -5,13 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from enum import StrEnum
 
-from app.api.v1alpha1.gpuallocation import Phase
+from app.api.v1alpha1.gpuallocation import GPUAllocationSpec, NextDecision, Phase
 from app.cli.decide import PlanResult
 from app.cli.explain.displayed_shape import displayed_shape
 from app.gpupool.nameless import nameless_hosts, nameless_message
 from app.gpupool.observe import to_wish
 from app.inferenceservice.plan import Serve, Wait
-from app.kube.lenient import count_at, mapping_at, text_at
 from app.scheduling.nodes import Wish
 
 
@@ -46,18 +45,18 @@ def find_reasons(result: PlanResult) -> list[str]:
 
 def place_in_line(result: PlanResult) -> int:
     """1 = next; 0 = waits for nothing."""
-    return count_at(_said(result), "placeInLine")
+    said = _said(result)
+    return (said.place_in_line if said else None) or 0
 
 
 def _reasons(result: PlanResult) -> Iterator[str]:
     need, fit = result.facts.need, displayed_shape(result).fit
-    label = result.facts.settings.declared_product_label
     if result.refusal:
         yield result.refusal.message
     else:
         if isinstance(result.first, Wait) and not result.first.asks:
             yield result.first.finding.message
-        yield text_at(_said(result), "message")
+        yield _message(result)
     if find_outcome(result) is Outcome.IMPOSSIBLE:
         yield from _unfit_products(result)
         return
@@ -67,8 +66,8 @@ def _reasons(result: PlanResult) -> Iterator[str]:
     yield need.note if need else ""
     if not result.pool_nodes and fit:
         yield f"without nodes, sizes and memory are those on {fit.accelerator.key}, the smallest that holds it"
-    if (nameless := _nameless(result)) and label not in text_at(_said(result), "message"):
-        yield nameless_message(nameless, label)
+    if (nameless := _nameless(result)) and not _pool_told_of_nameless(result):
+        yield nameless_message(nameless, result.facts.settings.declared_product_label)
     yield from (result.scenario.override.note, *result.scenario.notes)
     if isinstance(result.plan, Serve):
         yield from result.plan.warnings
@@ -89,6 +88,11 @@ def _nameless(result: PlanResult) -> list[str]:
     return nameless_hosts(result.pool_nodes, wish, need.request.gpus_per_node) if wish and need else []
 
 
+def _pool_told_of_nameless(result: PlanResult) -> bool:
+    """The pool says the same of services that wait (`with_nameless`)."""
+    return _phase(result) == Phase.PENDING and bool(_message(result))
+
+
 def _has_planned(result: PlanResult) -> bool:
     """Whether there are nodes that could hold it by what is known of them."""
     wish, need = _wish(result), result.facts.need
@@ -104,12 +108,17 @@ def _wish(result: PlanResult) -> Wish | None:
 
 
 def _phase(result: PlanResult) -> str:
-    return text_at(_said(result), "phase")
+    said = _said(result)
+    return said.phase if said else ""
 
 
-def _said(result: PlanResult) -> dict[str, object]:
+def _message(result: PlanResult) -> str:
+    said = _said(result)
+    return (said.message if said else None) or ""
+
+
+def _said(result: PlanResult) -> GPUAllocationSpec | NextDecision | None:
     """What the pool says of the service as it is asked; while an earlier decision stands, that is what comes next."""
-    spec = mapping_at(result.allocation, "spec")
-    digest = result.facts.need.digest if result.facts.need else ""
-    following = mapping_at(spec, "next")
-    return dict(following if following.get("digest") == digest else spec)
+    allocation, need = result.allocation, result.facts.need
+    following = allocation.next if allocation else None
+    return following if following and need and following.digest == need.digest else allocation
