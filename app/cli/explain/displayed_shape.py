@@ -53,10 +53,12 @@ def displayed_shape(result: PlanResult) -> DisplayedShape:
 
 def _granted(result: PlanResult, need: Need, product: str | None, shape: Shape) -> DisplayedShape:
     fit = need.find_fit(product or "")
-    told = _told(result.facts)
+    needs = _needs(result.facts)
     return DisplayedShape(
-        sizes=shape.model_copy(update={"product": product, "max_model_len": shape.max_model_len or told.max_model_len}),
-        expert_parallel=shape.expert_parallel or (fit is None and bool(told.expert_parallel)),
+        sizes=shape.model_copy(
+            update={"product": product, "max_model_len": shape.max_model_len or needs.max_model_len}
+        ),
+        expert_parallel=shape.expert_parallel or (fit is None and bool(needs.expert_parallel)),
         memory=fit.memory if fit else None,
         fit=fit,
     )
@@ -75,15 +77,15 @@ def _fitting(fit: Fits) -> DisplayedShape:
 
 
 def _asked(result: PlanResult) -> DisplayedShape:
-    spec, told = result.facts.spec, _told(result.facts)
-    expert_parallel = bool(told.expert_parallel)
+    spec, needs = result.facts.spec, _needs(result.facts)
+    expert_parallel = bool(needs.expert_parallel)
     sizes = plan_shape(spec.demand)
     if isinstance(sizes, Impossible):
         return DisplayedShape(spec.demand.given, expert_parallel)
     layout = Layout(sizes.tensor, sizes.pipeline, sizes.data, expert_parallel)
     accelerator = _largest(_accelerators(result))
     memory = _memory(result, layout, accelerator) if accelerator else None
-    return DisplayedShape(_shape(sizes, accelerator, told.max_model_len), expert_parallel, memory)
+    return DisplayedShape(_shape(sizes, accelerator, needs.max_model_len), expert_parallel, memory)
 
 
 def _shape(sizes: Parallelism, accelerator: Accelerator | None, max_model_len: int | None) -> Shape:
@@ -97,7 +99,7 @@ def _shape(sizes: Parallelism, accelerator: Accelerator | None, max_model_len: i
     )
 
 
-def _told(facts: Facts) -> Needs:
+def _needs(facts: Facts) -> Needs:
     return engine_needs(facts.spec, find_limit(facts.spec, facts.model))
 
 
@@ -106,7 +108,7 @@ def _memory(result: PlanResult, layout: Layout, accelerator: Accelerator) -> Mem
     model = result.facts.model
     if model is None or find_obstacle(model, layout, tolerant=True):
         return None
-    return estimate(model, accelerator, layout, _told(result.facts))
+    return estimate(model, accelerator, layout, _needs(result.facts))
 
 
 def _accelerators(result: PlanResult) -> Sequence[Accelerator]:

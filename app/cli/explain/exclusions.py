@@ -43,21 +43,21 @@ def excluded_nodes(result: PlanResult) -> dict[str, int]:
     counts = Counter(_outside(result))
     hosts = {node.host for node in result.pool_nodes}
     left = len(hosts - taken_nodes(result).keys())
-    for reason, count in _told(result).items():
+    for reason, count in _reported(result).items():
         counts[reason] += min(count, left)
         left -= min(count, left)
     counts[NOT_ASKED if is_refused(result) else LATER] += left
     return {reason: count for reason, count in sorted(counts.items(), key=lambda it: (-it[1], it[0])) if count}
 
 
-def _told(result: PlanResult) -> Counter[str]:
+def _reported(result: PlanResult) -> Counter[str]:
     """What the pool said, less the other names of nodes that offer the one that is asked for."""
     if result.refusal and not result.scenario.pool_exists:
         return Counter()
-    told = Counter(dict(result.excluded))
+    reported = Counter(dict(result.excluded))
     for reason in _second_names(result):
-        told[reason] -= 1
-    return +told
+        reported[reason] -= 1
+    return +reported
 
 
 def _second_names(result: PlanResult) -> list[str]:
