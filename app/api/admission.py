@@ -70,7 +70,7 @@ def _inside(value: Any, schema: Schema) -> Iterator[tuple[Schema, Any, str]]:
 
 
 def _evaluated(rule: Rule, value: Any) -> str:
-    """"" when the rule holds."""
+    """What is said of a broken rule, "" when it holds."""
     found = _compiled(rule.expression).eval(data={"self": value})
     if found.type() == cel.Type.BOOL:
         return "" if found.value() else rule.message

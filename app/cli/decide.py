@@ -161,7 +161,7 @@ def _excluded(scenario: Scenario, allocation: GPUAllocationSpec | None, now: dat
     if allocation.next:
         spec = _read_pool(scenario)
         view = pool_view.observe(_pool_request(scenario, scenario.allocations), spec, now)
-        decisions = allocate(view.nodes, view.needs, view.held, parse_duration(spec.reserve_after))
+        decisions = allocate(view.nodes, view.placement_requests, view.existing, parse_duration(spec.reserve_after))
         yield from decisions[scenario.key].excluded
         return
     yield from ((it.reason, it.nodes) for it in allocation.excluded)

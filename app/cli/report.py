@@ -123,7 +123,7 @@ def build_answer(result: PlanResult) -> Json:
 def foreign_use_unknown(result: PlanResult) -> bool:
     """Whether what pods of no service hold is not known for some node; it was counted as free."""
     said = result.allocation is not None and result.allocation.foreign_use_unknown is True
-    return said or any(node.foreign is None for node in result.pool_nodes)
+    return said or any(node.unmanaged_usage is None for node in result.pool_nodes)
 
 
 def _memory(memory: Memory) -> Json:

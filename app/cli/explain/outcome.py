@@ -9,9 +9,9 @@ from app.api.v1alpha1.gpuallocation import GPUAllocationSpec, NextDecision, Phas
 from app.cli.decide import PlanResult
 from app.cli.explain.displayed_shape import displayed_shape
 from app.gpupool.nameless import nameless_hosts, nameless_message
-from app.gpupool.observe import to_wish
+from app.gpupool.observe import to_node_requirements
 from app.inferenceservice.plan import Serve, Wait
-from app.scheduling.nodes import Wish
+from app.scheduling.nodes import NodeRequirements
 
 
 class Outcome(StrEnum):
@@ -83,9 +83,9 @@ def _unfit_products(result: PlanResult) -> Iterator[str]:
 
 def _nameless(result: PlanResult) -> list[str]:
     """Nodes of which only the product is missing that the model needs."""
-    wish = _wish(result)
+    requirements = _requirements(result)
     need = result.facts.need
-    return nameless_hosts(result.pool_nodes, wish, need.request.gpus_per_node) if wish and need else []
+    return nameless_hosts(result.pool_nodes, requirements, need.request.gpus_per_node) if requirements and need else []
 
 
 def _pool_told_of_nameless(result: PlanResult) -> bool:
@@ -95,16 +95,16 @@ def _pool_told_of_nameless(result: PlanResult) -> bool:
 
 def _has_planned(result: PlanResult) -> bool:
     """Whether there are nodes that could hold it by what is known of them."""
-    wish, need = _wish(result), result.facts.need
-    if wish is None or need is None:
+    requirements, need = _requirements(result), result.facts.need
+    if requirements is None or need is None:
         return False
     enough = (node for node in result.pool_nodes if node.at_best >= need.request.gpus_per_node)
-    return any(not wish.find_obstacle(node) for node in enough)
+    return any(not requirements.permanent_mismatch(node) for node in enough)
 
 
-def _wish(result: PlanResult) -> Wish | None:
+def _requirements(result: PlanResult) -> NodeRequirements | None:
     need = result.facts.need
-    return to_wish(need.request) if need else None
+    return to_node_requirements(need.request) if need else None
 
 
 def _phase(result: PlanResult) -> str:
