@@ -47,6 +47,11 @@ class Decision:
     def shape(self) -> Shape:
         return self.grant.shape
 
+    @property
+    def claim_of_one_node(self) -> str:
+        """The claim that pods of one node alone can mount, "" where there is none."""
+        return self.store.claim if self.store and self.store.of_one_node else ""
+
 
 @dataclass(frozen=True)
 class Serve:
