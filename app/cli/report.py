@@ -50,12 +50,12 @@ class Report:
 
 
 def build_report(result: PlanResult) -> Report:
-    shown, plan = displayed_shape(result), result.plan
+    outcome, shown, plan = find_outcome(result), displayed_shape(result), result.plan
     command = plan.decision.command.arguments if isinstance(plan, Serve) and plan.decision else ()
     return Report(
         service=result.scenario.key,
-        outcome=find_outcome(result),
-        answer=build_answer(result),
+        outcome=outcome,
+        answer=_answer(result, outcome, shown),
         memory=shown.memory,
         place_in_line=place_in_line(result),
         rejected=_rejected(result, shown),
@@ -103,9 +103,12 @@ def _effect(effect: Effect | None) -> Json | None:
 
 def build_answer(result: PlanResult) -> Json:
     """Sizes are of one group, memory of one GPU, nodes of all groups. Its keys are an interface, see docs/plan.md."""
-    shown = displayed_shape(result)
+    return _answer(result, find_outcome(result), displayed_shape(result))
+
+
+def _answer(result: PlanResult, outcome: Outcome, shown: DisplayedShape) -> Json:
     return {
-        "outcome": find_outcome(result).value,
+        "outcome": outcome.value,
         "product": shown.product,
         "tensorParallel": shown.sizes.tensor,
         "pipelineParallel": shown.sizes.pipeline,
@@ -114,7 +117,7 @@ def build_answer(result: PlanResult) -> Json:
         "maxModelLen": shown.max_model_len,
         "nodes": [{"name": name, "gpus": gpus} for name, gpus in taken_nodes(result).items()],
         "memory": _memory(shown.memory) if shown.memory else None,
-        "reasons": find_reasons(result),
+        "reasons": find_reasons(result, outcome, shown.fit),
         "excluded": excluded_nodes(result),
         "foreignUseUnknown": foreign_use_unknown(result),
     }

@@ -7,7 +7,7 @@ from enum import StrEnum
 
 from app.api.v1alpha1.gpuallocation import GPUAllocationSpec, NextDecision, Phase
 from app.cli.decide import PlanResult
-from app.cli.explain.displayed_shape import displayed_shape
+from app.fit.fit import Fits
 from app.gpupool.nameless import nameless_hosts, nameless_message
 from app.gpupool.observe import to_node_requirements
 from app.inferenceservice.plan import Serve, Wait
@@ -38,9 +38,9 @@ def find_outcome(result: PlanResult) -> Outcome:
     return Outcome.UNKNOWN if result.facts.need and result.facts.need.note else Outcome.FIT
 
 
-def find_reasons(result: PlanResult) -> list[str]:
-    """Sentences, the decisive one first, each once."""
-    return list(dict.fromkeys(it for it in _reasons(result) if it))
+def find_reasons(result: PlanResult, outcome: Outcome, fit: Fits | None) -> list[str]:
+    """Sentences, the decisive one first, each once; `fit` is that of the shape that is shown."""
+    return list(dict.fromkeys(it for it in _reasons(result, outcome, fit) if it))
 
 
 def place_in_line(result: PlanResult) -> int:
@@ -49,15 +49,15 @@ def place_in_line(result: PlanResult) -> int:
     return (said.place_in_line if said else None) or 0
 
 
-def _reasons(result: PlanResult) -> Iterator[str]:
-    need, fit = result.facts.need, displayed_shape(result).fit
+def _reasons(result: PlanResult, outcome: Outcome, fit: Fits | None) -> Iterator[str]:
+    need = result.facts.need
     if result.refusal:
         yield result.refusal.message
     else:
         if isinstance(result.first, Wait) and not result.first.asks:
             yield result.first.finding.message
         yield _message(result)
-    if find_outcome(result) is Outcome.IMPOSSIBLE:
+    if outcome is Outcome.IMPOSSIBLE:
         yield from _unfit_products(result)
         return
     if fit:
