@@ -22,7 +22,7 @@ from app.api.v1alpha1.inferenceservice import InferenceServiceSpec
 from app.cli.inputs import InputError, read_spec, refused_field
 from app.cli.limits import PoolLimit, find_pool_limit
 from app.cli.scenario import CACHE_KIND, Scenario
-from app.fit.config import Unreadable, with_weight_bytes
+from app.fit.hf_config.config import Unreadable, with_weight_bytes
 from app.gpupool import observe as pool_view
 from app.gpupool.sync import sync as sync_pool
 from app.inferenceservice.children import build_children

@@ -12,8 +12,8 @@ from pydantic import ValidationError
 from app.api.admission import Violation, find_violations
 from app.api.schema import Schema
 from app.api.v1alpha1.inferenceservice import KIND, SIZE_RULES, InferenceServiceSpec
-from app.fit.config import Unreadable, parse_config
-from app.fit.models import ModelFacts
+from app.fit.hf_config.config import Unreadable, parse_config
+from app.fit.model import ModelFacts
 from app.settings import PREFIX, Settings, SettingsError, describe, read_settings
 from app.vllm.finding import did_you_mean
 

@@ -13,7 +13,7 @@ from rich.text import Text
 
 from app.cli.explain.outcome import Outcome
 from app.cli.report import Report
-from app.fit.memory import Memory, gib
+from app.fit.memory.estimate import MemoryEstimate, gib
 
 PLAIN_WIDTH = 118
 """Columns where there is no terminal to ask."""
@@ -126,7 +126,7 @@ class _Segment:
     note: str = ""
 
 
-def _segments(memory: Memory) -> list[_Segment]:
+def _segments(memory: MemoryEstimate) -> list[_Segment]:
     """From left to right. vLLM takes for the KV cache whatever its share leaves; the rest stays free."""
     whole = f"{memory.sequences:,} sequence{'s' * (memory.sequences != 1)} of {memory.length:,} tokens"
     one = f"one sequence of {memory.length:,} tokens takes {gib(memory.kv_per_sequence)}"
@@ -138,7 +138,7 @@ def _segments(memory: Memory) -> list[_Segment]:
     ]
 
 
-def _bar(memory: Memory) -> Text:
+def _bar(memory: MemoryEstimate) -> Text:
     """The bar; what does not fit stands out over the end."""
     text, before = Text("["), 0
     for segment in _segments(memory):
@@ -150,15 +150,15 @@ def _bar(memory: Memory) -> Text:
     return text
 
 
-def _numbers(memory: Memory) -> Iterator[tuple[str, str, str]]:
+def _numbers(memory: MemoryEstimate) -> Iterator[tuple[str, str, str]]:
     """Name, size, note."""
     for segment in _segments(memory):
         yield segment.name, gib(segment.size), segment.note
 
 
-def _free(memory: Memory) -> int:
+def _free(memory: MemoryEstimate) -> int:
     return max(0, memory.capacity - memory.weights - memory.overhead - memory.kv_available)
 
 
-def _column(size: int, memory: Memory) -> int:
+def _column(size: int, memory: MemoryEstimate) -> int:
     return round(BAR_WIDTH * size / max(memory.capacity, memory.weights + memory.overhead))

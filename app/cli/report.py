@@ -11,7 +11,7 @@ from app.cli.explain.exclusions import excluded_nodes, taken_nodes
 from app.cli.explain.outcome import Outcome, find_outcome, find_reasons, place_in_line
 from app.cli.explain.restarts import Effect, find_effect
 from app.cli.limits import PoolLimit
-from app.fit.memory import Memory
+from app.fit.memory.estimate import MemoryEstimate
 from app.inferenceservice.plan import Serve
 
 Json = dict[str, Any]
@@ -25,7 +25,7 @@ class Report:
     service: str
     outcome: Outcome
     answer: Json
-    memory: Memory | None
+    memory: MemoryEstimate | None
     """Of one GPU."""
     place_in_line: int
     rejected: tuple[tuple[str, str], ...]
@@ -69,9 +69,9 @@ def build_report(result: PlanResult) -> Report:
 def _rejected(result: PlanResult, shown: DisplayedShape) -> tuple[tuple[str, str], ...]:
     """Of the product that is shown: the others were looked at as well, but nobody waits for them."""
     excluded = result.facts.need.excluded if result.facts.need else ()
-    of_product = next((it.rejected for it in excluded if it.accelerator.key == shown.product), ())
-    rejected = shown.fit.rejected if shown.fit else of_product
-    return tuple((str(it.layout), it.reason) for it in rejected)
+    of_product = next((it.alternatives for it in excluded if it.gpu.key == shown.product), ())
+    rejected = shown.fit.alternatives if shown.fit else of_product
+    return tuple((str(it.parallelism), it.reason) for it in rejected)
 
 
 def _unchecked(result: PlanResult) -> list[str]:
@@ -129,7 +129,7 @@ def foreign_use_unknown(result: PlanResult) -> bool:
     return said or any(node.unmanaged_usage is None for node in result.pool_nodes)
 
 
-def _memory(memory: Memory) -> Json:
+def _memory(memory: MemoryEstimate) -> Json:
     return {
         "weightsBytes": memory.weights,
         "kvCacheBytesPerToken": memory.kv_per_token,

@@ -16,7 +16,7 @@ from app.api.object import Object
 from app.api.schema import Column, ConditionList, Duration, Kind, Model, ObjectName, Quantity, Rule, Time
 from app.api.v1alpha1.source import DownloadPolicy, SourceMember, SourceSpec, SourceType, named_repository
 from app.fit import codec
-from app.fit.models import ModelFacts
+from app.fit.model import ModelFacts
 
 COPIES = 100
 """Volumes of one cache."""

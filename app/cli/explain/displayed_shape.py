@@ -6,20 +6,18 @@ Memory is of one GPU. Where no layout fits, the numbers are those of the largest
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from app.api.v1alpha1.gpurequest import Shape
 from app.cli.decide import PlanResult
-from app.fit.accelerators import ACCELERATORS, Accelerator, partitioned
-from app.fit.fit import Fits
-from app.fit.layout import Layout
-from app.fit.legality import find_obstacle
-from app.fit.memory import Memory, Needs, estimate
-from app.fit.parallelism import Given, Impossible, plan_shape
-from app.fit.parallelism import Shape as Parallelism
+from app.fit.catalog import ACCELERATORS, Accelerator, partitioned
+from app.fit.checks.layout import CERTAIN, Layout
+from app.fit.memory.estimate import Engine, MemoryEstimate, estimate
+from app.fit.parallelism import GivenSizes, Impossible, Parallelism, plan_parallelism
+from app.fit.request import Fits
 from app.inferenceservice.demand import Need
-from app.inferenceservice.engine_needs import engine_needs
 from app.inferenceservice.facts import Facts
+from app.inferenceservice.fit_inputs import parse_engine
 from app.inferenceservice.length import find_limit
 
 
@@ -27,10 +25,10 @@ from app.inferenceservice.length import find_limit
 class DisplayedShape:
     """The sizes of one group, and what they mean for a GPU."""
 
-    sizes: Shape | Given
+    sizes: Shape | GivenSizes
     """As they are given where they make no shape."""
     expert_parallel: bool
-    memory: Memory | None = None
+    memory: MemoryEstimate | None = None
     fit: Fits | None = None
 
     @property
@@ -53,12 +51,12 @@ def displayed_shape(result: PlanResult) -> DisplayedShape:
 
 def _granted(result: PlanResult, need: Need, product: str | None, shape: Shape) -> DisplayedShape:
     fit = need.find_fit(product or "")
-    needs = _needs(result.facts)
+    engine = _engine(result.facts)
     return DisplayedShape(
         sizes=shape.model_copy(
-            update={"product": product, "max_model_len": shape.max_model_len or needs.max_model_len}
+            update={"product": product, "max_model_len": shape.max_model_len or engine.max_model_len}
         ),
-        expert_parallel=shape.expert_parallel or (fit is None and bool(needs.expert_parallel)),
+        expert_parallel=shape.expert_parallel or (fit is None and bool(engine.expert_parallel)),
         memory=fit.memory if fit else None,
         fit=fit,
     )
@@ -67,25 +65,25 @@ def _granted(result: PlanResult, need: Need, product: str | None, shape: Shape) 
 def _would_be(result: PlanResult, need: Need) -> Fits | None:
     """The best product among those of the nodes; where there are none, among all."""
     products = {node.product for node in result.pool_nodes}
-    at_hand = [fit for fit in need.fits if fit.accelerator.key in products]
+    at_hand = [fit for fit in need.fits if fit.gpu.key in products]
     return next(iter(at_hand if products - {""} else need.fits), None)
 
 
 def _fitting(fit: Fits) -> DisplayedShape:
-    shape = _shape(fit.shape, fit.accelerator, fit.max_model_len)
-    return DisplayedShape(shape, fit.expert_parallel, fit.memory, fit)
+    shape = _shape(fit.parallelism, fit.gpu, fit.max_model_len)
+    return DisplayedShape(shape, fit.parallelism.expert_parallel, fit.memory, fit)
 
 
 def _asked(result: PlanResult) -> DisplayedShape:
-    spec, needs = result.facts.spec, _needs(result.facts)
-    expert_parallel = bool(needs.expert_parallel)
-    sizes = plan_shape(spec.demand)
-    if isinstance(sizes, Impossible):
+    spec, engine = result.facts.spec, _engine(result.facts)
+    expert_parallel = bool(engine.expert_parallel)
+    planned = plan_parallelism(spec.demand)
+    if isinstance(planned, Impossible):
         return DisplayedShape(spec.demand.given, expert_parallel)
-    layout = Layout(sizes.tensor, sizes.pipeline, sizes.data, expert_parallel)
+    sizes = replace(planned, expert_parallel=expert_parallel)
     accelerator = _largest(_accelerators(result))
-    memory = _memory(result, layout, accelerator) if accelerator else None
-    return DisplayedShape(_shape(sizes, accelerator, needs.max_model_len), expert_parallel, memory)
+    memory = _memory(result, sizes, accelerator) if accelerator else None
+    return DisplayedShape(_shape(sizes, accelerator, engine.max_model_len), expert_parallel, memory)
 
 
 def _shape(sizes: Parallelism, accelerator: Accelerator | None, max_model_len: int | None) -> Shape:
@@ -95,20 +93,21 @@ def _shape(sizes: Parallelism, accelerator: Accelerator | None, max_model_len: i
         tensor=sizes.tensor,
         pipeline=sizes.pipeline,
         data=sizes.data,
+        expert_parallel=sizes.expert_parallel,
         max_model_len=max_model_len,
     )
 
 
-def _needs(facts: Facts) -> Needs:
-    return engine_needs(facts.spec, find_limit(facts.spec, facts.model))
+def _engine(facts: Facts) -> Engine:
+    return parse_engine(facts.spec, find_limit(facts.spec, facts.model))
 
 
-def _memory(result: PlanResult, layout: Layout, accelerator: Accelerator) -> Memory | None:
-    """The arithmetic of something that is refused; None where the layout has no meaning for the model."""
+def _memory(result: PlanResult, sizes: Parallelism, accelerator: Accelerator) -> MemoryEstimate | None:
+    """The arithmetic of something that is refused; None where the sizes have no meaning for the model."""
     model = result.facts.model
-    if model is None or find_obstacle(model, layout, tolerant=True):
+    if model is None or CERTAIN.evaluate(Layout(model, sizes)):
         return None
-    return estimate(model, accelerator, layout, _needs(result.facts))
+    return estimate(model, accelerator, sizes, _engine(result.facts))
 
 
 def _accelerators(result: PlanResult) -> Sequence[Accelerator]:

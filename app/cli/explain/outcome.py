@@ -7,7 +7,7 @@ from enum import StrEnum
 
 from app.api.v1alpha1.gpuallocation import GPUAllocationSpec, NextDecision, Phase
 from app.cli.decide import PlanResult
-from app.fit.fit import Fits
+from app.fit.request import Fits
 from app.gpupool.nameless import nameless_hosts, nameless_message
 from app.gpupool.observe import to_node_requirements
 from app.inferenceservice.plan import Serve, Wait
@@ -62,10 +62,10 @@ def _reasons(result: PlanResult, outcome: Outcome, fit: Fits | None) -> Iterator
         return
     if fit:
         yield fit.reason
-        yield from fit.notes
+        yield from fit.warnings
     yield need.note if need else ""
     if not result.pool_nodes and fit:
-        yield f"without nodes, sizes and memory are those on {fit.accelerator.key}, the smallest that holds it"
+        yield f"without nodes, sizes and memory are those on {fit.gpu.key}, the smallest that holds it"
     if (nameless := _nameless(result)) and not _pool_told_of_nameless(result):
         yield nameless_message(nameless, result.facts.settings.declared_product_label)
     yield from (result.scenario.override.note, *result.scenario.notes)
@@ -77,8 +77,8 @@ def _unfit_products(result: PlanResult) -> Iterator[str]:
     """Why the products of these nodes cannot hold it."""
     products = {node.product for node in result.pool_nodes}
     for excluded in result.facts.need.excluded if result.facts.need else ():
-        if excluded.accelerator.key in products:
-            yield f"{excluded.accelerator.key}: {excluded.reason}"
+        if excluded.gpu.key in products:
+            yield f"{excluded.gpu.key}: {excluded.reason}"
 
 
 def _nameless(result: PlanResult) -> list[str]:
