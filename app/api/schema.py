@@ -12,6 +12,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Annotated, Any, ClassVar, Literal, Self, get_args
 
 from pydantic import (
@@ -37,6 +38,8 @@ VERSION = "v1alpha1"
 API_VERSION = f"{GROUP}/{VERSION}"
 
 Schema = dict[str, Any]
+RULES = "x-kubernetes-validations"
+"""Where a schema holds its CEL rules."""
 
 
 @dataclass(frozen=True)
@@ -53,6 +56,10 @@ class Rule:
     def to_schema(self) -> Schema:
         schema = {"rule": self.expression, "message": self.message}
         return schema | ({"fieldPath": self.field_path} if self.field_path else {})
+
+    @classmethod
+    def from_schema(cls, schema: Mapping[str, str]) -> Self:
+        return cls(schema["rule"], schema["message"], schema.get("fieldPath", ""))
 
 
 @dataclass(frozen=True)
@@ -85,7 +92,7 @@ class Model(BaseModel):
     def __get_pydantic_json_schema__(cls, core_schema: CoreSchema, handler: GetJsonSchemaHandler) -> Schema:
         schema = handler.resolve_ref_schema(handler(core_schema))
         if cls.rules:
-            schema["x-kubernetes-validations"] = [rule.to_schema() for rule in cls.rules]
+            schema[RULES] = [rule.to_schema() for rule in cls.rules]
         for name, field_info in cls.model_fields.items():
             # pydantic copies other defaults of this kind at each read, and tells none that a factory makes
             if field_info.default_factory in (list, dict) or _is_model(field_info.default_factory):
@@ -275,10 +282,12 @@ class Kind:
             "storage": True,
             "subresources": {"status": {}} | ({"scale": dict(self.scale)} if self.scale else {}),
             "additionalPrinterColumns": [column.to_schema() for column in self.columns],
-            "schema": {"openAPIV3Schema": self._schema()},
+            "schema": {"openAPIV3Schema": self.schema},
         }
 
-    def _schema(self) -> Schema:
+    @cached_property
+    def schema(self) -> Schema:
+        """The structural OpenAPI v3 schema of a whole object; not to be changed."""
         schema: Schema = {
             "description": self.description,
             "type": "object",
@@ -292,7 +301,7 @@ class Kind:
             },
         }
         if self.rules:
-            schema["x-kubernetes-validations"] = [rule.to_schema() for rule in self.rules]
+            schema[RULES] = [rule.to_schema() for rule in self.rules]
         return schema
 
 

@@ -280,6 +280,25 @@ _NODES = (
 _TP, _PP, _DP = (f"self.?vllm.?engineArgs.?{axis}_parallel_size" for axis in ("tensor", "pipeline", "data"))
 _PRODUCT = f"({_TP}.orValue(1) * {_PP}.orValue(1) * {_DP}.orValue(1))"
 
+SIZE_RULES = (
+    Rule(
+        f"self.resources.?strategy.orValue('dynamic') != 'static' || {_TOTAL} == {_NODES}",
+        "strategy static places one GPU on each node: distributed.size must equal totalGpus (1 when distributed "
+        "is not enabled)",
+    ),
+    Rule(
+        f"{_TOTAL} % {_NODES} == 0",
+        "totalGpus cannot be split evenly over the nodes of a group: it must be a multiple of distributed.size",
+    ),
+    Rule(
+        f"{_TOTAL} % {_PRODUCT} == 0 && (!({_TP}.hasValue() && {_PP}.hasValue() && {_DP}.hasValue()) "
+        f"|| {_TOTAL} == {_PRODUCT})",
+        "tensor x pipeline x data parallel size cannot make totalGpus: the product must be totalGpus, or divide "
+        "it when one of them is left out",
+    ),
+)
+"""What they refuse, the planner explains with the numbers, where an object was not admitted yet."""
+
 
 class InferenceServiceSpec(Model):
     """A model served by vLLM on AMD GPUs, on one node or on many."""
@@ -331,21 +350,7 @@ class InferenceServiceSpec(Model):
             "!(has(self.model.source) && self.?storage.?modelCache.hasValue())",
             "model.source and storage.modelCache both say where the weights come from: keep one",
         ),
-        Rule(
-            f"self.resources.?strategy.orValue('dynamic') != 'static' || {_TOTAL} == {_NODES}",
-            "strategy static places one GPU on each node: distributed.size must equal totalGpus (1 when distributed "
-            "is not enabled)",
-        ),
-        Rule(
-            f"{_TOTAL} % {_NODES} == 0",
-            "totalGpus cannot be split evenly over the nodes of a group: it must be a multiple of distributed.size",
-        ),
-        Rule(
-            f"{_TOTAL} % {_PRODUCT} == 0 && (!({_TP}.hasValue() && {_PP}.hasValue() && {_DP}.hasValue()) "
-            f"|| {_TOTAL} == {_PRODUCT})",
-            "tensor x pipeline x data parallel size cannot make totalGpus: the product must be totalGpus, or divide "
-            "it when one of them is left out",
-        ),
+        *SIZE_RULES,
         Rule(
             "!self.?autoscaling.?enabled.orValue(false) || has(self.resources.cpuRequest)",
             "autoscaling aims at a share of the CPU request: set resources.cpuRequest",

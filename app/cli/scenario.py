@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
+from app.api.object import Metadata, Object
 from app.api.schema import API_VERSION
-from app.cli.errors import InputError
-from app.cli.model import NOTHING_TOLD, Told
+from app.api.v1alpha1.inferenceservice import DEFAULT_POOL, InferenceService
+from app.api.v1alpha1.modelcache import KIND as MODEL_CACHE
+from app.cli.inputs import NO_OVERRIDE, InputError, ModelOverride
 from app.gpunode.sync import sync as decorate
 from app.inferenceservice.children.model_cache import parse_source
 from app.inferenceservice.names import cache_child_name, keys_name
@@ -18,7 +21,7 @@ from app.kube.manifest import Manifest
 from app.metacontroller.protocol import DecorateRequest, Objects, Parent
 from app.settings import Settings
 
-CACHE_KIND = f"ModelCache.{API_VERSION}"
+CACHE_KIND = MODEL_CACHE.key
 DEFAULT_NAMESPACE = "default"
 CHILD_KINDS = (
     "Deployment.apps/v1",
@@ -39,7 +42,7 @@ CHILD_KINDS = (
 
 
 @dataclass(frozen=True)
-class Case:
+class Scenario:
     """One service and its world. Objects are keyed by name, those of namespaces by namespace/name."""
 
     service: Manifest
@@ -48,7 +51,7 @@ class Case:
     gpu_nodes: Mapping[str, Manifest]
     nodes: frozenset[str]
     """Names of all nodes, those without GPUs too."""
-    told: Told = NOTHING_TOLD
+    override: ModelOverride = NO_OVERRIDE
     """What the user says of the model."""
     children: Objects = field(default_factory=dict)
     """Those of the service, by kind; a kind that is missing is not managed."""
@@ -59,14 +62,12 @@ class Case:
     namespaces: Mapping[str, Manifest] = field(default_factory=dict)
     pool_exists: bool = True
     """False: `pool` only shows what a pool would decide. Where pools are required, the service is refused."""
-    rules_checked: bool = False
-    """Whether an API server has looked at the service."""
     notes: tuple[str, ...] = ()
     """What was assumed or could not be read."""
 
-    @property
+    @cached_property
     def key(self) -> str:
-        return f"{text_at(self.service, 'metadata', 'namespace')}/{text_at(self.service, 'metadata', 'name')}"
+        return Object.read(self.service).key
 
     @property
     def parent(self) -> Parent:
@@ -83,28 +84,29 @@ def named(service: Mapping[str, Any], namespace: str = DEFAULT_NAMESPACE) -> Man
         raise InputError("the InferenceService has no spec")
     metadata = mapping_at(service, "metadata")
     _check_texts("the InferenceService's", metadata)
-    own = {"name": text_at(metadata, "name") or "service", "namespace": text_at(metadata, "namespace") or namespace}
+    read = Metadata.read(metadata)
+    own = {"name": read.name or "service", "namespace": read.namespace or namespace}
     return {**service, "metadata": {**metadata, **own}}
 
 
-def offline_case(
-    service: Manifest, nodes: Sequence[Any], told: Told, settings: Settings, cache: Manifest | None = None
-) -> Case:
+def offline_scenario(
+    service: Manifest, nodes: Sequence[Any], override: ModelOverride, settings: Settings, cache: Manifest | None = None
+) -> Scenario:
     """A service nobody has applied yet, on nodes that nobody uses as far as is known; what it waits for beside GPUs,
     weights and ssh keys, is there."""
     names = frozenset(_node_name(index, node) for index, node in enumerate(nodes))
     if len(names) < len(nodes):
         raise InputError("two of the nodes have the same name")
     children: dict[str, dict[str, Manifest]] = {kind: {} for kind in CHILD_KINDS} | {JOB: done_keys(service)}
-    caches = ready_caches(service, cache)
-    if text_at(service, "spec", "model", "source"):
+    caches, spec = ready_caches(service, cache), InferenceService.read(service).spec
+    if spec.model.source:
         children[CACHE_KIND] = caches
-    return Case(
+    return Scenario(
         service=service,
-        pool=new_pool(text_at(service, "spec", "resources", "pool") or "default"),
+        pool=new_pool(spec.resources.pool or DEFAULT_POOL),
         gpu_nodes=read_nodes(nodes, settings),
         nodes=names,
-        told=told,
+        override=override,
         children=children,
         caches=caches,
     )
@@ -121,21 +123,19 @@ def read_nodes(nodes: Iterable[Mapping[str, Any]], settings: Settings) -> dict[s
     for node in nodes:
         parts = {part: dict(mapping_at(node, part)) for part in ("metadata", "spec", "status")}
         for attachment in decorate(DecorateRequest(object=Parent(**parts)), settings).attachments:
-            found[text_at(attachment, "metadata", "name")] = attachment
+            found[Object.read(attachment).metadata.name] = attachment
     return found
 
 
 def ready_caches(service: Manifest, given: Manifest | None) -> dict[str, Manifest]:
     """The ModelCache that a service means, ready with its weights; what is known of the model is what `given` says."""
-    spec = mapping_at(service, "spec")
-    name, source = text_at(spec, "storage", "modelCache"), text_at(spec, "model", "source")
-    if source:
-        name = cache_child_name(text_at(service, "metadata", "name"))
+    read = InferenceService.read(service)
+    source, namespace = read.spec.model.source, read.metadata.namespace
+    name = cache_child_name(read.metadata.name) if source else read.spec.storage.model_cache
     if not name:
         return {}
     content = {"source": parse_source(source)} if source else {}
     base = given or {"apiVersion": API_VERSION, "kind": "ModelCache", "spec": content}
-    namespace = text_at(service, "metadata", "namespace")
     status = {"path": name, "claimName": f"{name}-cache"} | dict(mapping_at(base, "status"))
     status |= {"phase": "Ready", "conditions": [{"type": "Ready", "status": "True"}]}
     metadata = {**mapping_at(base, "metadata"), "name": name, "namespace": namespace}
@@ -144,8 +144,8 @@ def ready_caches(service: Manifest, given: Manifest | None) -> dict[str, Manifes
 
 def done_keys(service: Manifest) -> dict[str, Manifest]:
     """The Job that makes the ssh keys of a service that mpirun starts, complete."""
-    metadata = mapping_at(service, "metadata")
-    own = {"name": keys_name(metadata["name"]), "namespace": metadata["namespace"]}
+    metadata = Object.read(service).metadata
+    own = {"name": keys_name(metadata.name), "namespace": metadata.namespace}
     status = {"conditions": [{"type": "Complete", "status": "True"}]}
     job = {"apiVersion": "batch/v1", "kind": "Job", "metadata": own, "status": status}
     return {f"{own['namespace']}/{own['name']}": job}

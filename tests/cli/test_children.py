@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import yaml
 
-from app.cli.case import CHILD_KINDS
-from app.cli.owned import PLACES
+from app.cli.children import PLACES
+from app.cli.scenario import CHILD_KINDS
 from tools.sandbox.operator import controllers
 
 

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from typing import NamedTuple
 
+from app.api.object import Object
 from app.api.schema import API_VERSION
-from app.cli.case import CHILD_KINDS
 from app.cli.cluster import Cluster, ForbiddenError
+from app.cli.scenario import CHILD_KINDS
 from app.inferenceservice.names import cache_child_name, deployment_name, keys_name
-from app.kube.lenient import mapping_at, mappings_at, text_at
+from app.kube.lenient import mappings_at, text_at
 from app.kube.manifest import Manifest
 
 OWN = f"/apis/{API_VERSION}"
@@ -58,8 +59,8 @@ def managed_kinds(cluster: Cluster) -> list[str]:
 
 def find_children(cluster: Cluster, service: Manifest, kinds: Collection[str]) -> dict[str, dict[str, Manifest]]:
     """Those that the service owns, by kind; an object of the same name that is somebody else's is none."""
-    metadata = mapping_at(service, "metadata")
-    name, namespace, uid = (text_at(metadata, key) for key in ("name", "namespace", "uid"))
+    metadata = Object.read(service).metadata
+    name, namespace, uid = metadata.name, metadata.namespace, metadata.uid
     children: dict[str, dict[str, Manifest]] = {kind: {} for kind in kinds}
     for kind in kinds if uid else ():
         place = _place(kind)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from io import StringIO
 
 from rich.console import Console, Group, RenderableType
@@ -10,12 +11,14 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from app.cli import bar
-from app.cli.outcome import Outcome
+from app.cli.explain.outcome import Outcome
 from app.cli.report import Report
+from app.fit.memory.estimate import MemoryEstimate, gib
 
 PLAIN_WIDTH = 118
 """Columns where there is no terminal to ask."""
+BAR_WIDTH = 60
+"""Characters of a whole GPU."""
 SHOWN_LAYOUTS = 8
 STYLES = {Outcome.FIT: "bold green", Outcome.PENDING: "bold yellow", Outcome.IMPOSSIBLE: "bold red"}
 
@@ -41,7 +44,7 @@ def _head(report: Report) -> RenderableType:
     line = f", place {report.place_in_line} in line" if report.place_in_line else ""
     outcome = Text(report.outcome.value.upper(), STYLES.get(report.outcome, "bold")).append(line, "default")
     rows: list[tuple[str, str | Text]] = [("Service", report.service), ("Outcome", outcome)]
-    rows += [("Sizes", _sizes(report))] if report.shape.tensor else []
+    rows += [("Sizes", _sizes(report))] if report.answer["tensorParallel"] else []
     said = [reason for reason in report.answer["reasons"] if reason not in report.unchecked]
     rows += [("Why" if index == 0 else "", reason) for index, reason in enumerate(said)]
     rows += [("Limit", report.limit.message)] if report.limit else []
@@ -50,20 +53,21 @@ def _head(report: Report) -> RenderableType:
 
 
 def _sizes(report: Report) -> str:
-    shape = report.shape
-    parts = [f"TP {shape.tensor or '?'} x PP {shape.pipeline or '?'} x DP {shape.data or '?'}"]
-    parts += ["with expert parallelism"] if shape.expert_parallel else []
-    parts += [f"on {shape.product}"] if shape.product else []
-    parts += [f"up to {shape.max_model_len:,} tokens"] if shape.max_model_len else []
+    answer = report.answer
+    tensor, pipeline, data = (answer[f"{axis}Parallel"] or "?" for axis in ("tensor", "pipeline", "data"))
+    parts = [f"TP {tensor} x PP {pipeline} x DP {data}"]
+    parts += ["with expert parallelism"] if answer["expertParallel"] else []
+    parts += [f"on {answer['product']}"] if answer["product"] else []
+    parts += [f"up to {answer['maxModelLen']:,} tokens"] if answer["maxModelLen"] else []
     return ", ".join(parts)
 
 
 def _memory(report: Report) -> Iterable[RenderableType]:
-    memory = report.shape.memory
+    memory = report.memory
     if memory is None:
         return []
-    title = Text(f"\nMemory of one GPU ({report.shape.product})", "bold")
-    return [title, _indented(bar.draw(memory)), _indented(_grid(bar.numbers(memory)))]
+    title = Text(f"\nMemory of one GPU ({report.answer['product']})", "bold")
+    return [title, _indented(_bar(memory)), _indented(_grid(_numbers(memory)))]
 
 
 def _nodes(report: Report) -> Iterable[RenderableType]:
@@ -110,3 +114,51 @@ def _grid(rows: Iterable[Sequence[str | Text]]) -> Table:
 
 def _indented(renderable: RenderableType) -> Padding:
     return Padding(renderable, (0, 0, 0, 2))
+
+
+@dataclass(frozen=True)
+class _Segment:
+    name: str
+    size: int
+    """Bytes."""
+    sign: str
+    style: str
+    note: str = ""
+
+
+def _segments(memory: MemoryEstimate) -> list[_Segment]:
+    """From left to right. vLLM takes for the KV cache whatever its share leaves; the rest stays free."""
+    whole = f"{memory.sequences:,} sequence{'s' * (memory.sequences != 1)} of {memory.length:,} tokens"
+    one = f"one sequence of {memory.length:,} tokens takes {gib(memory.kv_per_sequence)}"
+    return [
+        _Segment("weights", memory.weights, "█", "blue"),
+        _Segment("overhead", memory.overhead, "▓", "yellow", "activations, graphs, RCCL: estimated, not measured"),
+        _Segment("KV cache", memory.kv_available, "▒", "green", f"{whole}; {one}"),
+        _Segment("free", _free(memory), "·", "dim", f"vLLM may use {gib(memory.usable)} of {gib(memory.capacity)}"),
+    ]
+
+
+def _bar(memory: MemoryEstimate) -> Text:
+    """The bar; what does not fit stands out over the end."""
+    text, before = Text("["), 0
+    for segment in _segments(memory):
+        after = before + segment.size
+        text.append(segment.sign * (_column(after, memory) - _column(before, memory)), style=segment.style)
+        before = after
+    over = before - memory.capacity
+    text.append("]" if over <= 0 else f"] {gib(over)} too much")
+    return text
+
+
+def _numbers(memory: MemoryEstimate) -> Iterator[tuple[str, str, str]]:
+    """Name, size, note."""
+    for segment in _segments(memory):
+        yield segment.name, gib(segment.size), segment.note
+
+
+def _free(memory: MemoryEstimate) -> int:
+    return max(0, memory.capacity - memory.weights - memory.overhead - memory.kv_available)
+
+
+def _column(size: int, memory: MemoryEstimate) -> int:
+    return round(BAR_WIDTH * size / max(memory.capacity, memory.weights + memory.overhead))
