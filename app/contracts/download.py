@@ -65,7 +65,7 @@ ALLOWED_HOSTS = "INFERENCE_DOWNLOADER_ALLOWED_HOSTS"
 
 
 @dataclass(frozen=True)
-class DownloadError:
+class ReportedError:
     """Why the last try failed: of a request while they are repeated, at the end of the whole run."""
 
     error_class: str
@@ -102,7 +102,7 @@ class DownloadReport:
     """Why `model` is missing although the download is complete."""
     warning: str = ""
     """What to know of the volume although the download is complete."""
-    error: DownloadError | None = None
+    error: ReportedError | None = None
 
     @property
     def percent(self) -> int:

@@ -22,7 +22,7 @@ from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
 from typing import Any
 
 from app.contracts import download as contract
-from app.downloader.fault import Fault
+from app.downloader.errors import DownloadError
 from app.kube.conditions import ErrorClass
 from app.kube.hosts import Host, Network, host_of, parse_host, parse_network
 
@@ -114,12 +114,12 @@ def kind_of(address: Address) -> str:
 
 
 def parse_egress(environment: Mapping[str, str]) -> Egress:
-    """The rule of the environment; a Fault of class Configuration where it cannot be read."""
+    """The rule of the environment; a DownloadError of class Configuration where it cannot be read."""
     try:
         refused = [parse_network(it) for it in _items(environment, contract.CLUSTER_CIDRS)]
         allowed = [parse_host(it) for it in _items(environment, contract.ALLOWED_HOSTS)]
     except ValueError as error:
-        raise Fault(ErrorClass.CONFIGURATION, "BadSettings", f"Environment: {error}.") from error
+        raise DownloadError(ErrorClass.CONFIGURATION, "BadSettings", f"Environment: {error}.") from error
     api = environment.get("KUBERNETES_SERVICE_HOST", "")
     proxies = [text for name in _PROXIES for text in _either_case(environment, name)]
     named = [text for name in _ENDPOINTS if (text := environment.get(name, ""))]
@@ -145,12 +145,12 @@ def causes_of(error: BaseException) -> Iterator[BaseException]:
             left += [it for it in inner if isinstance(it, BaseException)]
 
 
-def refused_fault(refusal: Refused, what: str) -> Fault:
+def refused_error(refusal: Refused, what: str) -> DownloadError:
     message = (
         f"{what}: {refusal}, which downloads may not connect to; use another address, or ask the administrator to add "
         "the host to INFERENCE_DOWNLOADER_ALLOWED_HOSTS."
     )
-    return Fault(ErrorClass.CONFIGURATION, "AddressRefused", message)
+    return DownloadError(ErrorClass.CONFIGURATION, "AddressRefused", message)
 
 
 _enforced: list[Egress] = []

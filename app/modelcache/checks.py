@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 
 from app.api.v1alpha1.modelcache import AccessMode
 from app.api.v1alpha1.source import REPOSITORY, DownloadPolicy, SourceType, named_repository
-from app.contracts.download import DownloadError
+from app.contracts.download import ReportedError
 from app.kube.conditions import RETRY_SECONDS, ErrorClass, Finding, Reason, format_time, later, parse_time
 from app.kube.names import REFRESH_ANNOTATION
 from app.kube.quantity import parse_quantity
@@ -86,12 +86,12 @@ def failure_of(copy: Copy) -> Finding | None:
     return Finding(error_class, reason, f"{said(error)} {_what_next(copy, error_class)}")
 
 
-def said(error: DownloadError) -> str:
+def said(error: ReportedError) -> str:
     """A fault in the downloader's words."""
     return f"{error.reason}: {error.message.rstrip('.')}."
 
 
-def class_of(error: DownloadError) -> ErrorClass:
+def class_of(error: ReportedError) -> ErrorClass:
     """What the downloader says; a word that nobody knows is a fault that may pass."""
     try:
         return ErrorClass(error.error_class)

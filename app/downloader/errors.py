@@ -6,7 +6,7 @@ import os
 import re
 from collections.abc import Iterable, Mapping
 
-from app.contracts.download import EXIT_FINAL, EXIT_RETRY, DownloadError
+from app.contracts.download import EXIT_FINAL, EXIT_RETRY, ReportedError
 from app.kube.conditions import ErrorClass
 
 MESSAGE_LIMIT = 1000
@@ -21,14 +21,14 @@ _URL = re.compile(
 _BEARER = re.compile(r"(?i)\b((?:authorization:\s*)?(?:bearer|basic)|authorization:)\s+\S+")
 
 
-class Fault(Exception):  # noqa: N818  (the house's word for an expected failure)
+class DownloadError(Exception):
     """Why the download does not go on; `error` is what people read."""
 
     def __init__(self, error_class: ErrorClass, reason: str, message: str, retry_after: float = 0.0) -> None:
         text = redact(message)[:MESSAGE_LIMIT]
         super().__init__(f"{reason}: {text}")
         self.error_class = error_class
-        self.error = DownloadError(error_class.value, reason, text)
+        self.error = ReportedError(error_class.value, reason, text)
         self.retry_after = retry_after
         """Seconds that the source asked to wait; 0 = it did not say."""
 
@@ -42,7 +42,7 @@ class Fault(Exception):  # noqa: N818  (the house's word for an expected failure
         return EXIT_FINAL if self.error_class in FINAL else EXIT_RETRY
 
 
-class Stopped(BaseException):
+class Terminated(BaseException):
     """SIGTERM arrived. No Exception, so that nothing on the way takes it for a failed transfer."""
 
 
