@@ -9,8 +9,8 @@ from typing import Any
 from app.api.schema import API_VERSION
 from app.cli.errors import InputError
 from app.cli.model import NOTHING_TOLD, Told
+from app.contracts.sources import parse_source
 from app.gpunode.sync import sync as decorate
-from app.inferenceservice.children.model_cache import parse_source
 from app.inferenceservice.names import cache_child_name, keys_name
 from app.inferenceservice.observe import JOB
 from app.kube.lenient import mapping_at, text_at

@@ -22,6 +22,7 @@ from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
 from typing import Any
 
 from app.contracts import download as contract
+from app.contracts.sources import SOURCES
 from app.downloader.errors import DownloadError
 from app.kube.conditions import ErrorClass
 from app.kube.hosts import Host, Network, host_of, parse_host, parse_network
@@ -46,7 +47,7 @@ _THIS_NETWORK = ip_network("0.0.0.0/8")
 _EMBEDDED = tuple(ip_network(it) for it in ("64:ff9b::/96", "64:ff9b:1::/48", "::/96", "::ffff:0:0:0/96"))
 """IPv6 addresses whose last 32 bits are the IPv4 address that is reached."""
 _PROXIES = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY")
-_ENDPOINTS = ("HF_ENDPOINT", "STORAGE_EMULATOR_HOST", "AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_S3")
+_ENDPOINTS = tuple(name for it in SOURCES for name in it.endpoints)
 """Variables that only an administrator sets, and the hosts in them with that."""
 
 

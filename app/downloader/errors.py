@@ -7,13 +7,14 @@ import re
 from collections.abc import Iterable, Mapping
 
 from app.contracts.download import EXIT_FINAL, EXIT_RETRY, ReportedError
+from app.contracts.sources import SOURCES
 from app.kube.conditions import ErrorClass
 
 MESSAGE_LIMIT = 1000
 """Characters; a termination message may have 4096 bytes, an annotation's object 256 KiB."""
 FINAL = frozenset({ErrorClass.CONFIGURATION, ErrorClass.PERMANENT})
 AGAIN = frozenset({ErrorClass.TRANSIENT, ErrorClass.EXTERNAL})
-_SECRETS = ("HF_TOKEN", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "AWS_ACCESS_KEY_ID")
+_SECRETS = tuple(name for it in SOURCES for name in (*it.credentials.values, *it.credentials.others))
 _URL = re.compile(
     # Quotes may stand in user and query, and people put a / into a password: only white space ends them for sure.
     r"(?P<scheme>[a-zA-Z][a-zA-Z0-9+.-]*://)(?P<user>[^\s/?#:]*:\S*@|[^\s/?#]*@)?(?P<rest>[^\s?#]*)(?P<query>[?#]\S*)?"

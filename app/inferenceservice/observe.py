@@ -8,7 +8,7 @@ from enum import StrEnum
 from typing import Any
 
 from app.api.schema import API_VERSION
-from app.api.v1alpha1.source_uri import hub_name
+from app.contracts.sources import hub_name
 from app.inferenceservice.handshake import (
     GPU_REQUEST,
     AllocationState,

@@ -6,8 +6,9 @@ import re
 from collections.abc import Callable, Mapping
 
 from app.api.v1alpha1.modelcache import AccessMode
-from app.api.v1alpha1.source import REPOSITORY, DownloadPolicy, SourceType, named_repository
+from app.api.v1alpha1.source import REPOSITORY, DownloadPolicy, named_repository
 from app.contracts.download import ReportedError
+from app.contracts.sources import SourceType
 from app.kube.conditions import RETRY_SECONDS, ErrorClass, Finding, Reason, format_time, later, parse_time
 from app.kube.names import REFRESH_ANNOTATION
 from app.kube.quantity import parse_quantity

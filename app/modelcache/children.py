@@ -160,12 +160,12 @@ def _build_pod(facts: Facts, copy: Copy, settings: Settings) -> V1PodSpec:
         automount_service_account_token=True,
         enable_service_links=False,
         security_context=restricted_pod(),
-        containers=[build_container(facts.download.fetch, settings, extra | copying, mounts)],
+        containers=[build_container(facts.download.task, settings, extra | copying, mounts)],
         volumes=[
             _volume(facts, copy),
             V1Volume(name="tmp", empty_dir=V1EmptyDirVolumeSource(size_limit="1Gi")),
             *source,
-            *credential_volumes(facts.download.fetch.source),
+            *credential_volumes(facts.download.task.type, facts.download.task.source),
         ],
     )
 

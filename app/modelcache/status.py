@@ -181,7 +181,7 @@ def _done(facts: Facts) -> str:
 
 
 def _readable(facts: Facts, plan: Plan, trouble: Finding | None) -> str:
-    model = facts.download.fetch.model
+    model = facts.download.task.model
     if facts.volume.kind is VolumeKind.NONE:
         return f"Every pod fetches model {model} for itself before it starts: spec.caching.enabled is false."
     where = f"Model {model} is at {facts.path} on {_place(facts)}."

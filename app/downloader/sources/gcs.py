@@ -205,3 +205,6 @@ def _checksum(blob: Any) -> Checksum | None:
 def _retry_after(error: GoogleAPICallError) -> str:
     headers = getattr(error.response, "headers", None) or {}
     return str(headers.get("Retry-After", ""))
+
+
+build = GCSSource

@@ -225,3 +225,6 @@ def transport_error(error: Exception, what: str) -> DownloadError:
 
 def _why(error: Exception) -> str:
     return str(error)[:200] or type(error).__name__
+
+
+build = HTTPSource

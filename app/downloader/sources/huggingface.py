@@ -222,3 +222,6 @@ def _checksum(it: RepoSibling) -> Checksum | None:
     if it.lfs:
         return Checksum("sha256", it.lfs.sha256)
     return Checksum("git-sha1", it.blob_id) if it.blob_id else None
+
+
+build = HuggingFaceSource

@@ -242,3 +242,6 @@ def _config(anonymous: bool, path_style: bool) -> Config:
         response_checksum_validation="when_required",
         **unsigned,
     )
+
+
+build = S3Source
