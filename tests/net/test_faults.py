@@ -14,10 +14,11 @@ from app.gpupool.observe import Observed, observe
 from app.inferenceservice.children.disruption_budget import build_budget
 from app.inferenceservice.observe import _workload
 from app.kube.conditions import Condition, format_time
-from app.modelcache.children import build_claims
+from app.modelcache.children.claims import build_claims
 from app.modelcache.completion import Completion, find_completion
 from app.modelcache.facts import Facts
 from app.modelcache.plan import Plan
+from app.policy import Chain
 from app.settings import Settings
 from tests.net.truths import CHECKS
 from tests.net.world import World
@@ -161,7 +162,7 @@ FAULTS: dict[str, tuple[Story, str, Any, str]] = {
         downloads_hang, "app.modelcache.facts.find_completion", _complete, "Ready is True",
     ),
     "an endpoint that nobody answers": (
-        pods_crash, "app.inferenceendpoint.plan._find_problem", lambda *_: None, "Available is True",
+        pods_crash, "app.inferenceendpoint.plan.BLOCKERS", Chain(), "Available is True",
     ),
     "GPUs counted wrong": (a_service_runs, "app.gpupool.status._granted", lambda *_: 7, "said to be allocated"),
     "a status field that no schema has": (
