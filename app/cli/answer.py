@@ -36,7 +36,7 @@ def build_answer(verdict: Verdict) -> Json:
 def foreign_use_unknown(verdict: Verdict) -> bool:
     """Whether what pods of no service hold is not known for some node; it was counted as free."""
     said = value_at(verdict.allocation, "spec", "foreignUseUnknown") is True
-    return said or any(node.foreign is None for node in verdict.pool_nodes)
+    return said or any(node.unmanaged_usage is None for node in verdict.pool_nodes)
 
 
 def _memory(memory: Memory) -> Json:

@@ -164,7 +164,7 @@ def _excluded(case: Case, allocation: Manifest, now: datetime) -> Iterator[tuple
     if mapping_at(allocation, "spec", "next"):
         spec = _read_pool(case)
         view = pool_view.observe(_pool_request(case, case.allocations), spec, now)
-        decisions = allocate(view.nodes, view.needs, view.held, parse_duration(spec.reserve_after))
+        decisions = allocate(view.nodes, view.placement_requests, view.existing, parse_duration(spec.reserve_after))
         yield from decisions[case.key].excluded
         return
     for entry in mappings_at(allocation, "spec", "excluded"):

@@ -9,10 +9,10 @@ from app.api.v1alpha1.gpuallocation import Phase
 from app.cli.decide import Verdict
 from app.cli.shown import shown_shape
 from app.gpupool.nameless import nameless_hosts, nameless_message
-from app.gpupool.observe import to_wish
+from app.gpupool.observe import to_node_requirements
 from app.inferenceservice.plan import Serve, Wait
 from app.kube.lenient import count_at, mapping_at, text_at
-from app.scheduling.nodes import Wish
+from app.scheduling.nodes import NodeRequirements
 
 
 class Outcome(StrEnum):
@@ -95,12 +95,12 @@ def _has_planned(verdict: Verdict) -> bool:
     if wish is None or need is None:
         return False
     enough = (node for node in verdict.pool_nodes if node.at_best >= need.request.gpus_per_node)
-    return any(not wish.find_obstacle(node) for node in enough)
+    return any(not wish.permanent_mismatch(node) for node in enough)
 
 
-def _wish(verdict: Verdict) -> Wish | None:
+def _wish(verdict: Verdict) -> NodeRequirements | None:
     need = verdict.facts.need
-    return to_wish(need.request) if need else None
+    return to_node_requirements(need.request) if need else None
 
 
 def _phase(verdict: Verdict) -> str:
