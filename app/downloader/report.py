@@ -81,7 +81,8 @@ class Reporter:
             self._thread.join(timeout=10.0)
         try:
             StallTimeout(LAST_SECONDS, LONGEST_PAUSE).call(lambda: self._send(report))
-        except DownloadError:
+        except DownloadError as failure:
+            log.warning("%s", failure.error.message)
             return False
         return True
 
