@@ -17,14 +17,14 @@ from app.gpupool.status import build_status
 from app.gpupool.volumes import with_volumes
 from app.kube.conditions import parse_time
 from app.kube.duration import parse_duration
-from app.metacontroller.hold import RefusedSpecError, hold, read_spec, release
+from app.metacontroller.keep import RefusedSpecError, finalize_immediately, keep_last_applied, read_spec
 from app.metacontroller.protocol import CustomizeResponse, Parent, RelatedRule, SyncRequest, SyncResponse
 from app.scheduling.nodes import LOST_SECONDS
 from app.scheduling.request import Outcome
 from app.scheduling.scheduler import Schedule, schedule
 from app.settings import Settings
 
-finalize = release
+finalize = finalize_immediately
 
 RESUME_SECONDS = 1.0
 """Until the next cycle, when there was too much work for one."""
@@ -37,7 +37,7 @@ def sync(request: SyncRequest, settings: Settings, now: datetime, asked: str = "
     try:
         spec = read_spec(GPUPoolSpec, request.parent)
     except RefusedSpecError as refused:
-        return hold(request, refused.finding, now, "Ready")
+        return keep_last_applied(request, refused.finding, now, "Ready")
     observed = observe(request, spec, now)
     reserve_after = parse_duration(spec.reserve_after)
     found = schedule(

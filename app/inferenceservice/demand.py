@@ -13,7 +13,7 @@ from functools import lru_cache
 from typing import Any
 
 from app.api.v1alpha1.gpunode import resource_mode
-from app.api.v1alpha1.gpurequest import ExcludedProduct, GPURequestSpec, ReplicaRange, Toleration
+from app.api.v1alpha1.gpurequest import ExcludedProduct, GPURequestSpec, ReplicaRange
 from app.api.v1alpha1.gpurequest import Shape as ShapeSpec
 from app.api.v1alpha1.inferenceservice import InferenceServiceSpec, Sharing
 from app.fit.accelerators import ACCELERATORS, Accelerator, partitioned
@@ -161,7 +161,7 @@ def _request(
         shapes=shapes,
         excluded=[ExcludedProduct(product=it.accelerator.key, reason=it.reason) for it in excluded],
         node_selector=dict(sorted((settings.node_selector | only).items())),
-        tolerations=[Toleration(**toleration.model_dump()) for toleration in settings.tolerations],
+        tolerations=list(settings.tolerations),
         gated=gated,
     )
     return request.model_copy(update={"digest": _digest(request)})

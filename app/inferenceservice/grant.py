@@ -43,25 +43,25 @@ class Grant:
     """What was not checked, and why."""
 
 
-def find_grant(facts: Facts, need: Need, standing: str = "") -> Grant | Finding:
+def find_grant(facts: Facts, need: Need, current_digest: str = "") -> Grant | Finding:
     """The grant, or what it waits for.
 
-    `standing` is the digest of the request that a workload was built for which goes on: its answer stands too, also
+    `current_digest` is the digest of the request that a running workload was built for: its answer stands too, even
     when the same spec would be asked differently today.
     """
-    found = _find_grant(facts, need, standing)
+    found = _find_grant(facts, need, current_digest)
     if isinstance(found, Finding) and found.reason is Reason.INSUFFICIENT_GPU and facts.neighbour:
         return replace(found, message=f"{found.message}; {facts.neighbour.message}")
     return found
 
 
-def _find_grant(facts: Facts, need: Need, standing: str) -> Grant | Finding:
+def _find_grant(facts: Facts, need: Need, current_digest: str) -> Grant | Finding:
     allocation = facts.observed.allocation
-    if allocation and allocation.digest in (need.digest, standing):
+    if allocation and allocation.digest in (need.digest, current_digest):
         return _answered(facts, need, allocation)
     if allocation and allocation.next and allocation.next.digest == need.digest:
         return _refused(facts, allocation.next)
-    return _unanswered(facts, need, standing)
+    return _unanswered(facts, need, current_digest)
 
 
 def grant_by_spec(need: Need, note: str = "") -> Grant:
@@ -117,13 +117,13 @@ def _without_nodes(facts: Facts, need: Need, more: str) -> Grant | Finding:
     return Finding(ErrorClass.RESOURCE, Reason.INSUFFICIENT_GPU, message)
 
 
-def _unanswered(facts: Facts, need: Need, standing: str) -> Grant | Finding:
+def _unanswered(facts: Facts, need: Need, current_digest: str) -> Grant | Finding:
     request, pool = facts.observed.request, facts.spec.resources.pool
     if not facts.observed.pools_possible:
         return grant_by_spec(need, "this installation has no GPU pools: free GPUs were not checked")
     if facts.observed.is_held_back:
         return _held_back(facts, pool)
-    if request is None or request.spec.digest not in (need.digest, standing) or request.spec.pool != pool:
+    if request is None or request.spec.digest not in (need.digest, current_digest) or request.spec.pool != pool:
         return Finding(ErrorClass.TRANSIENT, Reason.PENDING, f"asks pool {pool} for GPUs")
     if request.status.pool_exists is False:
         return _unknown_pool(facts, need, request)

@@ -53,8 +53,8 @@ def choose_copy(service: str, cache: CacheState) -> CopyStatus | None:
 
 
 def find_store(service: str, cache: CacheState | None, settings: Settings) -> Store | None:
-    """`service` is namespace/name; None without a cache, or with a folder that the namespace may not use. Call it only
-    when the cache can be used."""
+    """`service` is namespace/name; None without a cache, or with a folder that the namespace may not use. The path of a
+    cache that is not filled yet is ""."""
     if cache is None:
         return None
     version = cache.version

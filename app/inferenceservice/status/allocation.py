@@ -27,9 +27,8 @@ def find_layout(facts: Facts) -> str:
     return decided or str(facts.shape)
 
 
-def find_assignment(facts: Facts) -> str:
+def find_assignment(layout: Layout | None) -> str:
     """What the pool decided, as it said it then; "" where it decided nothing about what runs or is asked."""
-    layout = plan_layout(facts)
     allocation = layout.allocation if layout else None
     said = (allocation.message or "").rstrip(".") if allocation and allocation.shape else ""
     return f"; the pool counts on {said}" if said else ""
