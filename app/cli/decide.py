@@ -21,7 +21,7 @@ from app.cli.case import CACHE_KIND, Case
 from app.cli.errors import InputError, refused_field
 from app.cli.limits import PoolLimit, find_pool_limit
 from app.cli.rules import broken_rules
-from app.fit.config import Unreadable, with_weight_bytes
+from app.fit.hf_config.config import Unreadable, with_weight_bytes
 from app.gpupool import observe as pool_view
 from app.gpupool.sync import sync as sync_pool
 from app.inferenceservice.children import build_children

@@ -63,10 +63,10 @@ def _reasons(verdict: Verdict) -> Iterator[str]:
         return
     if fit:
         yield fit.reason
-        yield from fit.notes
+        yield from fit.warnings
     yield need.note if need else ""
     if not verdict.pool_nodes and fit:
-        yield f"without nodes, sizes and memory are those on {fit.accelerator.key}, the smallest that holds it"
+        yield f"without nodes, sizes and memory are those on {fit.gpu.key}, the smallest that holds it"
     if (nameless := _nameless(verdict)) and label not in text_at(_said(verdict), "message"):
         yield nameless_message(nameless, label)
     yield from (verdict.case.told.note, *verdict.case.notes)
@@ -78,8 +78,8 @@ def _unfit_products(verdict: Verdict) -> Iterator[str]:
     """Why the products of these nodes cannot hold it."""
     products = {node.product for node in verdict.pool_nodes}
     for excluded in verdict.facts.need.excluded if verdict.facts.need else ():
-        if excluded.accelerator.key in products:
-            yield f"{excluded.accelerator.key}: {excluded.reason}"
+        if excluded.gpu.key in products:
+            yield f"{excluded.gpu.key}: {excluded.reason}"
 
 
 def _nameless(verdict: Verdict) -> list[str]:

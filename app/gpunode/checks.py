@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from app.api.v1alpha1.gpunode import Source
-from app.fit.accelerators import Accelerator
+from app.fit.catalog import Accelerator
 from app.gpunode.facts import Facts, find_declared, products_by_id, products_by_name
 from app.gpunode.inventory import find_mode, has_hidden_partitions, is_possible_count, rounded_gib, told_mode
 from app.gpunode.node_labels import PARTITION_KIND, STABLE_PREFIX

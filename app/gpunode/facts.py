@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from app.api.v1alpha1.gpunode import Source
-from app.fit.accelerators import ACCELERATORS, Accelerator, find_accelerator, partitioned
+from app.fit.catalog import ACCELERATORS, Accelerator, find_accelerator, partitioned
 from app.gpunode.node_labels import LabelledHardware, has_hardware_labels, read_hardware_labels
 from app.gpunode.observe import Node, observe
 from app.metacontroller.protocol import Parent

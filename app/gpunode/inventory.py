@@ -17,7 +17,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from app.api.v1alpha1.gpunode import UNKNOWN_PARTITION, Resource
-from app.fit.accelerators import GIB
+from app.fit.catalog import GIB
 from app.gpunode.facts import Facts
 from app.gpunode.observe import OfferedResource
 

@@ -17,7 +17,7 @@ from dataclasses import dataclass, replace
 from app.api.v1alpha1.gpuallocation import GPUAllocationSpec, NextDecision, NodeRequirement, Phase
 from app.api.v1alpha1.gpurequest import GPURequest
 from app.api.v1alpha1.gpurequest import Shape as GrantedShape
-from app.fit.parallelism import Shape
+from app.fit.parallelism import Parallelism
 from app.inferenceservice.demand import Need
 from app.inferenceservice.facts import Facts
 from app.kube.conditions import ErrorClass, Finding, Reason, parse_time
@@ -29,10 +29,9 @@ UNANSWERED_SECONDS = 30.0
 class Grant:
     """The GPUs of each group."""
 
-    shape: Shape
+    parallelism: Parallelism
     product: str = ""
     """Key in the accelerator catalogue; "" = whatever node the scheduler finds."""
-    expert_parallel: bool = False
     max_model_len: int | None = None
     """Chosen by the planner because the user named none."""
     pool_nodes: tuple[NodeRequirement, ...] = ()
@@ -66,7 +65,7 @@ def _find_grant(facts: Facts, need: Need, current_digest: str) -> Grant | Findin
 
 def grant_by_spec(need: Need, note: str = "") -> Grant:
     """Without a pool: the shape that the spec alone gives."""
-    return Grant(need.shape, note=note)
+    return Grant(need.parallelism, note=note)
 
 
 def _answered(facts: Facts, need: Need, allocation: GPUAllocationSpec) -> Grant | Finding:
@@ -96,11 +95,9 @@ def told_given_back(allocation: GPUAllocationSpec) -> str:
 
 
 def _granted(need: Need, granted: GrantedShape, pool_nodes: tuple[NodeRequirement, ...]) -> Grant:
-    request = need.request
     return Grant(
-        shape=Shape(granted.tensor, granted.pipeline, granted.data, request.nodes, request.gpus_per_node),
+        parallelism=Parallelism(granted.tensor, granted.pipeline, granted.data, granted.expert_parallel),
         product=granted.product or "",
-        expert_parallel=granted.expert_parallel,
         max_model_len=granted.max_model_len,
         pool_nodes=() if need.gated else pool_nodes,
         gated=need.gated,

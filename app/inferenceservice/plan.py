@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from app.api.v1alpha1.inferenceservice import DEFAULT_REPLICAS, InferenceServiceSpec, Sharing
 from app.contracts.runtime import LaunchMode
-from app.fit.parallelism import Shape
+from app.fit.parallelism import Parallelism
 from app.inferenceservice.checks import BLOCKERS, PREREQUISITES
 from app.inferenceservice.engine import launch_mode
 from app.inferenceservice.facts import Facts, Identity
@@ -44,8 +44,8 @@ class Decision:
     """Digest of the GPURequest."""
 
     @property
-    def shape(self) -> Shape:
-        return self.grant.shape
+    def parallelism(self) -> Parallelism:
+        return self.grant.parallelism
 
     @property
     def claim_of_one_node(self) -> str:

@@ -5,7 +5,7 @@ import json
 import pytest
 
 from app.contracts.download import DownloadReport, ReportedError, parse_annotation, to_annotation
-from app.fit.models import find_model
+from app.fit.catalog import find_model
 
 REPORTS = [
     DownloadReport(),

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from app.contracts.download import DownloadReport, ReportedError
-from app.fit.models import find_model
+from app.fit.catalog import find_model
 from tests.calls import NOW, Answer
 from tests.modelcache.cache import (
     FINISHED,

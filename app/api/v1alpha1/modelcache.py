@@ -17,7 +17,7 @@ from app.api.schema import Column, ConditionList, Duration, Kind, Model, ObjectN
 from app.api.v1alpha1.source import DownloadPolicy, SourceMember, SourceSpec, named_repository
 from app.contracts.sources import SourceType
 from app.fit import codec
-from app.fit.models import ModelFacts
+from app.fit.model import ModelFacts
 
 COPIES = 100
 """Volumes of one cache."""

@@ -48,7 +48,7 @@ def workload_metadata(name: str, facts: Facts, decision: Decision, replicas: int
         annotations={
             MODEL_ANNOTATION: spec.model.name,
             DIGEST_ANNOTATION: decision.digest,
-            DECISION_ANNOTATION: str(decision.shape),
+            DECISION_ANNOTATION: decision.parallelism.on(spec.nodes, spec.gpus_per_node),
             REQUEST_ANNOTATION: decision.request,
         }
         | ({VERSION_ANNOTATION: decision.store.version} if decision.store and decision.store.version else {})

@@ -128,7 +128,7 @@ def _container(facts: Facts, decision: Decision) -> dict[str, object]:
         "image_pull_policy": facts.settings.image_pull_policy,
         "args": [literal(argument) for argument in decision.command.arguments],
         "env": _environment(facts, decision),
-        "resources": _resources(facts, decision),
+        "resources": _resources(facts),
         "volume_mounts": _mounts(facts, decision),
         "security_context": restricted_container(),
         "termination_message_policy": "FallbackToLogsOnError",
@@ -151,7 +151,7 @@ def _launch_variables(facts: Facts, decision: Decision) -> dict[str, str]:
     budget = whole_seconds(facts.settings.start_budget)
     variables = {
         contract.LAUNCH_MODE: decision.launch.value,
-        contract.GPUS: str(decision.shape.gpus_per_node),
+        contract.GPUS: str(facts.spec.gpus_per_node),
         contract.HTTP_PORT_VARIABLE: str(contract.HTTP_PORT),
         contract.START_SECONDS: str(budget),
     }
@@ -181,11 +181,11 @@ def _launch_variables(facts: Facts, decision: Decision) -> dict[str, str]:
     return variables
 
 
-def _resources(facts: Facts, decision: Decision) -> V1ResourceRequirements:
+def _resources(facts: Facts) -> V1ResourceRequirements:
     """GPUs as limit and request alike (the API server wants that of extended resources); CPU and memory as requests
     only: a memory limit would count /dev/shm and kill a server that fills it."""
     spec = facts.spec
-    gpus = {spec.gpu_resource(facts.settings.gpu_resource): str(decision.shape.gpus_per_node)}
+    gpus = {spec.gpu_resource(facts.settings.gpu_resource): str(spec.gpus_per_node)}
     requests = {"cpu": spec.resources.cpu_request, "memory": spec.resources.memory_request}
     return V1ResourceRequirements(limits=gpus, requests=gpus | {k: v for k, v in requests.items() if v})
 

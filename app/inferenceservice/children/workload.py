@@ -80,7 +80,7 @@ def build_leader_worker_set(facts: Facts, decision: Decision, replicas: int | No
                 leader_worker_template=LeaderWorkerTemplate(
                     leader_template=leader_template(facts, decision),
                     worker_template=worker_template(facts, decision),
-                    size=decision.shape.nodes,
+                    size=facts.spec.nodes,
                 ),
             ),
         )

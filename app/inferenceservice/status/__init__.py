@@ -86,17 +86,18 @@ def _allocation(facts: Facts, layout: Layout | None) -> AllocationStatus | None:
     """The sizes, and what the pool said; the memory is of the product that it granted."""
     if layout is None:
         return None
-    shape, allocation = layout.shape, layout.allocation
+    sizes, nodes, per_node = layout.parallelism, facts.spec.nodes, facts.spec.gpus_per_node
+    allocation = layout.allocation
     granted = allocation.shape if allocation else None
     fit = facts.need.find_fit(granted.product or "") if facts.need and granted else None
     return AllocationStatus(
-        gpus=shape.gpus,
-        nodes=shape.nodes,
-        gpus_per_node=shape.gpus_per_node,
-        tensor_parallel=shape.tensor,
-        pipeline_parallel=shape.pipeline,
-        data_parallel=shape.data,
-        summary=f"{shape.nodes}x{shape.gpus_per_node} TP{shape.tensor} PP{shape.pipeline} DP{shape.data}",
+        gpus=nodes * per_node,
+        nodes=nodes,
+        gpus_per_node=per_node,
+        tensor_parallel=sizes.tensor,
+        pipeline_parallel=sizes.pipeline,
+        data_parallel=sizes.data,
+        summary=f"{nodes}x{per_node} TP{sizes.tensor} PP{sizes.pipeline} DP{sizes.data}",
         product=granted.product if granted else None,
         max_model_len=granted.max_model_len if granted else None,
         memory=fit.memory.explanation if fit else None,

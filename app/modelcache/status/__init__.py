@@ -8,7 +8,7 @@ from typing import Any
 
 from app.api.v1alpha1.modelcache import AccessMode, CopyStatus, DownloadStatus, ModelCacheStatus, Phase
 from app.contracts.download import DownloadReport
-from app.fit.models import to_json
+from app.fit.model import to_json
 from app.kube.conditions import Condition, ErrorClass, Finding, Status, with_times
 from app.kube.quantity import format_bytes
 from app.modelcache.completion import Completion
