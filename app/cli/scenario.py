@@ -12,8 +12,8 @@ from app.api.schema import API_VERSION
 from app.api.v1alpha1.inferenceservice import DEFAULT_POOL, InferenceService
 from app.api.v1alpha1.modelcache import KIND as MODEL_CACHE
 from app.cli.inputs import NO_OVERRIDE, InputError, ModelOverride
+from app.contracts.sources import parse_source
 from app.gpunode.sync import sync as decorate
-from app.inferenceservice.children.model_cache import parse_source
 from app.inferenceservice.names import cache_child_name, keys_name
 from app.inferenceservice.observe import JOB
 from app.kube.lenient import mapping_at, text_at

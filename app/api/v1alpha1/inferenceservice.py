@@ -20,7 +20,7 @@ from app.api.object import Object
 from app.api.schema import Column, Duration, Kind, Model, ObjectName, Quantity, Rule
 from app.api.v1alpha1.inferenceservice_status import InferenceServiceStatus
 from app.api.v1alpha1.ingress import IngressSpec
-from app.api.v1alpha1.source_uri import SOURCE_MESSAGE, SOURCE_PATTERN, check_source
+from app.contracts.sources import SOURCE_MESSAGE, SOURCE_PATTERN, check_source
 from app.fit.parallelism import GivenSizes, ParallelismRequest, Strategy
 from app.vllm.arguments import resolve
 from app.vllm.command import Precision

@@ -6,14 +6,15 @@ import os
 import re
 from collections.abc import Iterable, Mapping
 
-from app.contracts.download import EXIT_FINAL, EXIT_RETRY, DownloadError
+from app.contracts.download import EXIT_FINAL, EXIT_RETRY, ReportedError
+from app.contracts.sources import SOURCES
 from app.kube.conditions import ErrorClass
 
 MESSAGE_LIMIT = 1000
 """Characters; a termination message may have 4096 bytes, an annotation's object 256 KiB."""
 FINAL = frozenset({ErrorClass.CONFIGURATION, ErrorClass.PERMANENT})
 AGAIN = frozenset({ErrorClass.TRANSIENT, ErrorClass.EXTERNAL})
-_SECRETS = ("HF_TOKEN", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "AWS_ACCESS_KEY_ID")
+_SECRETS = tuple(name for it in SOURCES for name in (*it.credentials.values, *it.credentials.others))
 _URL = re.compile(
     # Quotes may stand in user and query, and people put a / into a password: only white space ends them for sure.
     r"(?P<scheme>[a-zA-Z][a-zA-Z0-9+.-]*://)(?P<user>[^\s/?#:]*:\S*@|[^\s/?#]*@)?(?P<rest>[^\s?#]*)(?P<query>[?#]\S*)?"
@@ -21,14 +22,14 @@ _URL = re.compile(
 _BEARER = re.compile(r"(?i)\b((?:authorization:\s*)?(?:bearer|basic)|authorization:)\s+\S+")
 
 
-class Fault(Exception):  # noqa: N818  (the house's word for an expected failure)
+class DownloadError(Exception):
     """Why the download does not go on; `error` is what people read."""
 
     def __init__(self, error_class: ErrorClass, reason: str, message: str, retry_after: float = 0.0) -> None:
         text = redact(message)[:MESSAGE_LIMIT]
         super().__init__(f"{reason}: {text}")
         self.error_class = error_class
-        self.error = DownloadError(error_class.value, reason, text)
+        self.error = ReportedError(error_class.value, reason, text)
         self.retry_after = retry_after
         """Seconds that the source asked to wait; 0 = it did not say."""
 
@@ -42,7 +43,7 @@ class Fault(Exception):  # noqa: N818  (the house's word for an expected failure
         return EXIT_FINAL if self.error_class in FINAL else EXIT_RETRY
 
 
-class Stopped(BaseException):
+class Terminated(BaseException):
     """SIGTERM arrived. No Exception, so that nothing on the way takes it for a failed transfer."""
 
 

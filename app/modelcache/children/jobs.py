@@ -1,8 +1,7 @@
-"""The desired children: the claims, the Jobs that fill them, and what these Jobs may do in the cluster."""
+"""The Jobs that fill the claims."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import PurePosixPath
 from typing import Any
 
@@ -11,8 +10,6 @@ from kubernetes.client.models.v1_host_path_volume_source import V1HostPathVolume
 from kubernetes.client.models.v1_job import V1Job
 from kubernetes.client.models.v1_job_spec import V1JobSpec
 from kubernetes.client.models.v1_object_meta import V1ObjectMeta
-from kubernetes.client.models.v1_persistent_volume_claim import V1PersistentVolumeClaim
-from kubernetes.client.models.v1_persistent_volume_claim_spec import V1PersistentVolumeClaimSpec
 from kubernetes.client.models.v1_persistent_volume_claim_volume_source import V1PersistentVolumeClaimVolumeSource
 from kubernetes.client.models.v1_pod_failure_policy import V1PodFailurePolicy
 from kubernetes.client.models.v1_pod_failure_policy_on_exit_codes_requirement import (
@@ -27,90 +24,29 @@ from kubernetes.client.models.v1_pod_template_spec import V1PodTemplateSpec
 from kubernetes.client.models.v1_toleration import V1Toleration
 from kubernetes.client.models.v1_volume import V1Volume
 from kubernetes.client.models.v1_volume_mount import V1VolumeMount
-from kubernetes.client.models.v1_volume_resource_requirements import V1VolumeResourceRequirements
 
 from app.api.v1alpha1.modelcache import AccessMode
 from app.api.v1alpha1.source import DownloadPolicy
 from app.contracts import download as contract
-from app.kube.access import build_account, build_grant
-from app.kube.manifest import Manifest, emit, with_value
-from app.kube.names import CACHE_LABEL, MODEL_ANNOTATION, label_value, standard_labels
+from app.kube.manifest import Manifest, emit
 from app.kube.security import restricted_pod
-from app.modelcache.facts import Copy, Facts
-from app.modelcache.grants import job_rule
+from app.modelcache.children.metadata import DOWNLOADER, build_labels, build_metadata
+from app.modelcache.facts import Facts
 from app.modelcache.names import access_name
-from app.modelcache.observe import FILLED
-from app.modelcache.plan import JobStep, Plan
-from app.modelcache.volume import VolumeKind
+from app.modelcache.observe import FILLED, Copy
+from app.modelcache.plan import JobStep
 from app.settings import Settings
 from app.source.container import COPY_MOUNT, MOUNT, build_container
 from app.source.credentials import credential_volumes
 from app.source.folders import Folder, find_folder
 
 TRIES = 7
-_COMPONENT = "model-downloader"
-_STORAGE = ("spec", "resources", "requests", "storage")
 
 
-def build_children(facts: Facts, plan: Plan, settings: Settings) -> list[Manifest]:
-    """The whole desired state."""
-    jobs = [
-        job for copy, step in zip(facts.copies, plan.steps, strict=True) for job in _jobs(facts, copy, step, settings)
-    ]
-    return [*_claims(facts, plan), *_access(facts, plan), *jobs]
-
-
-def _claims(facts: Facts, plan: Plan) -> list[Manifest]:
-    """Immutable but for their size: what exists is answered as applied, and only grows."""
-    if facts.own_claims:
-        return [claim.applied for claim in facts.own_claims]
-    if facts.volume.kind is not VolumeKind.CLAIMS:
-        return []
-    return [
-        with_value(copy.claim.applied, _STORAGE, plan.size) if copy.claim else emit(build_claim(facts, copy, plan))
-        for copy in facts.copies
-    ]
-
-
-def _access(facts: Facts, plan: Plan) -> list[Manifest]:
-    """The downloader's account, which people annotate for their cloud and which therefore stays; and, only while there
-    are Jobs under way, the right to read and annotate them."""
-    if not facts.copies:
-        return []
-    metadata = _metadata(access_name(facts.cache), _COMPONENT, facts)
-    return [build_account(metadata), *_grant(facts, plan, metadata)]
-
-
-def _grant(facts: Facts, plan: Plan, metadata: V1ObjectMeta) -> list[Manifest]:
-    pairs = zip(facts.copies, plan.steps, strict=True)
-    at_work = [copy.job_name for copy, step in pairs if step is JobStep.CREATE or _is_at_work(copy, step)]
-    if not at_work:
-        return []
-    return build_grant(metadata, [job_rule(at_work)])
-
-
-def _is_at_work(copy: Copy, step: JobStep) -> bool:
-    return step is JobStep.KEEP and copy.job is not None and not copy.job.is_over
-
-
-def _jobs(facts: Facts, copy: Copy, step: JobStep, settings: Settings) -> list[Manifest]:
+def build_jobs(facts: Facts, copy: Copy, step: JobStep, settings: Settings) -> list[Manifest]:
     if step is JobStep.KEEP and copy.job:
         return [copy.job.applied]
     return [emit(build_job(facts, copy, settings))] if step is JobStep.CREATE else []
-
-
-def build_claim(facts: Facts, copy: Copy, plan: Plan) -> V1PersistentVolumeClaim:
-    return V1PersistentVolumeClaim(
-        api_version="v1",
-        kind="PersistentVolumeClaim",
-        metadata=_metadata(copy.claim_name, "model-cache", facts),
-        spec=V1PersistentVolumeClaimSpec(
-            access_modes=[facts.spec.access_mode.value],
-            volume_mode="Filesystem",
-            storage_class_name=plan.storage_class or None,
-            resources=V1VolumeResourceRequirements(requests={"storage": plan.size}),
-        ),
-    )
 
 
 def build_job(facts: Facts, copy: Copy, settings: Settings) -> V1Job:
@@ -121,7 +57,7 @@ def build_job(facts: Facts, copy: Copy, settings: Settings) -> V1Job:
     return V1Job(
         api_version="batch/v1",
         kind="Job",
-        metadata=_metadata(copy.job_name, _COMPONENT, facts),
+        metadata=build_metadata(copy.job_name, DOWNLOADER, facts),
         spec=V1JobSpec(
             backoff_limit=TRIES - 1,
             pod_failure_policy=V1PodFailurePolicy(
@@ -131,7 +67,7 @@ def build_job(facts: Facts, copy: Copy, settings: Settings) -> V1Job:
                 ]
             ),
             template=V1PodTemplateSpec(
-                metadata=V1ObjectMeta(labels=_labels(_COMPONENT, facts)),
+                metadata=V1ObjectMeta(labels=build_labels(DOWNLOADER, facts)),
                 spec=_build_pod(facts, copy, settings),
             ),
         ),
@@ -160,12 +96,12 @@ def _build_pod(facts: Facts, copy: Copy, settings: Settings) -> V1PodSpec:
         automount_service_account_token=True,
         enable_service_links=False,
         security_context=restricted_pod(),
-        containers=[build_container(facts.download.fetch, settings, extra | copying, mounts)],
+        containers=[build_container(facts.download.task, settings, extra | copying, mounts)],
         volumes=[
             _volume(facts, copy),
             V1Volume(name="tmp", empty_dir=V1EmptyDirVolumeSource(size_limit="1Gi")),
             *source,
-            *credential_volumes(facts.download.fetch.source),
+            *credential_volumes(facts.download.task.type, facts.download.task.source),
         ],
     )
 
@@ -202,17 +138,3 @@ def _place(facts: Facts, copy: Copy, settings: Settings) -> dict[str, Any]:
 def _claim_volume(name: str, claim: str, *, read_only: bool = False) -> V1Volume:
     source = V1PersistentVolumeClaimVolumeSource(claim_name=claim, read_only=True if read_only else None)
     return V1Volume(name=name, persistent_volume_claim=source)
-
-
-def _metadata(name: str, component: str, facts: Facts) -> V1ObjectMeta:
-    return V1ObjectMeta(
-        name=name,
-        namespace=facts.namespace,
-        labels=_labels(component, facts),
-        annotations={MODEL_ANNOTATION: facts.spec.model_name},
-    )
-
-
-def _labels(component: str, facts: Facts) -> dict[str, str]:
-    own: Mapping[str, str] = {CACHE_LABEL: label_value(facts.cache)}
-    return {**standard_labels(component, facts.cache, facts.spec.model_name), **own}

@@ -11,8 +11,20 @@ from app.kube.access import build_account, build_grant
 from app.kube.manifest import Manifest, own_metadata
 from app.metacontroller.keep import Rebuild
 from app.metacontroller.protocol import SyncRequest
+from app.modelcache.children.metadata import DOWNLOADER, build_metadata
+from app.modelcache.facts import Facts
 from app.modelcache.names import access_name
-from app.modelcache.observe import find_jobs
+from app.modelcache.observe import Copy, find_jobs
+from app.modelcache.plan import JobStep, Plan
+
+
+def build_access(facts: Facts, plan: Plan) -> list[Manifest]:
+    """The downloader's account, which people annotate for their cloud and which therefore stays; and, only while there
+    are Jobs under way, the right to read and annotate them."""
+    if not facts.copies:
+        return []
+    metadata = build_metadata(access_name(facts.cache), DOWNLOADER, facts)
+    return [build_account(metadata), *_grant(facts, plan, metadata)]
 
 
 def job_rule(names: Iterable[str]) -> V1PolicyRule:
@@ -31,3 +43,15 @@ def rebuild_grants(request: SyncRequest) -> Rebuild:
         return next((it for it in (build_account(metadata), *grant) if it["kind"] == child["kind"]), None)
 
     return rebuild
+
+
+def _grant(facts: Facts, plan: Plan, metadata: V1ObjectMeta) -> list[Manifest]:
+    pairs = zip(facts.copies, plan.steps, strict=True)
+    at_work = [copy.job_name for copy, step in pairs if step is JobStep.CREATE or _is_at_work(copy, step)]
+    if not at_work:
+        return []
+    return build_grant(metadata, [job_rule(at_work)])
+
+
+def _is_at_work(copy: Copy, step: JobStep) -> bool:
+    return step is JobStep.KEEP and copy.job is not None and not copy.job.is_over

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from app.downloader.fault import Stopped
+from app.downloader.errors import Terminated
 
 CHUNK = 256 << 10
 """Bytes that sources write at once: a cut or a kill loses at most so much of what had come."""
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Part:
+class PartialFile:
     """One unfinished file, and the word to stop."""
 
     path: Path
@@ -33,20 +33,20 @@ class Part:
         except FileNotFoundError:
             return 0
 
-    def open(self) -> PartFile:
+    def open(self) -> AppendOnlyFile:
         """Open at its end; it is made when it is not there."""
         self.path.parent.mkdir(parents=True, exist_ok=True)
         with suppress(FileExistsError):
             self.path.touch(exist_ok=False)
-        return PartFile(self.path, self.stop)
+        return AppendOnlyFile(self.path, self.stop)
 
     def discard(self) -> None:
         """Begin anew. Never truncated: it may be a second name of a published file."""
         self.path.unlink(missing_ok=True)
 
 
-class PartFile(io.FileIO):
-    """Unbuffered; each write is whole, or Stopped is raised before it."""
+class AppendOnlyFile(io.FileIO):
+    """Unbuffered; each write is whole, or Terminated is raised before it."""
 
     def __init__(self, path: Path, stop: threading.Event) -> None:
         super().__init__(path, "r+")
@@ -55,7 +55,7 @@ class PartFile(io.FileIO):
 
     def write(self, data: ReadableBuffer, /) -> int:
         if self._stop.is_set():
-            raise Stopped
+            raise Terminated
         view = memoryview(data).cast("B")
         written = 0
         while written < len(view):

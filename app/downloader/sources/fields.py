@@ -1,11 +1,11 @@
-"""Reading the JSON of spec.source: what it needs is there and has the right type, else a Fault names the field."""
+"""Reading the JSON of spec.source: what is missing or of the wrong type is named by its field in a DownloadError."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any
 
-from app.downloader.fault import Fault
+from app.downloader.errors import DownloadError
 from app.kube.conditions import ErrorClass
 
 
@@ -31,13 +31,13 @@ def texts(source: Mapping[str, Any], name: str) -> tuple[str, ...] | None:
     return tuple(value)
 
 
-def bad(message: str) -> Fault:
-    return Fault(ErrorClass.CONFIGURATION, "BadSource", message)
+def bad(message: str) -> DownloadError:
+    return DownloadError(ErrorClass.CONFIGURATION, "BadSource", message)
 
 
-def nothing(what: str) -> Fault:
+def nothing(what: str) -> DownloadError:
     message = f"{what} has no files to fetch: check path and patterns."
-    return Fault(ErrorClass.CONFIGURATION, "NothingToDownload", message)
+    return DownloadError(ErrorClass.CONFIGURATION, "NothingToDownload", message)
 
 
 def folder_prefix(path: str) -> str:
