@@ -16,6 +16,8 @@ from app.hooks.kinds import DECORATORS, HOOKS
 from app.kube.manifest import LAST_APPLIED
 from tests.golden.replay import (
     ANSWERS,
+    OTHER_ANSWERS,
+    OTHER_REQUESTS,
     REQUESTS,
     answer_path,
     case_name,
@@ -25,9 +27,12 @@ from tests.golden.replay import (
     load,
     newest_time,
     replay,
+    replay_other,
+    request_path,
 )
 from tests.golden.schemas import problems
 
+every_other_request = pytest.mark.parametrize("path", OTHER_REQUESTS, ids=case_name)
 every_request = pytest.mark.parametrize("path", REQUESTS, ids=case_name)
 POOLS = [path for path in REQUESTS if kind_of(path) == "gpupool"]
 """Time is an input of pools: nodes are given up and agents fall silent as it passes."""
@@ -44,9 +49,43 @@ def test_there_are_cases() -> None:
     assert kinds == {*HOOKS, *DECORATORS}
 
 
+def test_every_sync_finds_its_related_objects_by_what_customize_asks() -> None:
+    """Metacontroller sends what the answer of customize selects, and nothing else."""
+    for path in REQUESTS:
+        if kind_of(path) not in HOOKS:
+            continue
+        request = load(path)
+        rules = replay_other(path, request, "customize")["relatedResources"]
+        for kind, group in request["related"].items():
+            for found in group.values():
+                assert any(selects(rule, found) for rule in rules), f"{case_name(path)}: nothing asks for {kind}"
+
+
+def selects(rule: dict[str, Any], found: dict[str, Any]) -> bool:
+    """Whether a rule of customize is about an object."""
+    metadata = found["metadata"]
+    labels = rule.get("labelSelector", {}).get("matchLabels", {})
+    return bool(
+        rule["apiVersion"] == found["apiVersion"]
+        and rule["resource"] == found["kind"].lower() + "s"
+        and rule.get("namespace") in (None, metadata.get("namespace"))
+        and metadata["name"] in (rule.get("names") or [metadata["name"]])
+        and labels.items() <= metadata.get("labels", {}).items()
+    )
+
+
+@every_other_request
+def test_customize_and_finalize_are_answered_as_blessed(path: Path, request: pytest.FixtureRequest) -> None:
+    check(path, replay_other(path, load(path)), request)
+
+
 @every_request
 def test_the_answer_is_the_blessed_one(path: Path, request: pytest.FixtureRequest) -> None:
-    answer = replay(path, load(path))
+    check(path, replay(path, load(path)), request)
+
+
+def check(path: Path, answer: dict[str, Any], request: pytest.FixtureRequest) -> None:
+    """The answer is that which stands beside its request; with --bless it is written there."""
     file = answer_path(path)
     if request.config.getoption("--bless"):
         file.write_text(json.dumps(answer, indent=1, sort_keys=True) + "\n")
@@ -54,9 +93,9 @@ def test_the_answer_is_the_blessed_one(path: Path, request: pytest.FixtureReques
     assert answer == load(file), f"{case_name(path)} is answered differently: review, then run pytest --bless"
 
 
-@pytest.mark.parametrize("path", ANSWERS, ids=case_name)
+@pytest.mark.parametrize("path", ANSWERS + OTHER_ANSWERS, ids=case_name)
 def test_no_answer_is_left_over(path: Path) -> None:
-    request = path.with_name(path.name.replace(".response.", ".request."))
+    request = request_path(path)
     assert request.exists(), f"{path.name} has no request: remove it"
 
 
@@ -71,8 +110,9 @@ def test_the_request_is_not_changed(path: Path) -> None:
 @every_request
 def test_the_order_of_objects_does_not_matter(path: Path) -> None:
     request = load(path)
+    answer = replay(path, request)
     for seed in range(3):
-        assert replay(path, shuffled(request, random.Random(seed))) == replay(path, request)
+        assert replay(path, shuffled(request, random.Random(seed))) == answer
 
 
 @every_request
