@@ -90,6 +90,10 @@ def says(*texts: str) -> Wanted:
     return lambda _, answer: all(it in json.dumps(answer, ensure_ascii=False) for it in texts)
 
 
+def lacks(text: str) -> Wanted:
+    return lambda _, answer: text not in json.dumps(answer, ensure_ascii=False)
+
+
 def phase(name: str) -> Wanted:
     return lambda _, answer: (answer.get("status") or {}).get("phase") == name
 

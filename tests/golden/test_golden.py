@@ -7,6 +7,7 @@ import json
 import random
 from collections.abc import Iterator
 from datetime import timedelta
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -42,6 +43,12 @@ every_sync_but_of_pools = pytest.mark.parametrize(
 every_decoration = pytest.mark.parametrize(
     "path", [path for path in REQUESTS if kind_of(path) in DECORATORS], ids=case_name
 )
+
+
+@cache
+def answer_of(path: Path) -> dict[str, Any]:
+    """The answer to a case, computed once for all tests that only look at it."""
+    return replay(path, load(path))
 
 
 def test_there_are_cases() -> None:
@@ -81,7 +88,7 @@ def test_customize_and_finalize_are_answered_as_blessed(path: Path, request: pyt
 
 @every_request
 def test_the_answer_is_the_blessed_one(path: Path, request: pytest.FixtureRequest) -> None:
-    check(path, replay(path, load(path)), request)
+    check(path, answer_of(path), request)
 
 
 def check(path: Path, answer: dict[str, Any], request: pytest.FixtureRequest) -> None:
@@ -103,16 +110,15 @@ def test_no_answer_is_left_over(path: Path) -> None:
 def test_the_request_is_not_changed(path: Path) -> None:
     request = load(path)
     before = copy.deepcopy(request)
-    replay(path, request)
+    assert replay(path, request) == answer_of(path)
     assert request == before
 
 
 @every_request
 def test_the_order_of_objects_does_not_matter(path: Path) -> None:
     request = load(path)
-    answer = replay(path, request)
     for seed in range(3):
-        assert replay(path, shuffled(request, random.Random(seed))) == answer
+        assert replay(path, shuffled(request, random.Random(seed))) == answer_of(path)
 
 
 @every_request
@@ -121,7 +127,7 @@ def test_feeding_the_answer_back_gives_the_same_children(path: Path) -> None:
     A pool's decisions are confirmed at the second look, which changes them once."""
     request = load(path)
     now = newest_time(request)
-    first = children(replay(path, request))
+    first = children(answer_of(path))
     second = children(replay(path, as_observed(request, first), now))
     third = children(replay(path, as_observed(request, second), now))
     fourth = children(replay(path, as_observed(request, third), now))
@@ -135,7 +141,7 @@ def test_a_workload_whose_spec_is_unchanged_keeps_its_pods(path: Path) -> None:
     """The requests were captured with earlier versions: an upgrade restarts nothing."""
     request = load(path)
     standing = {child_key(it): it for group in request["children"].values() for it in group.values()}
-    for child in children(replay(path, request)):
+    for child in children(answer_of(path)):
         before = standing.get(child_key(child), {})
         if child["kind"] in ("Deployment", "LeaderWorkerSet") and decided(before) == decided(child):
             assert templates(child) == templates(json.loads(before["metadata"]["annotations"][LAST_APPLIED]))
@@ -166,13 +172,13 @@ def test_the_labels_settle(path: Path) -> None:
 
 @every_request
 def test_children_are_valid_objects(path: Path) -> None:
-    for child in children(replay(path, load(path))):
+    for child in children(answer_of(path)):
         assert problems(child) == []
 
 
 @every_request
 def test_nothing_empty_is_sent(path: Path) -> None:
-    answer = replay(path, load(path))
+    answer = answer_of(path)
     assert [where for child in children(answer) for where in empties(child)] == []
     assert None not in [value for _, value in walk(answer.get("status", {}))]
 

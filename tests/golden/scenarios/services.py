@@ -45,7 +45,9 @@ def pods_fail(scene: Scene, *, reason: str = "", message: str = "", waiting: str
     }  # fmt: skip
     if not waiting:
         status["lastState"] = {"terminated": ended}
-    scene.patch(f"pod/{pod['metadata']['name']}", {"status": {"containerStatuses": [status]}}, status=True)
+    phase_now = "Pending" if waiting else "Running"
+    body = {"status": {"phase": phase_now, "containerStatuses": [status]}}
+    scene.patch(f"pod/{pod['metadata']['name']}", body, status=True)
 
 
 @no_nodes
@@ -62,10 +64,6 @@ def service_blocked(scene: Scene) -> None:
         "ray-on-one-node": (service("e", vllm=ray), "is for several nodes"),
         "argument-mistyped": (service("f", vllm={"engineArgs": {"max_num_seqs": "many"}}), "takes a whole number"),
         "argument-owned": (service("g", vllm={"engineArgs": {"nnodes": 4}}), "cannot be set here"),
-        "shape-contradicts": (
-            service("h", resources={"totalGpus": 4}, vllm={"engineArgs": {"tensor_parallel_size": 3}}),
-            "tensor_parallel_size",
-        ),
         "fits-nowhere": (service("i", model={"name": "meta-llama/Llama-3.1-405B-Instruct"}), "it would fit on"),
         "partition-unknown": (
             service("j", model={"name": "Qwen/Qwen3-8B"}, resources={"gpu": {"count": 1, "partition": "dpx_nps8"}}),
@@ -75,6 +73,12 @@ def service_blocked(scene: Scene) -> None:
     for case, (item, words) in stories.items():
         scene.apply(item)
         scene.keep(f"inferenceservice/{item['metadata']['name']}", case, told("Ready", "False", words))
+    odd = service("odd", resources={"totalGpus": 4}, vllm={"engineArgs": {"tensor_parallel_size": 3}})
+    scene.stored("inferenceservices", "InferenceService", lambda: scene.apply(odd))
+    scene.keep("inferenceservice/odd", "shape-contradicts", told("Ready", "False", "ConfigurationError"))
+    long = service("a-name-of-an-earlier-version-that-is-too-long-for-labels-of-pods")
+    scene.stored("inferenceservices", "InferenceService", lambda: scene.apply(long))
+    scene.keep(f"inferenceservice/{long['metadata']['name']}", "name-too-long", told("Ready", "False", "characters"))
 
 
 @no_nodes
@@ -125,10 +129,9 @@ def service_pods_fail(scene: Scene) -> None:
     scene.apply(service())
     scene.see(DEMO, phase("Ready"))
     for pod in scene.world.all_of("v1", "Pod"):
-        scene.patch(
-            f"pod/{pod['metadata']['name']}", {"metadata": {"annotations": {"sandbox.inference.ai/fail": "true"}}}
-        )
-    scene.keep(DEMO, "crashes", told("Healthy", "False", "demo"))
+        marks = {"sandbox.inference.ai/fail": "true", "sandbox.inference.ai/hold": "true"}
+        scene.patch(f"pod/{pod['metadata']['name']}", {"metadata": {"annotations": marks}})
+    scene.keep(DEMO, "crashes", told("Healthy", "False", "Container leader ended"))
     pods_fail(scene, reason="OOMKilled", code=137)
     scene.keep(DEMO, "out-of-memory", says("memory"))
     pods_fail(scene, waiting="ImagePullBackOff")
