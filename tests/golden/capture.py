@@ -20,7 +20,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from tests.cluster.world import API, World
-from tests.golden.replay import FOLDER
+from tests.golden.replay import FOLDER, answer_path
 from tests.golden.scenarios import SCENARIOS
 from tests.golden.scene import Scenario, Scene, reset
 from tools.sandbox.api import ApiError
@@ -99,8 +99,18 @@ def played(story: Scenario, operator: Operator, requests: Path, into: Path) -> b
         except (TimeoutError, ApiError, AssertionError, LookupError):
             traceback.print_exc(limit=-3)
             return False
+    forget(into, story.name, scene.kept)
     print(f"  {len(scene.kept)} cases, {time.monotonic() - begun:.0f} s", flush=True)
     return True
+
+
+def forget(into: Path, name: str, kept: Sequence[Path]) -> None:
+    """Cases of the scenario's own folders that it tells no more."""
+    for path in into.glob(f"*/{name}/*request.json"):
+        if path not in kept:
+            print(f"  {path.relative_to(into)} is told no more", flush=True)
+            path.unlink()
+            answer_path(path).unlink(missing_ok=True)
 
 
 @contextmanager

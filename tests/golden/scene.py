@@ -236,9 +236,9 @@ class Scene:
         named = {key.replace("__", "/").replace("_", "."): it for key, it in annotations.items()}
         self._patch(what, {"metadata": {"annotations": named}})
 
-    def touch(self, what: str) -> None:
-        """Nothing but a sync: the newest time in a request, which is the clock of its replay, is now."""
-        self.annotate(what, example_com__touched=f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}")
+    def touch(self, what: str, seconds: float = 0) -> None:
+        """Nothing but a sync. The newest time in a request is the clock of its replay: it is so much later."""
+        self.annotate(what, example_com__touched=f"{datetime.now(UTC) + timedelta(seconds=seconds):%Y-%m-%dT%H:%M:%SZ}")
 
     def delete(self, what: str, propagation: str = "Background") -> None:
         api, kind, name, namespace = self._named(what)
@@ -402,9 +402,10 @@ class Scene:
         finally:
             versions = {"spec": {"versions": crd["spec"]["versions"]}}
             self.world.cluster.patch(api, "CustomResourceDefinition", name, None, versions)
+            wait_until(lambda: self._tried(lambda: self.world.all_of(API, kind)), f"{kind}s are served again")
 
     @staticmethod
-    def _tried(change: Callable[[], None]) -> bool:
+    def _tried(change: Callable[[], object]) -> bool:
         try:
             change()
         except ApiError:

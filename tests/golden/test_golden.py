@@ -127,10 +127,11 @@ def test_feeding_the_answer_back_gives_the_same_children(path: Path) -> None:
     A pool's decisions are confirmed at the second look, which changes them once."""
     request = load(path)
     now = newest_time(request)
-    first = children(answer_of(path))
-    second = children(replay(path, as_observed(request, first), now))
-    third = children(replay(path, as_observed(request, second), now))
-    fourth = children(replay(path, as_observed(request, third), now))
+    looks = [children(answer_of(path))]
+    for _ in range(3):
+        request = as_observed(request, looks[-1])
+        looks.append(children(replay(path, request, now)))
+    first, second, third, fourth = looks
     again = [child for child in second if child_key(child) in map(child_key, first)]
     assert again == first or (path in POOLS and list(map(child_key, again)) == list(map(child_key, first)))
     assert third == (second if path not in POOLS else fourth)
@@ -208,7 +209,7 @@ def shuffled(value: Any, chance: random.Random) -> Any:
 
 
 def as_observed(request: dict[str, Any], applied: list[dict[str, Any]]) -> dict[str, Any]:
-    """The request after Metacontroller applied the children; what was observed before keeps its status."""
+    """The request after Metacontroller applied the children: what stood before keeps its status, what is left out goes."""
     after = copy.deepcopy(request)
     field = children_of(request)
     before = {child_key(child): child for group in after[field].values() for child in group.values()}

@@ -176,14 +176,8 @@ def cache_retried(scene: Scene) -> None:
     scene.apply(cache("late"))
     failed(scene, "late", "Transient", "ConnectionLost", "The connection was lost 7 times")
     scene.see("modelcache/late", phase("Failed"))
-    due = lambda it, answer: not any(child["kind"] == "Job" for child in answer["children"])  # noqa: E731
-    for _ in range(8):
-        scene.touch("modelcache/late")
-        try:
-            scene.keep("modelcache/late", "due", due, patience=6)
-            break
-        except TimeoutError:
-            continue
+    scene.touch("modelcache/late", seconds=60)
+    scene.keep("modelcache/late", "due", lambda _, it: not any(child["kind"] == "Job" for child in it["children"]))
 
 
 @here

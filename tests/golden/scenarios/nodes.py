@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from tests.golden.scene import Scene, always, says, scenario
+from tests.golden.scene import Scene, lacks, says, scenario
 from tools.sandbox.api import Object
 from tools.sandbox.nodes import build_node
 
@@ -13,10 +13,11 @@ no_nodes = scenario(nodes=())
 
 def node(name: str, *, capacity: dict[str, str] | None = None, drop: tuple[str, ...] = (), **more: Any) -> Object:
     """A node as build_node makes it, with other amounts, and without labels that begin so."""
+    own = more.pop("labels", {})
     made = build_node(0, **more)
     made["metadata"]["name"] = made["metadata"]["labels"]["kubernetes.io/hostname"] = name
     labels = made["metadata"]["labels"]
-    made["metadata"]["labels"] = {key: it for key, it in labels.items() if not (drop and key.startswith(drop))}
+    made["metadata"]["labels"] = {key: it for key, it in labels.items() if not (drop and key.startswith(drop))} | own
     for amounts in (made["status"]["capacity"], made["status"]["allocatable"]) if capacity is not None else ():
         for key in [key for key in amounts if key.startswith("amd.com/")]:
             del amounts[key]
@@ -25,12 +26,12 @@ def node(name: str, *, capacity: dict[str, str] | None = None, drop: tuple[str, 
 
 
 def keep_each(scene: Scene, **nodes: Object) -> None:
-    """Each node's first request with its kubelet's word, so that children and conditions settle."""
+    """Each node once it is Ready."""
     for name, it in nodes.items():
         case = name.replace("_", "-")
         it["metadata"]["name"] = it["metadata"]["labels"]["kubernetes.io/hostname"] = case
         scene.world.cluster.create_nodes([it])
-        scene.keep(f"gpunode/{case}", case, always)
+        scene.keep(f"gpunode/{case}", case, lacks("notReadySince"))
         scene.world.cluster.delete("v1", "Node", case)
 
 
@@ -94,7 +95,7 @@ def node_life(scene: Scene) -> None:
     name = "gpunode/life"
     made = node("life", rack="r1", block="b1")
     scene.world.cluster.create_nodes([made])
-    scene.keep(name, "in-a-rack", says('"rack"'))
+    scene.keep(name, "in-a-rack", says('"rack"'), lacks("notReadySince"))
     scene.node("life", {"spec": {"taints": [{"key": "maintenance", "value": "today", "effect": "NoSchedule"}]}})
     scene.keep(name, "tainted", says("maintenance"))
     scene.node("life", {"spec": {"unschedulable": True}})
