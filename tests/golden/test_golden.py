@@ -209,7 +209,7 @@ def shuffled(value: Any, chance: random.Random) -> Any:
 
 
 def as_observed(request: dict[str, Any], applied: list[dict[str, Any]]) -> dict[str, Any]:
-    """The request after Metacontroller applied the children: what stood before keeps its status, what is left out goes."""
+    """The request after Metacontroller applied the children: what stood keeps its status, what is left out is gone."""
     after = copy.deepcopy(request)
     field = children_of(request)
     before = {child_key(child): child for group in after[field].values() for child in group.values()}

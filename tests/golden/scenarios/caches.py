@@ -340,15 +340,11 @@ def cache_quota(scene: Scene) -> None:
 
 @here
 def cache_pod_waits(scene: Scene) -> None:
-    """Why a pod does not start: an image, a volume that is attached elsewhere, a claim without a volume."""
+    """Why a pod does not start: no node, a volume that is attached elsewhere, a claim without a volume."""
     scene.apply(cache())
     job = scene.job()
     pod = scene.pod_of(job)
-    waiting = {"waiting": {"reason": "ImagePullBackOff", "message": "Back-off pulling image model-downloader:v9"}}
-    status = {"name": "downloader", "image": "x", "imageID": "", "restartCount": 0, "ready": False, "state": waiting}
-    scene.patch(f"pod/{pod}", {"status": {"conditions": [], "containerStatuses": [status]}}, status=True)
-    scene.keep(DEMO, "no-image", says("ImagePullBackOff"))
-    scene.patch(f"pod/{pod}", {"status": {"containerStatuses": []}}, status=True)
+    scene.keep(DEMO, "no-node", says("The scheduler finds no node"))
     message = 'Multi-Attach error for volume "pvc-1" Volume is already used by pod(s) other'
     scene.event(f"pod/{pod}", "FailedAttachVolume", message)
     scene.keep(DEMO, "attached-elsewhere", says("Multi-Attach"))
