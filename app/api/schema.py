@@ -12,7 +12,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Annotated, Any, ClassVar, Literal, get_args
+from typing import Annotated, Any, ClassVar, Literal, Self, get_args
 
 from pydantic import (
     BaseModel,
@@ -27,6 +27,7 @@ from pydantic.alias_generators import to_camel
 from pydantic_core import CoreSchema
 
 from app.api import bounds
+from app.api.lenient import read_model
 from app.kube.conditions import ErrorClass, Finding, Reason, shortened
 from app.kube.duration import DURATION_LIMIT, DURATION_PATTERN, parse_duration
 from app.kube.quantity import QUANTITY_LIMIT, QUANTITY_PATTERN, canonical_quantity
@@ -86,6 +87,14 @@ class Model(BaseModel):
         if cls.rules:
             schema["x-kubernetes-validations"] = [rule.to_schema() for rule in cls.rules]
         return schema
+
+    @classmethod
+    def read(cls, value: object) -> Self:
+        """Whatever can be read of what somebody else wrote; misshapen fields have their defaults (app/api/lenient.py).
+
+        An object that was read keeps no unknown fields, so it is never what is written back.
+        """
+        return read_model(cls, value)
 
     def differing(self) -> list[str]:
         """Fields that differ from their defaults, as users write them: the single ones with their values."""
@@ -222,6 +231,11 @@ class Kind:
     scale: Mapping[str, str] = field(default_factory=dict)
     scope: Literal["Namespaced", "Cluster"] = "Namespaced"
     categories: Sequence[str] = ("amd-inference",)
+
+    @property
+    def key(self) -> str:
+        """The outer key of `children` and `related` under which its objects stand: GPUPool.inference.ai/v1alpha1."""
+        return f"{self.name}.{API_VERSION}"
 
     def to_manifest(self) -> Schema:
         """The CustomResourceDefinition as `kubectl apply` takes it."""

@@ -8,7 +8,7 @@ from app.cli.decide import Verdict
 from app.cli.exclusions import excluded_nodes, taken_nodes
 from app.cli.outcome import find_outcome, find_reasons
 from app.cli.shown import shown_shape
-from app.fit.memory import Memory
+from app.fit.memory.estimate import MemoryEstimate
 from app.kube.lenient import value_at
 
 Json = dict[str, Any]
@@ -36,10 +36,10 @@ def build_answer(verdict: Verdict) -> Json:
 def foreign_use_unknown(verdict: Verdict) -> bool:
     """Whether what pods of no service hold is not known for some node; it was counted as free."""
     said = value_at(verdict.allocation, "spec", "foreignUseUnknown") is True
-    return said or any(node.foreign is None for node in verdict.pool_nodes)
+    return said or any(node.unmanaged_usage is None for node in verdict.pool_nodes)
 
 
-def _memory(memory: Memory) -> Json:
+def _memory(memory: MemoryEstimate) -> Json:
     return {
         "weightsBytes": memory.weights,
         "kvCacheBytesPerToken": memory.kv_per_token,

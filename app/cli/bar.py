@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from rich.text import Text
 
-from app.fit.memory import Memory, gib
+from app.fit.memory.estimate import MemoryEstimate, gib
 
 WIDTH = 60
 """Characters of a whole GPU."""
@@ -23,7 +23,7 @@ class Segment:
     note: str = ""
 
 
-def segments(memory: Memory) -> list[Segment]:
+def segments(memory: MemoryEstimate) -> list[Segment]:
     """From left to right. vLLM takes for the KV cache whatever its share leaves; the rest stays free."""
     whole = f"{memory.sequences:,} sequence{'s' * (memory.sequences != 1)} of {memory.length:,} tokens"
     one = f"one sequence of {memory.length:,} tokens takes {gib(memory.kv_per_sequence)}"
@@ -35,7 +35,7 @@ def segments(memory: Memory) -> list[Segment]:
     ]
 
 
-def draw(memory: Memory) -> Text:
+def draw(memory: MemoryEstimate) -> Text:
     """The bar; what does not fit stands out over the end."""
     text, before = Text("["), 0
     for segment in segments(memory):
@@ -47,15 +47,15 @@ def draw(memory: Memory) -> Text:
     return text
 
 
-def numbers(memory: Memory) -> Iterator[tuple[str, str, str]]:
+def numbers(memory: MemoryEstimate) -> Iterator[tuple[str, str, str]]:
     """Name, size, note."""
     for segment in segments(memory):
         yield segment.name, gib(segment.size), segment.note
 
 
-def _free(memory: Memory) -> int:
+def _free(memory: MemoryEstimate) -> int:
     return max(0, memory.capacity - memory.weights - memory.overhead - memory.kv_available)
 
 
-def _column(size: int, memory: Memory) -> int:
+def _column(size: int, memory: MemoryEstimate) -> int:
     return round(WIDTH * size / max(memory.capacity, memory.weights + memory.overhead))

@@ -21,14 +21,14 @@ from app.cli.case import CACHE_KIND, Case
 from app.cli.errors import InputError, refused_field
 from app.cli.limits import PoolLimit, find_pool_limit
 from app.cli.rules import broken_rules
-from app.fit.config import Unreadable, with_weight_bytes
+from app.fit.hf_config.config import Unreadable, with_weight_bytes
 from app.gpupool import observe as pool_view
 from app.gpupool.sync import sync as sync_pool
 from app.inferenceservice.children import build_children
 from app.inferenceservice.children.gpu_request import build_request
 from app.inferenceservice.children.workload import build_today
 from app.inferenceservice.facts import Facts, gather_facts
-from app.inferenceservice.handshake import GPU_ALLOCATION, GPU_REQUEST
+from app.inferenceservice.observe import GPU_ALLOCATION, GPU_REQUEST
 from app.inferenceservice.plan import Blocked, Plan, Serve, Wait, plan_service
 from app.kube.conditions import ErrorClass, Finding, Reason, format_time
 from app.kube.duration import parse_duration
@@ -164,7 +164,7 @@ def _excluded(case: Case, allocation: Manifest, now: datetime) -> Iterator[tuple
     if mapping_at(allocation, "spec", "next"):
         spec = _read_pool(case)
         view = pool_view.observe(_pool_request(case, case.allocations), spec, now)
-        decisions = allocate(view.nodes, view.needs, view.held, parse_duration(spec.reserve_after))
+        decisions = allocate(view.nodes, view.placement_requests, view.existing, parse_duration(spec.reserve_after))
         yield from decisions[case.key].excluded
         return
     for entry in mappings_at(allocation, "spec", "excluded"):

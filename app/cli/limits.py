@@ -9,7 +9,7 @@ from app.api.v1alpha1.gpupool import GPUPoolSpec
 from app.gpupool.observe import observe
 from app.kube.duration import parse_duration
 from app.metacontroller.protocol import SyncRequest
-from app.scheduling.scheduler import look
+from app.scheduling.scheduler import schedule
 from app.scheduling.snapshot import tenant_of
 
 
@@ -44,7 +44,7 @@ def find_pool_limit(request: SyncRequest, spec: GPUPoolSpec, service: str, now: 
     if limit is None or limit.gpus is None:
         return None
     patience = parse_duration(spec.reserve_after)
-    found = look(view.nodes, view.needs, view.held, patience, elsewhere=view.elsewhere)
+    found = schedule(view.nodes, view.placement_requests, view.existing, patience, elsewhere=view.elsewhere)
     return PoolLimit(
         pool=request.parent.name,
         places=tuple(place for place in limit.matching if spec.limits[place].gpus == limit.gpus),

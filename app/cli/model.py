@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from app.cli.errors import InputError
-from app.fit.config import Unreadable, parse_config
-from app.fit.models import ModelFacts
+from app.fit.hf_config.config import Unreadable, parse_config
+from app.fit.model import ModelFacts
 
 
 @dataclass(frozen=True)

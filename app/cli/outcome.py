@@ -9,10 +9,10 @@ from app.api.v1alpha1.gpuallocation import Phase
 from app.cli.decide import Verdict
 from app.cli.shown import shown_shape
 from app.gpupool.nameless import nameless_hosts, nameless_message
-from app.gpupool.observe import read_wish
+from app.gpupool.observe import to_node_requirements
 from app.inferenceservice.plan import Serve, Wait
 from app.kube.lenient import count_at, mapping_at, text_at
-from app.scheduling.nodes import Wish
+from app.scheduling.nodes import NodeRequirements
 
 
 class Outcome(StrEnum):
@@ -63,10 +63,10 @@ def _reasons(verdict: Verdict) -> Iterator[str]:
         return
     if fit:
         yield fit.reason
-        yield from fit.notes
+        yield from fit.warnings
     yield need.note if need else ""
     if not verdict.pool_nodes and fit:
-        yield f"without nodes, sizes and memory are those on {fit.accelerator.key}, the smallest that holds it"
+        yield f"without nodes, sizes and memory are those on {fit.gpu.key}, the smallest that holds it"
     if (nameless := _nameless(verdict)) and label not in text_at(_said(verdict), "message"):
         yield nameless_message(nameless, label)
     yield from (verdict.case.told.note, *verdict.case.notes)
@@ -78,8 +78,8 @@ def _unfit_products(verdict: Verdict) -> Iterator[str]:
     """Why the products of these nodes cannot hold it."""
     products = {node.product for node in verdict.pool_nodes}
     for excluded in verdict.facts.need.excluded if verdict.facts.need else ():
-        if excluded.accelerator.key in products:
-            yield f"{excluded.accelerator.key}: {excluded.reason}"
+        if excluded.gpu.key in products:
+            yield f"{excluded.gpu.key}: {excluded.reason}"
 
 
 def _nameless(verdict: Verdict) -> list[str]:
@@ -95,12 +95,12 @@ def _has_planned(verdict: Verdict) -> bool:
     if wish is None or need is None:
         return False
     enough = (node for node in verdict.pool_nodes if node.at_best >= need.request.gpus_per_node)
-    return any(not wish.find_obstacle(node) for node in enough)
+    return any(not wish.permanent_mismatch(node) for node in enough)
 
 
-def _wish(verdict: Verdict) -> Wish | None:
+def _wish(verdict: Verdict) -> NodeRequirements | None:
     need = verdict.facts.need
-    return read_wish(need.request.model_dump(mode="json", by_alias=True, exclude_none=True)) if need else None
+    return to_node_requirements(need.request) if need else None
 
 
 def _phase(verdict: Verdict) -> str:

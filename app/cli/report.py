@@ -66,9 +66,9 @@ def build_report(verdict: Verdict) -> Report:
 def _rejected(verdict: Verdict, shape: ShownShape) -> tuple[tuple[str, str], ...]:
     """Of the product that is shown: the others were looked at as well, but nobody waits for them."""
     excluded = verdict.facts.need.excluded if verdict.facts.need else ()
-    of_product = next((it.rejected for it in excluded if it.accelerator.key == shape.product), ())
-    rejected = shape.fit.rejected if shape.fit else of_product
-    return tuple((str(it.layout), it.reason) for it in rejected)
+    of_product = next((it.alternatives for it in excluded if it.gpu.key == shape.product), ())
+    rejected = shape.fit.alternatives if shape.fit else of_product
+    return tuple((str(it.parallelism), it.reason) for it in rejected)
 
 
 def _unchecked(verdict: Verdict) -> list[str]:

@@ -6,18 +6,17 @@ Memory is of one GPU. Where no layout fits, the numbers are those of the largest
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from app.cli.decide import Verdict
-from app.fit.accelerators import ACCELERATORS, Accelerator, partitioned
-from app.fit.fit import Fits
-from app.fit.layout import Layout
-from app.fit.legality import find_obstacle
-from app.fit.memory import Memory, Needs, estimate
-from app.fit.parallelism import Impossible, plan_shape
+from app.fit.catalog import ACCELERATORS, Accelerator, partitioned
+from app.fit.checks.layout import CERTAIN, Layout
+from app.fit.memory.estimate import Engine, MemoryEstimate, estimate
+from app.fit.parallelism import Impossible, Parallelism, plan_parallelism
+from app.fit.request import Fits
 from app.inferenceservice.demand import Need
-from app.inferenceservice.engine_needs import engine_needs
 from app.inferenceservice.facts import Facts
+from app.inferenceservice.fit_inputs import parse_engine
 from app.inferenceservice.length import find_limit
 from app.kube.lenient import count_at, mapping_at, text_at, value_at
 
@@ -32,7 +31,7 @@ class ShownShape:
     data: int | None = None
     expert_parallel: bool = False
     max_model_len: int | None = None
-    memory: Memory | None = None
+    memory: MemoryEstimate | None = None
     fit: Fits | None = None
 
 
@@ -65,18 +64,18 @@ def _granted(verdict: Verdict, need: Need) -> ShownShape:
 def _would_be(verdict: Verdict, need: Need) -> Fits | None:
     """The best product among those of the nodes; where there are none, among all."""
     products = {node.product for node in verdict.pool_nodes}
-    at_hand = [fit for fit in need.fits if fit.accelerator.key in products]
+    at_hand = [fit for fit in need.fits if fit.gpu.key in products]
     return next(iter(at_hand if products - {""} else need.fits), None)
 
 
 def _fitting(fit: Fits) -> ShownShape:
-    shape = fit.shape
+    sizes = fit.parallelism
     return ShownShape(
-        product=fit.accelerator.key,
-        tensor=shape.tensor,
-        pipeline=shape.pipeline,
-        data=shape.data,
-        expert_parallel=fit.expert_parallel,
+        product=fit.gpu.key,
+        tensor=sizes.tensor,
+        pipeline=sizes.pipeline,
+        data=sizes.data,
+        expert_parallel=sizes.expert_parallel,
         max_model_len=fit.max_model_len,
         memory=fit.memory,
         fit=fit,
@@ -85,33 +84,33 @@ def _fitting(fit: Fits) -> ShownShape:
 
 def _asked(verdict: Verdict) -> ShownShape:
     spec, told = verdict.facts.spec, _told(verdict.facts)
-    shape = plan_shape(spec.demand)
-    if isinstance(shape, Impossible):
+    planned = plan_parallelism(spec.demand)
+    if isinstance(planned, Impossible):
         given = spec.demand.given
         return ShownShape(None, given.tensor, given.pipeline, given.data, bool(told.expert_parallel))
-    layout = Layout(shape.tensor, shape.pipeline, shape.data, bool(told.expert_parallel))
+    sizes = replace(planned, expert_parallel=bool(told.expert_parallel))
     accelerator = _largest(_accelerators(verdict))
     return ShownShape(
         product=accelerator.key if accelerator else None,
-        tensor=layout.tensor,
-        pipeline=layout.pipeline,
-        data=layout.data,
-        expert_parallel=layout.expert_parallel,
+        tensor=sizes.tensor,
+        pipeline=sizes.pipeline,
+        data=sizes.data,
+        expert_parallel=sizes.expert_parallel,
         max_model_len=told.max_model_len,
-        memory=_memory(verdict, layout, accelerator) if accelerator else None,
+        memory=_memory(verdict, sizes, accelerator) if accelerator else None,
     )
 
 
-def _told(facts: Facts) -> Needs:
-    return engine_needs(facts.spec, find_limit(facts.spec, facts.model))
+def _told(facts: Facts) -> Engine:
+    return parse_engine(facts.spec, find_limit(facts.spec, facts.model))
 
 
-def _memory(verdict: Verdict, layout: Layout, accelerator: Accelerator) -> Memory | None:
-    """The arithmetic of something that is refused; None where the layout has no meaning for the model."""
+def _memory(verdict: Verdict, sizes: Parallelism, accelerator: Accelerator) -> MemoryEstimate | None:
+    """The arithmetic of something that is refused; None where the sizes have no meaning for the model."""
     model = verdict.facts.model
-    if model is None or find_obstacle(model, layout, tolerant=True):
+    if model is None or CERTAIN.evaluate(Layout(model, sizes)):
         return None
-    return estimate(model, accelerator, layout, _told(verdict.facts))
+    return estimate(model, accelerator, sizes, _told(verdict.facts))
 
 
 def _accelerators(verdict: Verdict) -> Sequence[Accelerator]:

@@ -12,7 +12,7 @@ import json
 from dataclasses import dataclass
 
 from app.fit import codec
-from app.fit.models import ModelFacts
+from app.fit.model import ModelFacts
 from app.kube.weight import holds_more
 
 REPORT_ANNOTATION = "inference.ai/download-report"

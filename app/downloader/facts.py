@@ -9,8 +9,8 @@ from pathlib import Path
 from app.downloader.fault import Fault
 from app.downloader.headers import Header, HeaderError, read_header
 from app.downloader.manifest import ModelSummary
-from app.fit.config import Unreadable, parse_config
-from app.fit.models import ModelFacts
+from app.fit.hf_config.config import Unreadable, parse_config
+from app.fit.model import ModelFacts
 from app.kube.conditions import ErrorClass
 
 MOST_CONFIG = 16 << 20

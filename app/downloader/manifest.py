@@ -13,7 +13,7 @@ from app.downloader.fault import Fault
 from app.downloader.listing import Checksum
 from app.downloader.names import MANIFEST, check_names
 from app.fit import codec
-from app.fit.models import ModelFacts
+from app.fit.model import ModelFacts
 
 MOST_BYTES = 64 << 20
 """A manifest of the most files with the longest names stays below."""

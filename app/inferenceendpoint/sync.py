@@ -14,11 +14,11 @@ from app.inferenceendpoint.status import AVAILABLE, build_status
 from app.ingress.allowed import allow_ingress
 from app.kube.conditions import with_times
 from app.kube.conflict import conflict_condition, managed, unmanaged_finding
-from app.metacontroller.hold import RefusedSpecError, hold, read_spec, release
+from app.metacontroller.keep import RefusedSpecError, finalize_immediately, keep_last_applied, read_spec
 from app.metacontroller.protocol import CustomizeResponse, Parent, RelatedRule, SyncRequest, SyncResponse
 from app.settings import Settings
 
-finalize = release
+finalize = finalize_immediately
 
 
 def sync(request: SyncRequest, settings: Settings, now: datetime) -> SyncResponse:
@@ -27,7 +27,7 @@ def sync(request: SyncRequest, settings: Settings, now: datetime) -> SyncRespons
     try:
         spec = read_spec(InferenceEndpointSpec, parent)
     except RefusedSpecError as refused:
-        return hold(request, refused.finding, now, AVAILABLE)
+        return keep_last_applied(request, refused.finding, now, AVAILABLE)
     ingress = allow_ingress(spec.ingress, parent.namespace, settings, request.child(INGRESS, service_name(parent.name)))
     spec = spec.model_copy(update={"ingress": ingress.spec})
     plan = plan_endpoint(parent.name, parent.namespace, spec, parse_observed(request, spec.service), ingress.notes)

@@ -81,8 +81,8 @@ def partition_contradicts(proposal: Proposal) -> Finding | None:
 
 def shape_impossible(proposal: Proposal) -> Finding | None:
     facts = proposal.facts
-    shape = facts.shape
-    return _configuration(shape.message) if isinstance(shape, Impossible) else None
+    sizes = facts.parallelism
+    return _configuration(sizes.message) if isinstance(sizes, Impossible) else None
 
 
 def launch_contradiction(proposal: Proposal) -> Finding | None:
@@ -178,7 +178,7 @@ def cache_not_ready(proposal: Proposal) -> Finding | None:
     if cache.usable and (copy is None or copy.ready):
         return None
     if cache.usable and copy:
-        message = f"waits for ModelCache {cache.name}, which fills the copy on PersistentVolumeClaim {copy.claim}"
+        message = f"waits for ModelCache {cache.name}, which fills the copy on PersistentVolumeClaim {copy.claim_name}"
         return Finding(ErrorClass.TRANSIENT, Reason.PENDING, message)
     progress = f" ({cache.progress}%)" if cache.progress is not None else ""
     said = f": {cache.message}" if cache.message else ""

@@ -9,7 +9,7 @@ from kubernetes.client.models.v1_policy_rule import V1PolicyRule
 
 from app.kube.access import build_account, build_grant
 from app.kube.manifest import Manifest, own_metadata
-from app.metacontroller.hold import Rebuild
+from app.metacontroller.keep import Rebuild
 from app.metacontroller.protocol import SyncRequest
 from app.modelcache.names import access_name
 from app.modelcache.observe import find_jobs

@@ -8,7 +8,7 @@ from typing import Any
 
 from app.api.v1alpha1.modelcache import CopyStatus, DownloadStatus, ModelCacheStatus, Phase
 from app.contracts.download import DownloadReport
-from app.fit.models import to_json
+from app.fit.model import to_json
 from app.kube.conditions import (
     RETRY_SECONDS,
     Condition,

@@ -8,7 +8,7 @@ from app.api.v1alpha1.modelcache import ModelCacheSpec, Phase
 from app.kube.conflict import conflict_condition, managed, unmanaged_finding
 from app.kube.lenient import text_at
 from app.kube.names import REFRESH_ANNOTATION
-from app.metacontroller.hold import RefusedSpecError, hold, read_spec, release
+from app.metacontroller.keep import RefusedSpecError, finalize_immediately, keep_last_applied, read_spec
 from app.metacontroller.protocol import CustomizeResponse, Parent, RelatedRule, SyncRequest, SyncResponse, sooner
 from app.modelcache.children import build_children
 from app.modelcache.download import plan_download
@@ -25,7 +25,9 @@ def sync(request: SyncRequest, settings: Settings, now: datetime) -> SyncRespons
     try:
         spec = read_spec(ModelCacheSpec, request.parent)
     except RefusedSpecError as refused:
-        return hold(request, refused.finding, now, "Ready", _held_phase(request.parent), rebuild_grants(request))
+        return keep_last_applied(
+            request, refused.finding, now, "Ready", _held_phase(request.parent), rebuild_grants(request)
+        )
     return _apply(request, spec, settings, now)
 
 
@@ -44,7 +46,7 @@ def _apply(request: SyncRequest, spec: ModelCacheSpec, settings: Settings, now: 
 
 def finalize(request: SyncRequest) -> SyncResponse:
     """Children go by their owner references."""
-    return release(request, rebuild_grants(request))
+    return finalize_immediately(request, rebuild_grants(request))
 
 
 def customize(parent: Parent) -> CustomizeResponse:

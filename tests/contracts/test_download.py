@@ -5,7 +5,7 @@ import json
 import pytest
 
 from app.contracts.download import DownloadError, DownloadReport, parse_annotation, to_annotation
-from app.fit.models import find_model
+from app.fit.catalog import find_model
 
 REPORTS = [
     DownloadReport(),

@@ -10,7 +10,7 @@ import pytest
 
 from app.downloader.facts import inspect
 from app.downloader.fault import Fault
-from app.fit.models import find_model
+from app.fit.catalog import find_model
 from tests.downloader.models import LLAMA, model, safetensors
 from tests.fit.configs import CONFIGS
 

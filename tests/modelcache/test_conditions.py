@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from app.contracts.download import DownloadError, DownloadReport
-from app.fit.models import find_model
+from app.fit.catalog import find_model
 from tests.calls import NOW, Answer
 from tests.modelcache.cache import (
     FINISHED,

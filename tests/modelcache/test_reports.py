@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 
 from app.contracts.download import DownloadError, DownloadReport
-from app.fit.models import find_model, parse_facts
+from app.fit.catalog import find_model
+from app.fit.model import parse_facts
 from app.kube.conditions import parse_time
 from app.settings import Settings
 from tests.calls import NOW, Answer

@@ -120,8 +120,10 @@ def _all_ready(*arguments: Any) -> Any:
 
 def _sharing(*arguments: Any) -> Observed:
     seen = observe(*arguments)
-    held = {key: replace(it, exclusive=False) for key, it in seen.held.items()}
-    return replace(seen, needs=tuple(replace(it, exclusive=False) for it in seen.needs), held=held)
+    held = {key: replace(it, exclusive=False) for key, it in seen.existing.items()}
+    return replace(
+        seen, placement_requests=tuple(replace(it, exclusive=False) for it in seen.placement_requests), existing=held
+    )
 
 
 def _claims_until_filled(facts: Facts, plan: Plan) -> list[Object]:

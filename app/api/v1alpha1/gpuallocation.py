@@ -7,6 +7,7 @@ from enum import StrEnum
 from pydantic import Field
 
 from app.api import bounds
+from app.api.object import Object
 from app.api.schema import Column, Kind, Model, Time
 from app.api.v1alpha1.gpurequest import Count, Key, Name, Shape, Text, Word
 
@@ -124,6 +125,13 @@ class GPUAllocationStatus(Model):
     devices: list[AssignedDevice] = Field(
         [], description="Devices by group and worker, of pods on nodes where AMD's device-metrics-exporter reports."
     )
+
+
+class GPUAllocation(Object):
+    """The object as it is read."""
+
+    spec: GPUAllocationSpec
+    status: GPUAllocationStatus = GPUAllocationStatus()
 
 
 KIND = Kind(

@@ -10,6 +10,7 @@ from pydantic import Field
 
 from app.api import bounds
 from app.api.bounds import MapBounds
+from app.api.object import Object
 from app.api.schema import Column, Kind, Model, Time
 from app.api.v1alpha1.gpurequest import Key, Name, Text, Word
 
@@ -125,6 +126,13 @@ class GPUNodeStatus(Model):
     used: int | None = Field(None, ge=0, description="GPUs in use by anybody.")
     services: list[ServiceUse] = Field([], description="Use by InferenceServices, by namespace and name.")
     others: list[ForeignUse] = Field([], description="Use by all other pods.")
+
+
+class GPUNode(Object):
+    """The object as it is read."""
+
+    spec: GPUNodeSpec
+    status: GPUNodeStatus = GPUNodeStatus()
 
 
 KIND = Kind(

@@ -8,6 +8,7 @@ from typing import Annotated, ClassVar
 from pydantic import Field
 
 from app.api.bounds import KEY, LABEL_VALUE, MapBounds
+from app.api.object import Object
 from app.api.schema import Column, ConditionList, Duration, Kind, Model, Rule
 from app.api.v1alpha1.gpuallocation import NodeRequirement
 from app.kube import selectors
@@ -148,6 +149,13 @@ class GPUPoolStatus(Model):
     )
     waiting: list[WaitingService] = Field([], description="The first services in line.")
     conditions: ConditionList = Field([], description="Observations, one of each type.")
+
+
+class GPUPool(Object):
+    """The object as it is read."""
+
+    spec: GPUPoolSpec
+    status: GPUPoolStatus = GPUPoolStatus()
 
 
 KIND = Kind(

@@ -8,6 +8,7 @@ from pydantic import Field
 
 from app.api import bounds
 from app.api.bounds import MapBounds
+from app.api.object import Object
 from app.api.schema import Column, Kind, Model, Time
 
 Count = Annotated[int, Field(ge=0, le=bounds.NUMBER)]
@@ -121,6 +122,13 @@ class GPURequestStatus(Model):
     failures: list[PodFailure] = Field([], description="Pods that are not ready, and why; at most eight.")
     loaded_at: Time | None = Field(None, description="When the latest leader became ready.")
     load_seconds: int | None = Field(None, ge=0, description="Seconds from that leader's start to ready.")
+
+
+class GPURequest(Object):
+    """The object as it is read."""
+
+    spec: GPURequestSpec
+    status: GPURequestStatus = GPURequestStatus()
 
 
 KIND = Kind(

@@ -7,6 +7,7 @@ from typing import Annotated, ClassVar
 
 from pydantic import Field, field_validator
 
+from app.api.object import Object
 from app.api.schema import Column, ConditionList, Duration, Kind, Model, Rule
 from app.api.v1alpha1.ingress import IngressSpec
 
@@ -124,6 +125,13 @@ class InferenceEndpointStatus(Model):
     url: str | None = Field(None, description="Where clients reach the HTTP API.")
     endpoints: list[EndpointStatus] = Field([], description="Every port with its URL and state.")
     conditions: ConditionList = Field([], description="Available, RoutingApplied, ChildConflict.")
+
+
+class InferenceEndpoint(Object):
+    """The object as it is read."""
+
+    spec: InferenceEndpointSpec
+    status: InferenceEndpointStatus = InferenceEndpointStatus()
 
 
 NAME_LIMIT = 54

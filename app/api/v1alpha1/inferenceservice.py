@@ -16,11 +16,12 @@ from pydantic import AfterValidator, ConfigDict, Field, model_validator
 
 from app.api import bounds
 from app.api.bounds import JsonBounds, MapBounds
+from app.api.object import Object
 from app.api.schema import Column, Duration, Kind, Model, ObjectName, Quantity, Rule
 from app.api.v1alpha1.inferenceservice_status import InferenceServiceStatus
 from app.api.v1alpha1.ingress import IngressSpec
 from app.api.v1alpha1.source_uri import SOURCE_MESSAGE, SOURCE_PATTERN, check_source
-from app.fit.parallelism import Demand, Given, Strategy
+from app.fit.parallelism import GivenSizes, ParallelismRequest, Strategy
 from app.vllm.arguments import resolve
 from app.vllm.command import Precision
 from app.vllm.values import parse_whole
@@ -359,6 +360,10 @@ class InferenceServiceSpec(Model):
         group = self.distributed
         return (group.size or 1 + (group.worker_replicas or 0)) if group.enabled else 1
 
+    @property
+    def gpus_per_node(self) -> int:
+        return self.total_gpus // self.nodes
+
     def canonical(self) -> InferenceServiceSpec:
         """The same meaning in the first spelling, so that respelling a spec is no edit of it."""
         group, resources = self.distributed, self.resources
@@ -402,18 +407,25 @@ class InferenceServiceSpec(Model):
         return {entry.name: entry.value for entry in resolve(self.engine_args)}
 
     @property
-    def demand(self) -> Demand:
+    def demand(self) -> ParallelismRequest:
         args = self.known_arguments
         sizes = (_size(args.get(f"{axis}_parallel_size")) for axis in ("tensor", "pipeline", "data", "prefill_context"))
         resources = self.resources
-        return Demand(
+        return ParallelismRequest(
             gpus=self.total_gpus,
             nodes=self.nodes,
             strategy=resources.strategy,
             auto_optimize=resources.auto_optimize,
-            given=Given(*sizes),
+            given=GivenSizes(*sizes),
             even_copies=not self.uses_ray,
         )
+
+
+class InferenceService(Object):
+    """The object as it is read."""
+
+    spec: InferenceServiceSpec
+    status: InferenceServiceStatus = InferenceServiceStatus()
 
 
 def _size(value: object) -> int | None:

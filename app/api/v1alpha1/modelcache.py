@@ -12,10 +12,11 @@ from typing import Annotated, Any
 from pydantic import Field, WithJsonSchema
 
 from app.api.bounds import NAME
+from app.api.object import Object
 from app.api.schema import Column, ConditionList, Duration, Kind, Model, ObjectName, Quantity, Rule, Time
 from app.api.v1alpha1.source import DownloadPolicy, SourceMember, SourceSpec, SourceType, named_repository
 from app.fit import codec
-from app.fit.models import ModelFacts
+from app.fit.model import ModelFacts
 
 COPIES = 100
 """Volumes of one cache."""
@@ -175,6 +176,13 @@ class ModelCacheStatus(Model):
     conditions: ConditionList | None = Field(
         None, description="Ready, Downloaded, Verified, StorageReady, SpecApplied, ChildConflict."
     )
+
+
+class ModelCache(Object):
+    """The object as it is read."""
+
+    spec: ModelCacheSpec
+    status: ModelCacheStatus = ModelCacheStatus()
 
 
 KIND = Kind(

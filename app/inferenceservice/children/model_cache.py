@@ -8,9 +8,8 @@ from __future__ import annotations
 
 from app.api.schema import API_VERSION
 from app.api.v1alpha1.source_uri import parse_repository
-from app.fit.accelerators import GIB
-from app.fit.models import find_model
-from app.fit.weights import stored_bytes
+from app.fit.catalog import GIB, find_model
+from app.fit.memory.weights import stored_bytes
 from app.inferenceservice.facts import Facts
 from app.inferenceservice.names import cache_child_name
 from app.kube.lenient import text_at

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from app.api.v1alpha1.inferenceservice import ServiceType
 from app.inferenceservice.facts import Facts
+from app.inferenceservice.grant import told_given_back
 from app.inferenceservice.plan import Blocked, Plan, Serve, Wait
-from app.inferenceservice.status.allocation import find_assignment, find_layout
+from app.inferenceservice.status.allocation import Layout, find_assignment, find_layout
 from app.inferenceservice.status.progress import Progress
 from app.kube.conditions import Condition, ErrorClass, Finding, Reason, Status, listed
 
@@ -57,7 +58,8 @@ def ready_condition(plan: Plan, facts: Facts, progress: Progress, problem: Findi
 def _given_back(facts: Facts) -> str:
     """Said beside whatever else is true: the workload may serve with the groups that it has."""
     allocation = facts.observed.allocation
-    return f"; {allocation.given_back}" if allocation and allocation.given_back else ""
+    given_back = told_given_back(allocation) if allocation else ""
+    return f"; {given_back}" if given_back else ""
 
 
 def _notes(plan: Plan) -> str:
@@ -79,12 +81,12 @@ def model_condition(plan: Plan, facts: Facts, progress: Progress) -> Condition:
     return _condition("ModelLoaded", Status.FALSE, Reason.IN_PROGRESS, f"no group has loaded {name} yet")
 
 
-def gpu_condition(plan: Plan, facts: Facts, progress: Progress) -> Condition:
+def gpu_condition(plan: Plan, facts: Facts, progress: Progress, layout: Layout | None) -> Condition:
     """The pool grants GPUs and the kube-scheduler gives them; a ready group has its own."""
     finding = _finding(plan)
     if finding and not progress.serving:
         return _condition("GPUAllocated", Status.FALSE, finding.reason, finding.message)
-    text = f"each group uses {find_layout(facts)}{find_assignment(facts)}"
+    text = f"each group uses {find_layout(facts)}{find_assignment(layout)}"
     if progress.serving:
         kept = "what runs was built from an earlier spec" if finding else text
         return _condition("GPUAllocated", Status.TRUE, Reason.SUCCESSFUL, kept)

@@ -12,7 +12,7 @@ it is the model's own, or the largest multiple of 1,024 that fits if that is at 
 Tokens of a batch, when not given: 16,384 from 160 GiB on, 8,192 from 70 GiB on, else 2,048 (vLLM's defaults).
 
 The overhead is a proposal that was not measured on AMD GPUs; `Overhead` holds it so that settings can change it.
-Sources: vLLM 0.33 (worker's memory profiling, engine arguments); see also the modules weights and kv.
+Sources: vLLM 0.33 (worker's memory profiling, engine arguments); see also the modules weights and kv_cache.
 """
 
 from __future__ import annotations
@@ -21,13 +21,13 @@ from bisect import bisect_left
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
-from app.fit.accelerators import GIB, Accelerator
-from app.fit.kv import growth_bytes, sequence_bytes
-from app.fit.layout import Layout
-from app.fit.models import ModelFacts
-from app.fit.precision import Precision, kv_bits
-from app.fit.stages import Stage, stages
-from app.fit.weights import stage_weights
+from app.fit.catalog import GIB, Accelerator
+from app.fit.memory.kv_cache import growth_bytes, sequence_bytes
+from app.fit.memory.layers import PipelineStage, pipeline_stages
+from app.fit.memory.precision import Precision, kv_bits
+from app.fit.memory.weights import stage_weights
+from app.fit.model import ModelFacts
+from app.fit.parallelism import Parallelism
 
 SHORTEST = 8192
 """Tokens that a chosen length has at least."""
@@ -58,8 +58,8 @@ STANDARD_OVERHEAD = Overhead()
 
 
 @dataclass(frozen=True)
-class Needs:
-    """What the engine was told; None = not said. Counts are at least 1."""
+class Engine:
+    """How the engine is started; None = not said. Counts are at least 1."""
 
     precision: Precision | None = None
     max_model_len: int | None = None
@@ -68,10 +68,13 @@ class Needs:
     gpu_memory_utilization: float = 0.92
     max_num_batched_tokens: int | None = None
     expert_parallel: bool | None = None
+    architectures: tuple[str, ...] | None = None
+    """gfx names that its image was built for; None = not known."""
+    overhead: Overhead = STANDARD_OVERHEAD
 
 
 @dataclass(frozen=True)
-class Memory:
+class MemoryEstimate:
     """One GPU, in bytes: the one with the least room."""
 
     capacity: int
@@ -121,22 +124,21 @@ def gib(size: int) -> str:
     return f"{size / GIB:.1f} GiB"
 
 
-def estimate(
-    model: ModelFacts, accelerator: Accelerator, layout: Layout, needs: Needs, overhead: Overhead = STANDARD_OVERHEAD
-) -> Memory:
-    """The memory of one GPU under this layout, whether it fits or not; the layout has no more stages than layers."""
-    rooms = [_room(model, accelerator, layout, stage, needs, overhead) for stage in stages(model, layout.pipeline)]
-    length = needs.max_model_len or _longest(model, rooms)
+def estimate(model: ModelFacts, gpu: Accelerator, parallelism: Parallelism, engine: Engine) -> MemoryEstimate:
+    """The memory of one GPU, whether it fits or not; `parallelism` has no more stages than the model has layers."""
+    stages = pipeline_stages(model, parallelism.pipeline)
+    rooms = [_room(model, gpu, parallelism, stage, engine) for stage in stages]
+    length = engine.max_model_len or _longest(model, rooms)
     return min((room.memory(length) for room in rooms), key=lambda memory: (memory.tokens, -memory.needed))
 
 
-def least_bytes(model: ModelFacts, needs: Needs) -> int:
-    """What all GPUs of one copy need together under any layout: the weights, and one sequence of the length asked
-    for. Layouts need more, for they repeat parts."""
-    [whole] = stages(model, 1)
-    bits = kv_bits(needs.kv_cache_dtype, needs.precision)
-    sequence = sequence_bytes(model, whole, needs.max_model_len or 1, 1, 1, bits)
-    return stage_weights(model, whole, Layout(), needs.precision) + sequence
+def least_bytes(model: ModelFacts, engine: Engine) -> int:
+    """What all GPUs of one copy need together under any parallelism: the weights, and one sequence of the length
+    asked for. Most need more, for they repeat parts."""
+    [whole] = pipeline_stages(model, 1)
+    bits = kv_bits(engine.kv_cache_dtype, engine.precision)
+    sequence = sequence_bytes(model, whole, engine.max_model_len or 1, 1, 1, bits)
+    return stage_weights(model, whole, Parallelism(), engine.precision) + sequence
 
 
 @dataclass(frozen=True)
@@ -156,8 +158,8 @@ class _Room:
     def available(self) -> int:
         return max(0, self.usable - self.weights - self.overhead)
 
-    def memory(self, length: int) -> Memory:
-        return Memory(
+    def memory(self, length: int) -> MemoryEstimate:
+        return MemoryEstimate(
             self.capacity,
             self.usable,
             self.weights,
@@ -177,19 +179,17 @@ class _Room:
         return lengths[too_long - 1]
 
 
-def _room(
-    model: ModelFacts, accelerator: Accelerator, layout: Layout, stage: Stage, needs: Needs, overhead: Overhead
-) -> _Room:
-    capacity = accelerator.memory_bytes
-    batch = needs.max_num_batched_tokens or _default_batch(capacity)
-    in_flight, bits = max(2, layout.pipeline) * batch, kv_bits(needs.kv_cache_dtype, needs.precision)
+def _room(model: ModelFacts, gpu: Accelerator, parallelism: Parallelism, stage: PipelineStage, engine: Engine) -> _Room:
+    capacity = gpu.memory_bytes
+    batch = engine.max_num_batched_tokens or _default_batch(capacity)
+    in_flight, bits = max(2, parallelism.pipeline) * batch, kv_bits(engine.kv_cache_dtype, engine.precision)
     return _Room(
         capacity=capacity,
-        usable=max(1, int(capacity * needs.gpu_memory_utilization)),
-        weights=stage_weights(model, stage, layout, needs.precision),
-        overhead=overhead.on(capacity, model, batch),
-        sequence=lambda length: sequence_bytes(model, stage, length, in_flight, layout.tensor, bits),
-        token=growth_bytes(model, stage, layout.tensor, bits),
+        usable=max(1, int(capacity * engine.gpu_memory_utilization)),
+        weights=stage_weights(model, stage, parallelism, engine.precision),
+        overhead=engine.overhead.on(capacity, model, batch),
+        sequence=lambda length: sequence_bytes(model, stage, length, in_flight, parallelism.tensor, bits),
+        token=growth_bytes(model, stage, parallelism.tensor, bits),
     )
 
 

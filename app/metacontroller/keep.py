@@ -45,7 +45,7 @@ class RefusedSpecError(Exception):
 
 
 def read_spec(model: type[Spec], parent: Parent) -> Spec:
-    """The spec as a model. Raises RefusedSpecError, whose finding `hold` tells."""
+    """The spec as a model. Raises RefusedSpecError, whose finding `keep_last_applied` tells."""
     if parent.unread:
         raise RefusedSpecError(unread_spec(parent.unread))
     try:
@@ -54,7 +54,7 @@ def read_spec(model: type[Spec], parent: Parent) -> Spec:
         raise RefusedSpecError(invalid_spec(error, model)) from None
 
 
-def hold(
+def keep_last_applied(
     request: SyncRequest,
     problem: Finding,
     now: datetime,
@@ -72,7 +72,7 @@ def hold(
     return SyncResponse(status=status, children=keep_children(request.observed_children(), rebuild))
 
 
-def release(request: SyncRequest, rebuild: Rebuild = without_grants) -> SyncResponse:
+def finalize_immediately(request: SyncRequest, rebuild: Rebuild = without_grants) -> SyncResponse:
     """The answer of a finalize hook: owner references remove the children, so the parent may go at once."""
     children = keep_children(request.observed_children(), rebuild)
     return SyncResponse(status=request.parent.status or {}, children=children, finalized=True)

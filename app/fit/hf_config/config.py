@@ -13,8 +13,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from app.fit.codec import LARGEST
-from app.fit.config_values import ConfigError, Values
-from app.fit.models import (
+from app.fit.hf_config.quantization import parse_quantization
+from app.fit.hf_config.values import ConfigError, Values
+from app.fit.memory.weights import stored_bytes
+from app.fit.model import (
     MOST_LAYERS,
     Experts,
     LatentAttention,
@@ -24,8 +26,6 @@ from app.fit.models import (
     parse_facts,
     to_json,
 )
-from app.fit.quantization import parse_quantization
-from app.fit.weights import stored_bytes
 
 
 @dataclass(frozen=True)

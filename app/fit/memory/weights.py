@@ -16,27 +16,35 @@ from fractions import Fraction
 from functools import lru_cache
 from math import ceil
 
-from app.fit.layout import Layout
-from app.fit.models import ModelFacts
-from app.fit.parameters import LayerKind, Part, Split, draft_parts, layer_parts, vocabulary_part
-from app.fit.precision import Precision, weight_bits
-from app.fit.stages import Stage, stages
+from app.fit.memory.layers import (
+    LayerKind,
+    Part,
+    PipelineStage,
+    Split,
+    draft_parts,
+    layer_parts,
+    pipeline_stages,
+    vocabulary_part,
+)
+from app.fit.memory.precision import Precision, weight_bits
+from app.fit.model import ModelFacts
+from app.fit.parallelism import Parallelism
 
 
 @lru_cache(maxsize=4096)
-def stage_weights(model: ModelFacts, stage: Stage, layout: Layout, precision: Precision | None) -> int:
+def stage_weights(model: ModelFacts, stage: PipelineStage, sizes: Parallelism, precision: Precision | None) -> int:
     """Bytes on each GPU of this stage; `precision` None loads the checkpoint as it is."""
-    layers = sum(count * _layer_bytes(model, kind, layout, precision) for kind, count in stage.layers)
-    ends = stage.vocabularies * _bytes(model, vocabulary_part(model), layout, precision)
-    norm = _bytes(model, Part(model.hidden_size, Split.WHOLE, linear=False), layout, precision) if stage.last else 0
+    layers = sum(count * _layer_bytes(model, kind, sizes, precision) for kind, count in stage.layers)
+    ends = stage.vocabularies * _bytes(model, vocabulary_part(model), sizes, precision)
+    norm = _bytes(model, Part(model.hidden_size, Split.WHOLE, linear=False), sizes, precision) if stage.last else 0
     return ceil((layers + ends + norm) * _files_by_formula(model))
 
 
 @lru_cache(maxsize=4096)
 def stored_bytes(model: ModelFacts) -> int:
     """Bytes of the weight files by formula, draft layers included."""
-    whole = Layout()
-    (stage,) = stages(model, 1)
+    whole = Parallelism()
+    (stage,) = pipeline_stages(model, 1)
     layers = sum(count * _layer_bytes(model, kind, whole, None) for kind, count in stage.layers)
     drafts = model.draft_layers * sum(_bytes(model, part, whole, None) for part in draft_parts(model))
     ends = stage.vocabularies * vocabulary_part(model).count * 2 + model.hidden_size * 2
@@ -48,20 +56,20 @@ def _files_by_formula(model: ModelFacts) -> Fraction:
 
 
 @lru_cache(maxsize=4096)
-def _layer_bytes(model: ModelFacts, kind: LayerKind, layout: Layout, precision: Precision | None) -> Fraction:
-    return sum((_bytes(model, part, layout, precision) for part in layer_parts(model, kind)), Fraction(0))
+def _layer_bytes(model: ModelFacts, kind: LayerKind, sizes: Parallelism, precision: Precision | None) -> Fraction:
+    return sum((_bytes(model, part, sizes, precision) for part in layer_parts(model, kind)), Fraction(0))
 
 
-def _bytes(model: ModelFacts, part: Part, layout: Layout, precision: Precision | None) -> Fraction:
-    return part.count * _share(model, part, layout) * weight_bits(part, model.quantization, precision) / 8
+def _bytes(model: ModelFacts, part: Part, sizes: Parallelism, precision: Precision | None) -> Fraction:
+    return part.count * _share(model, part, sizes) * weight_bits(part, model.quantization, precision) / 8
 
 
-def _share(model: ModelFacts, part: Part, layout: Layout) -> Fraction:
+def _share(model: ModelFacts, part: Part, sizes: Parallelism) -> Fraction:
     if part.split is Split.TENSOR:
-        return Fraction(1, layout.tensor)
+        return Fraction(1, sizes.tensor)
     if part.split is Split.KV_HEADS:
-        return Fraction(max(1, model.kv_heads // layout.tensor), model.kv_heads)
+        return Fraction(max(1, model.kv_heads // sizes.tensor), model.kv_heads)
     if part.split is Split.EXPERTS and model.experts:
-        count, ranks = model.experts.count, layout.expert_ranks
-        return Fraction(-(-count // ranks), count) if layout.expert_parallel else Fraction(1, ranks)
+        count, ranks = model.experts.count, sizes.expert_ranks
+        return Fraction(-(-count // ranks), count) if sizes.expert_parallel else Fraction(1, ranks)
     return Fraction(1)

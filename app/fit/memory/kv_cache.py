@@ -15,9 +15,8 @@ of one size. Source: vLLM 0.33, v1/kv_cache_interface; F's factor is an upper bo
 
 from __future__ import annotations
 
-from app.fit.models import LinearAttention, ModelFacts
-from app.fit.parameters import Attention
-from app.fit.stages import Stage
+from app.fit.memory.layers import Attention, PipelineStage
+from app.fit.model import LinearAttention, ModelFacts
 
 BLOCK = 16
 """Tokens of one block, vLLM's default."""
@@ -38,7 +37,7 @@ def state_bytes(linear: LinearAttention, tensor: int) -> int:
     return 2 * -(-(convolved * (linear.conv_kernel - 1) + recurrent) // tensor)
 
 
-def sequence_bytes(model: ModelFacts, stage: Stage, length: int, in_flight: int, tensor: int, bits: int) -> int:
+def sequence_bytes(model: ModelFacts, stage: PipelineStage, length: int, in_flight: int, tensor: int, bits: int) -> int:
     """One sequence of `length` tokens in the layers of a stage on one GPU, in bytes; `in_flight` tokens."""
     window = model.sliding.window if model.sliding else 0
     tokens = {
@@ -51,11 +50,12 @@ def sequence_bytes(model: ModelFacts, stage: Stage, length: int, in_flight: int,
     return cached + (states * state_bytes(model.linear, tensor) if model.linear else 0)
 
 
-def growth_bytes(model: ModelFacts, stage: Stage, tensor: int, bits: int) -> int:
+def growth_bytes(model: ModelFacts, stage: PipelineStage, tensor: int, bits: int) -> int:
     """What one token more adds to a long sequence in the layers of a stage on one GPU, in bytes: only layers of full
     attention grow. Where there are none, those with a window count, which grow up to it."""
-    layers = {kind: sum(count for it, count in stage.layers if it.attention is kind) for kind in Attention}
-    return (layers[Attention.FULL] or layers[Attention.SLIDING]) * token_bytes(model, tensor, bits)
+    full = sum(count for kind, count in stage.layers if kind.attention is Attention.FULL)
+    growing = full or sum(count for kind, count in stage.layers if kind.attention is Attention.SLIDING)
+    return growing * token_bytes(model, tensor, bits)
 
 
 def _blocks(tokens: int) -> int:

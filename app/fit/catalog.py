@@ -1,4 +1,6 @@
-"""AMD GPUs as the planner sees them: memory, architecture, links, number formats, partitions.
+"""What is known without looking: AMD's GPUs (accelerators.json) and published models (models.json).
+
+GPUs are described by memory, architecture, links, number formats and partitions.
 
 Units: memory in bytes. Where no public log shows what the driver reports, it is taken as the nominal size less 64 MiB
 (MI300X reports 16 MiB less). An *island* is the number of GPUs that are all linked to one another by XGMI:
@@ -15,15 +17,24 @@ over the package, while all partitions of a GPU share that GPU's XGMI links to o
 accelerators.json holds only what is read here. Sources: AMD's data sheets and ROCm documentation (memory, partitions,
 links), amdgpu.ids of the Kubernetes device plugin (device ids), vLLM's ROCm platform (formats: fp8 from gfx942 on,
 MX formats on gfx950). Not verified on hardware: MI308X, MI300A, and the links of MI250X.
+
+models.json holds ModelFacts by Hugging Face id. Sources: the models' own config.json as cited by litgpt and by
+transformers 5.23; the parameter totals that follow from it equal the published ones wherever those are known to the
+last digit. Left null because sources disagree or are missing: maxPosition of Qwen2.5, Mistral Large, Mistral Small and
+Llama 4. Left out because they are not verified: vision towers of Gemma 3 and Llama 4 (their weights count as nothing
+here).
 """
 
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from functools import cache
 from importlib import resources
 
 from app.fit.codec import read
+from app.fit.model import ModelFacts, parse_facts
 
 GIB = 1024**3
 _UNREPORTED = 64 * 1024**2
@@ -114,3 +125,16 @@ def partitioned(accelerator: Accelerator, mode: str) -> Accelerator | None:
         dies=accelerator.dies // parts,
         partitions=(),
     )
+
+
+@cache
+def _models() -> Mapping[str, ModelFacts | None]:
+    rows: Mapping[str, Mapping[str, object]] = json.loads(
+        resources.files(__package__).joinpath("models.json").read_text()
+    )
+    return {name.lower(): parse_facts(row) for name, row in rows.items()}
+
+
+def find_model(model_id: str) -> ModelFacts | None:
+    """The catalogue's facts of this Hugging Face id, whatever its case; None when it is not listed exactly."""
+    return _models().get(model_id.lower())

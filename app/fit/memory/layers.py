@@ -1,4 +1,4 @@
-"""Parameters of a model, layer by layer, in parts that are stored and split alike.
+"""The layers of a model: their parameters, in parts that are stored and split alike, and the pipeline stages they form.
 
 h hidden width, n heads, k key-value heads, d head width, I MLP width, E experts, V vocabulary:
 
@@ -14,16 +14,21 @@ Splitting over tensor-parallel GPUs (vLLM): heads, MLP width and vocabulary are 
 until each GPU has one; norms, the router and the projections down to a latent are whole on every GPU. Experts are
 divided over the tensor x data parallel GPUs of a stage: each expert by its width, or whole ones with expert
 parallelism. Sources: vLLM's model files; checked against the published totals of 18 checkpoints, to the last digit.
+
+Pipeline stages: L layers over P stages are L // P each, and one more for the L % P stages before the last, because the
+last also holds the head. The first stage holds the embedding; when head and embedding are tied, both ends hold a copy.
+Source: vLLM 0.33, distributed/utils (VLLM_PP_LAYER_PARTITION would override it).
 """
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from enum import Enum, auto
 from functools import lru_cache
 
-from app.fit.models import Experts, LatentAttention, LinearAttention, ModelFacts
+from app.fit.model import Experts, LatentAttention, LinearAttention, ModelFacts
 
 
 class Split(Enum):
@@ -59,6 +64,16 @@ class LayerKind:
     experts: bool
 
 
+@dataclass(frozen=True)
+class PipelineStage:
+    """What the GPUs of one stage hold: layers by kind and how often it stands at either end of the model."""
+
+    layers: tuple[tuple[LayerKind, int], ...]
+    vocabularies: int
+    """Embedding and head: 0, 1 or 2 matrices."""
+    last: bool
+
+
 @lru_cache(maxsize=256)
 def layer_kinds(model: ModelFacts) -> tuple[LayerKind, ...]:
     """The layers from first to last; full attention is spread evenly and ends each turn of special layers."""
@@ -88,6 +103,17 @@ def count_parameters(model: ModelFacts) -> int:
     layers = sum(part.count for kind in layer_kinds(model) for part in layer_parts(model, kind))
     vocabulary = vocabulary_part(model).count * (1 if model.tied_embeddings else 2)
     return layers + vocabulary + model.hidden_size
+
+
+@lru_cache(maxsize=1024)
+def pipeline_stages(model: ModelFacts, pipeline: int) -> tuple[PipelineStage, ...]:
+    """From first to last; `pipeline` must not exceed the layers."""
+    kinds, found, start = layer_kinds(model), [], 0
+    for index in range(pipeline):
+        stop = start + _layers_of_stage(model.layers, pipeline, index)
+        found.append(_pipeline_stage(model, kinds[start:stop], index == 0, index == pipeline - 1))
+        start = stop
+    return tuple(found)
 
 
 def _attention(model: ModelFacts, index: int) -> Attention:
@@ -152,3 +178,13 @@ def _expert_parts(h: int, experts: Experts) -> Iterator[Part]:
     router = h * count + (count if experts.router_bias else 0) + (h if experts.shared_gate else 0)
     yield Part(router, Split.WHOLE, linear=False)
     yield Part(3 * h * experts.shared_size, Split.TENSOR)
+
+
+def _layers_of_stage(layers: int, pipeline: int, index: int) -> int:
+    each, rest = divmod(layers, pipeline)
+    return each + (pipeline - 1 - rest <= index < pipeline - 1)
+
+
+def _pipeline_stage(model: ModelFacts, kinds: tuple[LayerKind, ...], first: bool, last: bool) -> PipelineStage:
+    shared = model.tied_embeddings and first and last
+    return PipelineStage(tuple(Counter(kinds).items()), 1 if shared else first + last, last)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from app.fit.accelerators import ACCELERATORS, GIB, find_accelerator, partitioned
+from app.fit.catalog import ACCELERATORS, GIB, find_accelerator, partitioned
 from tests.fit.facts import accelerator
 
 

@@ -19,8 +19,8 @@ from enum import StrEnum
 from fractions import Fraction
 from math import prod
 
-from app.fit.models import Quantization
-from app.fit.parameters import Part, Split
+from app.fit.memory.layers import Part, Split
+from app.fit.model import Quantization
 
 
 class Precision(StrEnum):

@@ -1,4 +1,4 @@
-"""Which of the layouts that are legal and fit is the best: costs to keep low, in this order.
+"""Which of the candidates that are legal and fit is the best: costs to keep low, in this order.
 
     1  layers that do not wait for the network: copies of a model with experts share them, so they stay on one node
     2  TP inside one XGMI island
@@ -6,7 +6,7 @@
     4  the smallest copy: it spans the fewest nodes, and GPUs beyond need go into more copies (DP), not into more TP
     5  the fewest stages
 
-Least communication comes first (1 to 3), then the fewest GPUs wasted (4). Two layouts never cost the same: copy and
+Least communication comes first (1 to 3), then the fewest GPUs wasted (4). Two candidates never cost the same: copy and
 stages fix TP, and whole experts are tried only where slices are illegal. vLLM's recipes and AMD's published profiles
 follow the same rules: the smallest TP inside a node that fits, PP across nodes, expert parallelism where TP is illegal.
 """
@@ -16,37 +16,37 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
-from app.fit.layout import Layout
-from app.fit.question import Question
+from app.fit.request import Candidate
 
 
 @dataclass(frozen=True)
 class Preference:
     """A cost to keep low, and why an alternative that costs more was not taken."""
 
-    cost: Callable[[Question, Layout], int]
+    cost: Callable[[Candidate], int]
     objection: str
 
 
-def between_nodes(question: Question, layout: Layout) -> int:
-    return int(question.model.experts is not None and layout.data > 1 and question.demand.nodes > 1)
+def between_nodes(candidate: Candidate) -> int:
+    return int(_shares_experts(candidate) and candidate.request.parallelism.nodes > 1)
 
 
-def beyond_island(question: Question, layout: Layout) -> int:
-    return int(layout.tensor > question.accelerator.island)
+def beyond_island(candidate: Candidate) -> int:
+    return int(candidate.parallelism.tensor > candidate.request.gpu.island)
 
 
-def dependent_copies(question: Question, layout: Layout) -> int:
-    shared = question.model.experts is not None and layout.data > 1
-    return int(shared and not question.memory(replace(layout, data=1)).fits)
+def dependent_copies(candidate: Candidate) -> int:
+    if not _shares_experts(candidate):
+        return 0
+    return int(not replace(candidate, parallelism=replace(candidate.parallelism, data=1)).memory.fits)
 
 
-def gpus_of_a_copy(_: Question, layout: Layout) -> int:
-    return layout.copy
+def gpus_of_a_copy(candidate: Candidate) -> int:
+    return candidate.parallelism.copy
 
 
-def stages_of_a_copy(_: Question, layout: Layout) -> int:
-    return layout.pipeline
+def stages_of_a_copy(candidate: Candidate) -> int:
+    return candidate.parallelism.pipeline
 
 
 PREFERENCES: tuple[Preference, ...] = (
@@ -58,13 +58,17 @@ PREFERENCES: tuple[Preference, ...] = (
 )
 
 
-def costs(question: Question, layout: Layout) -> tuple[int, ...]:
+def costs(candidate: Candidate) -> tuple[int, ...]:
     """To be compared from left to right."""
-    return tuple(preference.cost(question, layout) for preference in PREFERENCES)
+    return tuple(preference.cost(candidate) for preference in PREFERENCES)
 
 
-def why_worse(question: Question, layout: Layout, best: Layout) -> str:
-    """The first preference by which the other layout is better, in words."""
-    pairs = zip(costs(question, layout), costs(question, best), PREFERENCES, strict=True)
+def why_worse(candidate: Candidate, best: Candidate) -> str:
+    """The first preference by which the other candidate is better, in words."""
+    pairs = zip(costs(candidate), costs(best), PREFERENCES, strict=True)
     cost, least, lost = next((cost, least, lost) for cost, least, lost in pairs if cost > least)
     return lost.objection.format(cost=cost, best=least)
+
+
+def _shares_experts(candidate: Candidate) -> bool:
+    return candidate.model.experts is not None and candidate.parallelism.data > 1

@@ -10,8 +10,8 @@ from __future__ import annotations
 
 import re
 
-from app.fit.config_values import ConfigError, Values
-from app.fit.models import Quantization
+from app.fit.hf_config.values import ConfigError, Values
+from app.fit.model import Quantization
 
 _ATTENTION = ("self_attn", "attention", "q_proj", "qkv")
 _SHARED_EXPERTS = ("shared_experts", "shared_expert.")

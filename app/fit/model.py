@@ -1,21 +1,13 @@
-"""Facts of a model that memory and parallel layout depend on: its config.json in our names, and a small catalogue.
+"""Facts of a model that memory and parallel layout depend on: its config.json in our names.
 
 Sizes are counts (layers, heads, features), widths are features, weight_bytes is bytes. What only the quality or the
 speed of a model depends on is left out.
-
-models.json is the catalogue. Sources: the models' own config.json as cited by litgpt and by transformers 5.23; the
-parameter totals that follow from it equal the published ones wherever those are known to the last digit. Left null
-because sources disagree or are missing: maxPosition of Qwen2.5, Mistral Large, Mistral Small and Llama 4. Left out
-because they are not verified: vision towers of Gemma 3 and Llama 4 (their weights count as nothing here).
 """
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import cache
-from importlib import resources
 
 from app.fit import codec
 
@@ -157,19 +149,6 @@ def parse_facts(raw: Mapping[str, object]) -> ModelFacts | None:
 def to_json(facts: ModelFacts) -> dict[str, object]:
     """The JSON object from which `parse_facts` reads equal facts."""
     return codec.to_json(facts)
-
-
-@cache
-def _catalogue() -> Mapping[str, ModelFacts | None]:
-    rows: Mapping[str, Mapping[str, object]] = json.loads(
-        resources.files(__package__).joinpath("models.json").read_text()
-    )
-    return {name.lower(): parse_facts(row) for name, row in rows.items()}
-
-
-def find_model(model_id: str) -> ModelFacts | None:
-    """The catalogue's facts of this Hugging Face id, whatever its case; None when it is not listed exactly."""
-    return _catalogue().get(model_id.lower())
 
 
 def _makes_sense(facts: ModelFacts) -> bool:
