@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from app.contracts.download import DownloadError, DownloadReport
-from app.fit.models import find_model
+from app.fit.catalog import find_model
 from tests.cluster.world import API, service
 from tests.golden.scene import Scene, always, leaving, phase, says, scenario, told
 from tools.sandbox.api import Object
