@@ -183,7 +183,7 @@ class ModelCache(Object):
     """The object as it is read."""
 
     spec: ModelCacheSpec
-    status: ModelCacheStatus = ModelCacheStatus()
+    status: ModelCacheStatus = Field(default_factory=ModelCacheStatus)
 
 
 KIND = Kind(
