@@ -15,7 +15,7 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from app.api.schema import Duration, Quantity
 from app.api.v1alpha1 import gpurequest
-from app.contracts.download import SECRET_KEYS
+from app.contracts.sources import SECRET_KEYS
 from app.kube.hosts import parse_host, parse_network
 
 VERSION = "v0.1.0"

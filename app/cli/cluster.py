@@ -11,7 +11,7 @@ import urllib3
 from kubernetes.client import ApiClient, ApiException, Configuration
 from kubernetes.config import ConfigException, list_kube_config_contexts, load_kube_config
 
-from app.cli.errors import InputError
+from app.cli.inputs import InputError
 from app.kube.lenient import mappings_at, text_at
 from app.kube.manifest import Manifest
 

@@ -9,10 +9,11 @@ from dataclasses import dataclass
 from datetime import datetime
 from functools import cached_property
 
+from app.api.object import Metadata
 from app.api.v1alpha1 import gpuallocation, gpunode, gpupool, gpurequest
 from app.api.v1alpha1.gpuallocation import GPUAllocation, NodeRequirement
 from app.api.v1alpha1.gpunode import UNKNOWN_PARTITION, ForeignUse, GPUNode, ServiceUse
-from app.api.v1alpha1.gpupool import GPUPool, GPUPoolSpec, to_requirements, to_selector
+from app.api.v1alpha1.gpupool import GPUPoolSpec, to_requirements, to_selector
 from app.api.v1alpha1.gpupool import Selector as NodeSelector
 from app.api.v1alpha1.gpurequest import BoundPod as ReportedPod
 from app.api.v1alpha1.gpurequest import GPURequest, GPURequestSpec
@@ -144,8 +145,8 @@ def _own_nodes(request: SyncRequest, spec: GPUPoolSpec) -> tuple[list[GPUNode], 
 
 def _older_pools(request: SyncRequest) -> Iterator[Manifest]:
     """As JSON: of a pool whose spec cannot be read the selector may be readable."""
-    own = GPUPool.read({"metadata": request.parent.metadata})
-    return (it for it in _other_pools(request) if _seniority(GPUPool.read(it)) < _seniority(own))
+    own = _seniority(request.parent.metadata)
+    return (it for it in _other_pools(request) if _seniority(it.get("metadata")) < own)
 
 
 def _other_pools(request: SyncRequest) -> Iterator[Manifest]:
@@ -153,8 +154,9 @@ def _other_pools(request: SyncRequest) -> Iterator[Manifest]:
     return (it for it in request.related.get(POOL_KIND, {}).values() if value_at(it, "metadata", "uid") != own)
 
 
-def _seniority(pool: GPUPool) -> tuple[str, str]:
-    return pool.metadata.creation_timestamp, pool.metadata.uid
+def _seniority(metadata: object) -> tuple[str, str]:
+    read = Metadata.read(metadata)
+    return read.creation_timestamp, read.uid
 
 
 def _selector_of(pool: Manifest) -> Selector:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from app.api.v1alpha1.inferenceservice import InferenceServiceSpec
-from app.api.v1alpha1.source_uri import hub_id
 from app.contracts.runtime import HTTP_PORT, LaunchMode
+from app.contracts.sources import hub_id
 from app.inferenceservice.facts import Facts
 from app.inferenceservice.grant import Grant
 from app.inferenceservice.length import find_limit

@@ -7,7 +7,7 @@ from datetime import datetime
 
 from app.api.bounds import ENTRIES
 from app.api.v1alpha1.inferenceservice import InferenceServiceSpec
-from app.api.v1alpha1.source_uri import hub_id
+from app.contracts.sources import hub_id
 from app.fit.catalog import find_model
 from app.fit.model import ModelFacts, parse_facts
 from app.fit.parallelism import Impossible, Parallelism

@@ -4,16 +4,15 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from app.api.v1alpha1.modelcache import ModelCacheSpec, Phase
+from app.api.v1alpha1.modelcache import ModelCacheSpec, ModelCacheStatus, Phase
 from app.kube.conflict import conflict_condition, managed, unmanaged_finding
-from app.kube.lenient import text_at
 from app.kube.names import REFRESH_ANNOTATION
 from app.metacontroller.keep import RefusedSpecError, finalize_immediately, keep_last_applied, read_spec
 from app.metacontroller.protocol import CustomizeResponse, Parent, RelatedRule, SyncRequest, SyncResponse, sooner
 from app.modelcache.children import build_children
+from app.modelcache.children.access import rebuild_grants
 from app.modelcache.download import plan_download
 from app.modelcache.facts import gather_facts
-from app.modelcache.grants import rebuild_grants
 from app.modelcache.plan import plan_cache
 from app.modelcache.status import build_status
 from app.modelcache.volume import plan_volume
@@ -51,11 +50,11 @@ def finalize(request: SyncRequest) -> SyncResponse:
 
 def customize(parent: Parent) -> CustomizeResponse:
     """A ModelCache looks at its own children, and at the claim that its spec names."""
-    name = text_at(parent.spec, "existingClaim")
+    name = ModelCacheSpec.read(parent.spec).existing_claim or ""
     rule = RelatedRule(api_version="v1", resource="persistentvolumeclaims", namespace=parent.namespace, names=[name])
     return CustomizeResponse(related_resources=[rule] if name else [])
 
 
 def _held_phase(parent: Parent) -> Phase:
     """A model that could be read still can."""
-    return Phase.READY if text_at(parent.status, "phase") == Phase.READY else Phase.FAILED
+    return Phase.READY if ModelCacheStatus.read(parent.status).phase is Phase.READY else Phase.FAILED

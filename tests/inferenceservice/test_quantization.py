@@ -11,7 +11,7 @@ from app.fit.catalog import find_model
 from app.fit.memory.precision import Precision
 from app.fit.model import ModelFacts, Quantization, to_json
 from app.inferenceservice.fit_inputs import as_served, parse_engine
-from tests.cli.asking import Json, nodes, one, service
+from tests.cli.questions import Json, nodes, one, service
 from tests.fit.configs import CONFIGS
 from tests.inferenceservice.service import cache, call, container, spec
 

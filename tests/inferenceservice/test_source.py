@@ -12,7 +12,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from app.api.v1alpha1.inferenceservice import InferenceServiceSpec, ModelSpec
 from app.api.v1alpha1.modelcache import ModelCacheSpec
-from app.api.v1alpha1.source_uri import PREFIXES, SOURCE_PATTERN
+from app.contracts.sources import PREFIXES, SOURCE_PATTERN
 from app.inferenceservice.fit_inputs import parse_engine
 from app.settings import Settings
 from tests.calls import stored
