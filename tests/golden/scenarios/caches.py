@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from app.contracts.download import DownloadError, DownloadReport
+from app.contracts.download import DownloadReport, ReportedError
 from app.fit.catalog import find_model
 from tests.cluster.world import API, service
 from tests.golden.scene import Scene, always, leaving, phase, says, scenario, told
@@ -72,7 +72,7 @@ def done(scene: Scene, name: str = "demo", **more: Any) -> str:
 def failed(scene: Scene, name: str, error: str, reason: str, message: str, code: int = 42) -> str:
     job = scene.job(name)
     scene.run(job)
-    scene.report(job, half_way(error=DownloadError(error, reason, message)))
+    scene.report(job, half_way(error=ReportedError(error, reason, message)))
     scene.end(job, code)
     scene.wait(f"job/{job}", lambda it: has_condition(it, "Failed"))
     return job
@@ -89,7 +89,7 @@ def cache_download(scene: Scene) -> None:
     scene.keep(DEMO, "running", told("Ready", "False", "0 % is done"))
     scene.report(job, half_way())
     scene.keep(DEMO, "half-way", says("50 % is done"))
-    error = DownloadError("Transient", "ConnectionLost", "The connection to huggingface.co was lost")
+    error = ReportedError("Transient", "ConnectionLost", "The connection to huggingface.co was lost")
     scene.report(job, half_way(error=error))
     scene.keep(DEMO, "a-try-failed", says("The last try failed", "It is tried again"))
     scene.end(job, 1)
