@@ -285,6 +285,20 @@ class Scene:
         finally:
             cluster.patch(META, "CompositeController", name, None, {"spec": {"hooks": {"finalize": None}}})
 
+    @contextmanager
+    def unmanaged(self, kind: str, resource: str) -> Iterator[None]:
+        """The controller of a kind does not list this child resource meanwhile, as one that was edited wrongly."""
+        cluster = self.world.cluster
+        found = cluster.get(META, "CompositeController", kind)
+        assert found is not None
+        listed = found["spec"]["childResources"]
+        rest = [it for it in listed if it["resource"] != resource]
+        cluster.patch(META, "CompositeController", kind, None, {"spec": {"childResources": rest}})
+        try:
+            yield
+        finally:
+            cluster.patch(META, "CompositeController", kind, None, {"spec": {"childResources": listed}})
+
     # downloads: where there are no nodes, pods are as the scenario says
 
     def job(self, cache: str = "") -> str:

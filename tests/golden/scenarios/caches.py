@@ -391,3 +391,11 @@ def cache_finalized(scene: Scene) -> None:
         scene.see(DEMO, says("0 % is done"))
         scene.delete(DEMO)
         scene.keep(DEMO, "finalized", always, hook="finalize")
+
+
+@here
+def cache_without_jobs(scene: Scene) -> None:
+    """An installation whose controller does not list jobs."""
+    with scene.unmanaged("modelcache", "jobs"):
+        scene.apply(cache())
+        scene.keep(DEMO, "no-jobs-are-managed", told("Ready", "False", "MissingCapability"))

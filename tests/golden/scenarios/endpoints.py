@@ -152,3 +152,11 @@ def endpoint_finalized(scene: Scene) -> None:
         scene.see(DEMO, says("does not exist"))
         scene.delete(DEMO)
         scene.keep(DEMO, "finalized", always, hook="finalize")
+
+
+@no_nodes
+def endpoint_without_ingresses(scene: Scene) -> None:
+    """An installation whose controller does not list ingresses."""
+    with scene.unmanaged("inferenceendpoint", "ingresses"):
+        scene.apply(service("model"), endpoint(ingress={"enabled": True, "host": "llm.example.com"}))
+        scene.keep(DEMO, "no-ingresses-are-managed", told("Available", "False", "MissingCapability"))

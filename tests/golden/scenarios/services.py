@@ -326,3 +326,11 @@ def service_finalized(scene: Scene) -> None:
         scene.see(DEMO, told("Ready", "False"))
         scene.delete(DEMO)
         scene.keep(DEMO, "finalized", always, hook="finalize")
+
+
+@no_nodes
+def service_without_lws(scene: Scene) -> None:
+    """An installation whose controller does not list leaderworkersets."""
+    with scene.unmanaged("inferenceservice", "leaderworkersets"):
+        scene.apply(group())
+        scene.keep(DEMO, "no-groups-are-managed", told("Ready", "False", "MissingCapability"))
