@@ -80,8 +80,8 @@ def run_serve(arguments: argparse.Namespace) -> int:
 def run_agent(arguments: argparse.Namespace) -> int:
     """Observe and bind until SIGTERM."""
     settings = read_settings()
-    from app.agent.edge.access import StartError
-    from app.agent.edge.main import Options, run_agent
+    from app.agent.io.access import StartError
+    from app.agent.io.main import Options, run_agent
 
     try:
         run_agent(Options(arguments.kubeconfig, arguments.namespace, arguments.host, arguments.port), settings)

@@ -12,26 +12,26 @@ from collections.abc import Callable, Sequence
 import pytest
 from aiohttp import web
 
-from app.agent.decide import decide
 from app.agent.devices import find_unknown, parse_samples, plan_devices
-from app.agent.edge import answer as bounds
-from app.agent.edge.answer import AnswerError, Samples, open_session
-from app.agent.edge.exporters import MOST_PER_NODE, Exporters
-from app.agent.edge.resources import find_exporters
-from app.agent.facts import Device, Pod, World, parse_exporter
+from app.agent.io import answer as bounds
+from app.agent.io.answer import AnswerError, Samples, open_session
+from app.agent.io.exporters import MOST_PER_NODE, Exporters
+from app.agent.io.resources import find_exporters
+from app.agent.io.session import decide
 from app.agent.patch import Target
+from app.agent.snapshot import Device, Pod, Snapshot, parse_exporter
 from app.settings import Settings
-from tests.agent.build import Json, allocation, exporter, grouped, request, running, single, world
+from tests.agent.build import Json, allocation, exporter, grouped, request, running, single, snapshot
 from tests.agent.exposition import exposition, sample
 
 PLACES = {(0, 0): "n1", (0, 1): "n2"}
 LEADER, WORKER = ("team", "llama-0"), ("team", "llama-0-1")
 
 
-def group(*, started: bool = True, status: Json | None = None, **more: object) -> World:
+def group(*, started: bool = True, status: Json | None = None, **more: object) -> Snapshot:
     """A group of two pods with two GPUs each."""
     pods = [grouped(0, 0, node="n1"), grouped(0, 1, node="n2")]
-    return world(
+    return snapshot(
         pods=[running(it) for it in pods] if started else pods,
         requests=[request()],
         allocations=[allocation(PLACES, status=status)],
@@ -39,7 +39,7 @@ def group(*, started: bool = True, status: Json | None = None, **more: object) -
     )
 
 
-def written(seen: World) -> list[Json]:
+def written(seen: Snapshot) -> list[Json]:
     """The devices that are written; [] when nothing is."""
     patches = plan_devices(seen)
     return patches[0].body["status"]["devices"] if patches else []
@@ -87,15 +87,15 @@ def test_pods_that_started_are_asked_for_once() -> None:
 
 def test_services_without_an_allocation_and_pods_without_gpus_are_not_asked_for() -> None:
     pods = [running(grouped(0, 0, node="n1"))]
-    assert find_unknown(world(pods=pods, requests=[request()])) == {}
+    assert find_unknown(snapshot(pods=pods, requests=[request()])) == {}
     without = [running(grouped(0, 0, node="n1", gpus=0))]
-    assert find_unknown(world(pods=without, requests=[request()], allocations=[allocation(PLACES)])) == {}
+    assert find_unknown(snapshot(pods=without, requests=[request()], allocations=[allocation(PLACES)])) == {}
 
 
 def test_a_pod_made_anew_under_its_name_is_asked_for_again() -> None:
     anew = running(grouped(0, 0, node="n1"))
     anew["metadata"]["uid"] = "another"
-    seen = world(pods=[anew], requests=[request()], allocations=[allocation(PLACES, status=TOLD)])
+    seen = snapshot(pods=[anew], requests=[request()], allocations=[allocation(PLACES, status=TOLD)])
     assert [pod.uid for pod in find_unknown(seen)["n1"]] == ["another"]
     assert plan_devices(seen)[0].body["status"] == {"devices": []}
 
@@ -105,10 +105,10 @@ def test_a_container_that_crashes_keeps_its_devices() -> None:
 
 
 def test_devices_go_when_their_pods_are_gone_or_have_ended() -> None:
-    gone = world(requests=[request()], allocations=[allocation(PLACES, status=TOLD)])
+    gone = snapshot(requests=[request()], allocations=[allocation(PLACES, status=TOLD)])
     assert plan_devices(gone)[0].body["status"] == {"devices": []}
     failed = [grouped(0, 0, node="n1", phase="Failed"), running(grouped(0, 1, node="n2"))]
-    seen = world(pods=failed, requests=[request()], allocations=[allocation(PLACES, status=TOLD)])
+    seen = snapshot(pods=failed, requests=[request()], allocations=[allocation(PLACES, status=TOLD)])
     assert written(seen) == TOLD["devices"][2:]
 
 
@@ -118,7 +118,7 @@ def test_pods_of_a_deployment_are_told_by_the_group_they_were_given() -> None:
         running(single("a", node="n2", created="2026-01-01T00:00:01Z")),
     ]
     devices = {"uid-a": [Device("0", ""), Device("1", "")], "uid-b": [Device("4", ""), Device("5", "")]}
-    seen = world(pods=pods, requests=[request()], allocations=[allocation({(0, 0): "n1"})], devices=devices)
+    seen = snapshot(pods=pods, requests=[request()], allocations=[allocation({(0, 0): "n1"})], devices=devices)
     assert [(it["pod"], it["group"], it["device"]) for it in written(seen)] == [
         ("a", 0, "0"),
         ("a", 0, "1"),
@@ -191,9 +191,9 @@ Answer = str | int | web.Response
 
 
 def rounds(
-    answer: Callable[[], Answer], worlds: Sequence[World], step: float = 0, pods: Sequence[Json] | None = None
+    answer: Callable[[], Answer], worlds: Sequence[Snapshot], step: float = 0, pods: Sequence[Json] | None = None
 ) -> tuple[Served, Exporters]:
-    """The edge asks once for each world, `step` seconds apart; the server is on loopback."""
+    """The agent asks once for each snapshot, `step` seconds apart; the server is on loopback."""
     served = Served(answer)
     now = [0.0]
     found: list[Exporters] = []
@@ -227,7 +227,7 @@ def test_an_exporter_is_asked_for_the_pods_of_its_node() -> None:
 
 def test_pods_that_are_gone_are_forgotten() -> None:
     answer = exposition({2: LEADER, 3: LEADER})
-    _, asking = rounds(lambda: answer, [group(), world()])
+    _, asking = rounds(lambda: answer, [group(), snapshot()])
     assert dict(asking.devices) == {}
 
 
@@ -258,7 +258,7 @@ def test_another_pod_with_the_same_label_does_not_keep_the_exporter_from_being_a
 def test_another_pod_on_the_node_is_asked_for_at_once() -> None:
     second = running(grouped(1, 0, node="n1"))
     pods = [running(grouped(0, 0, node="n1")), second]
-    more = world(pods=pods, requests=[request()], allocations=[allocation(PLACES)])
+    more = snapshot(pods=pods, requests=[request()], allocations=[allocation(PLACES)])
     served, asking = rounds(
         lambda: exposition({0: ("team", "llama-1"), 1: ("team", "llama-1")}), [group(), group(), more]
     )

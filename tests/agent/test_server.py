@@ -9,7 +9,7 @@ import aiohttp
 import pytest
 
 from app.__main__ import build_parser
-from app.agent.edge.server import serving
+from app.agent.io.server import serving
 from tools.sandbox.process import free_port
 
 

@@ -8,10 +8,10 @@ from collections.abc import Callable, Mapping, Sequence
 from enum import StrEnum
 from typing import Any
 
-from app.agent.edge import metrics
-from app.agent.edge.api import CONFLICT, NOT_FOUND, Api, ApiError
-from app.agent.edge.log import fields
-from app.agent.edge.resources import build_path
+from app.agent.io import metrics
+from app.agent.io.api import CONFLICT, NOT_FOUND, Api, ApiError
+from app.agent.io.log import fields
+from app.agent.io.resources import build_path
 from app.agent.patch import JSON_PATCH, Patch, Target
 from app.agent.store import Store
 
@@ -62,7 +62,7 @@ class Writer:
 
     async def _request(self, patch: Patch) -> Any:
         path = build_path(patch.target, patch.key)
-        if patch.target is Target.RECALL:
+        if patch.target is Target.EVICT:
             return await self._api.delete(path, patch.body)
         return await self._api.patch(path, patch.body, patch.content_type)
 
@@ -75,9 +75,9 @@ class Writer:
             level = logging.INFO if conflict else logging.WARNING
             log.log(level, "not written %s %s", about, fields(error=str(error)))
             return Result.CONFLICT if conflict else Result.FAILED
-        if patch.target is not Target.RECALL:  # the watch tells when the pod is gone
+        if patch.target is not Target.EVICT:  # the watch tells when the pod is gone
             self._stores[patch.target].learn(answer)
-        if patch.target is Target.BINDING:
+        if patch.target is Target.UNGATE:
             metrics.BINDINGS.inc()
         if patch.target is not Target.HEARTBEAT:
             log.info("written %s", f"{about} {patch.note}".rstrip())

@@ -13,14 +13,14 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from app.agent.edge import log as logs
-from app.agent.edge import metrics
-from app.agent.edge.access import check, connect
-from app.agent.edge.api import Api
-from app.agent.edge.lease import Lease, clock
-from app.agent.edge.log import fields
-from app.agent.edge.server import serving
-from app.agent.edge.term import Term
+from app.agent.io import log as logs
+from app.agent.io import metrics
+from app.agent.io.access import check, connect
+from app.agent.io.api import Api
+from app.agent.io.lease import Lease, clock
+from app.agent.io.log import fields
+from app.agent.io.server import serving
+from app.agent.io.session import LeaderSession
 from app.settings import Settings
 
 log = logging.getLogger(__name__)
@@ -77,7 +77,7 @@ class Agent:
         self._api = api
         self._lease = lease
         self._settings = settings
-        self._term: Term | None = None
+        self._term: LeaderSession | None = None
 
     @property
     def seconds_since_sync(self) -> float:
@@ -94,7 +94,7 @@ class Agent:
         """Lead whenever the lease can be had; let go of it in the end, also after a bug."""
         while True:
             await self._lease.acquire()
-            self._term = Term(self._api, self._lease.held, self._settings)
+            self._term = LeaderSession(self._api, self._lease.held, self._settings)
             metrics.LEADER.set(1)
             log.info("leading")
             try:
@@ -105,7 +105,7 @@ class Agent:
                 log.info("leading no more")
                 await self._lease.release()
 
-    async def _lead(self, term: Term) -> None:
+    async def _lead(self, term: LeaderSession) -> None:
         """Until the lease is lost, the term fails, or this is cancelled."""
         tasks = (asyncio.create_task(self._lease.keep()), asyncio.create_task(term.run()))
         try:

@@ -1,7 +1,7 @@
 """Requests to the API server: plain JSON in and out over the kubernetes library's asyncio client.
 
 The library brings addresses, TLS and tokens (kubeconfig, or the service account's token and its renewal). Its models
-are left out: facts.py reads what it needs from the JSON, and everything else is dropped with the answer.
+are left out: snapshot.py reads what it needs from the JSON, and everything else is dropped with the answer.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import orjson
 from kubernetes.aio.client import ApiClient, Configuration
 
 from app.agent.election import WRITE_TIMEOUT
-from app.agent.facts import Json
+from app.agent.snapshot import Json
 
 USER_AGENT = "inference-agent"
 """Also the field manager of what is written."""

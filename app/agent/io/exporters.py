@@ -12,11 +12,11 @@ import aiohttp
 from yarl import URL
 
 from app.agent.devices import find_unknown, parse_samples
-from app.agent.edge import metrics
-from app.agent.edge.answer import open_session, read_samples
-from app.agent.edge.backoff import doubled, jittered
-from app.agent.edge.log import fields
-from app.agent.facts import Device, Exporter, Pod, World
+from app.agent.io import metrics
+from app.agent.io.answer import open_session, read_samples
+from app.agent.io.backoff import doubled, jittered
+from app.agent.io.log import fields
+from app.agent.snapshot import Device, Exporter, Pod, Snapshot
 
 log = logging.getLogger(__name__)
 
@@ -50,20 +50,20 @@ class Exporters:
         self._clock = clock
         self._waits: dict[str, Wait] = {}
 
-    async def run(self, look: Callable[[], tuple[World, Iterable[Exporter]] | None]) -> None:
-        """Until cancelled. `look` answers None while the world is not known."""
+    async def run(self, look: Callable[[], tuple[Snapshot, Iterable[Exporter]] | None]) -> None:
+        """Until cancelled. `look` answers None while not everything is known."""
         async with open_session() as session:
             while True:
                 await asyncio.sleep(jittered(PERIOD_SECONDS))
                 if seen := look():
                     await self.ask(session, *seen)
 
-    async def ask(self, session: aiohttp.ClientSession, world: World, exporters: Iterable[Exporter]) -> None:
+    async def ask(self, session: aiohttp.ClientSession, snapshot: Snapshot, exporters: Iterable[Exporter]) -> None:
         """One round: every node that has pods nobody told of, and is due."""
-        present = {pod.uid for pod in world.pods.values()}
+        present = {pod.uid for pod in snapshot.pods.values()}
         self.devices = {uid: devices for uid, devices in self.devices.items() if uid in present}
         addresses = _by_node(exporters)
-        unknown = {node: pods for node, pods in find_unknown(world).items() if node in addresses}
+        unknown = {node: pods for node, pods in find_unknown(snapshot).items() if node in addresses}
         self._waits = {node: wait for node, wait in self._waits.items() if node in unknown}
         room = asyncio.Semaphore(AT_ONCE)
         due = [node for node, pods in unknown.items() if self._is_due(node, pods)]

@@ -9,7 +9,7 @@ from aiohttp import web
 from prometheus_client import generate_latest
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
 
-from app.agent.edge.access import StartError
+from app.agent.io.access import StartError
 
 
 @asynccontextmanager

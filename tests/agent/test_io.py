@@ -8,21 +8,21 @@ from typing import Any, cast
 
 import pytest
 
-from app.agent.edge import lease as leases
-from app.agent.edge import reflector as reflectors
-from app.agent.edge.api import CONFLICT, GONE, NOT_FOUND, OPEN, SILENCE_SECONDS, UNREACHABLE, Api, ApiError
-from app.agent.edge.backoff import MOST_SECONDS, pause
-from app.agent.edge.lease import Lease
-from app.agent.edge.log import fields
-from app.agent.edge.reflector import Reflector
-from app.agent.edge.resources import EVENTS, GPU_NODES, Resource
-from app.agent.edge.writer import AT_ONCE, Result, Writer
 from app.agent.events import MOST, EventStore
-from app.agent.facts import GPUNode, Warned, parse_gpu_node
-from app.agent.observe import plan_nodes
+from app.agent.gpu_usage import plan_nodes
+from app.agent.io import lease as leases
+from app.agent.io import reflector as reflectors
+from app.agent.io.api import CONFLICT, GONE, NOT_FOUND, OPEN, SILENCE_SECONDS, UNREACHABLE, Api, ApiError
+from app.agent.io.backoff import MOST_SECONDS, pause
+from app.agent.io.lease import Lease
+from app.agent.io.log import fields
+from app.agent.io.reflector import Reflector
+from app.agent.io.resources import EVENTS, GPU_NODES, Resource
+from app.agent.io.writer import AT_ONCE, Result, Writer
 from app.agent.patch import Patch, Target
+from app.agent.snapshot import GPUNode, Warned, parse_gpu_node
 from app.agent.store import Store
-from tests.agent.build import Json, gpu_node, world
+from tests.agent.build import Json, gpu_node, snapshot
 from tests.agent.test_events import event as warning
 
 HANG_SECONDS = 120.0
@@ -34,7 +34,7 @@ def run(work: Coroutine[Any, Any, None]) -> None:
 
 
 def node_patches(count: int) -> list[Patch]:
-    return plan_nodes(world(gpu_nodes=[gpu_node(f"n{index:02}") for index in range(count)]))
+    return plan_nodes(snapshot(gpu_nodes=[gpu_node(f"n{index:02}") for index in range(count)]))
 
 
 class Server:
@@ -162,7 +162,7 @@ def reflect(script: Callable[[], Scripted], monkeypatch: pytest.MonkeyPatch) -> 
 
 
 def names(reflector: Reflector[GPUNode]) -> set[str]:
-    return {name for _, name in reflector.store.facts}
+    return {name for _, name in reflector.store.objects}
 
 
 def test_pages_are_put_together_and_the_watch_goes_on_where_it_ended(monkeypatch: pytest.MonkeyPatch) -> None:

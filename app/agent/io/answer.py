@@ -10,7 +10,7 @@ from collections.abc import Iterable
 import aiohttp
 from yarl import URL
 
-from app.agent.facts import Pod
+from app.agent.snapshot import Pod
 
 ASK_SECONDS = 5.0
 """For the whole answer."""

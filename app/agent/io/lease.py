@@ -7,10 +7,6 @@ import logging
 import time
 from datetime import UTC, datetime
 
-from app.agent.edge.api import CONFLICT, NOT_FOUND, Api, ApiError
-from app.agent.edge.backoff import jittered
-from app.agent.edge.log import fields
-from app.agent.edge.resources import lease_path
 from app.agent.election import (
     RETRY_PERIOD,
     WRITE_TIMEOUT,
@@ -24,6 +20,10 @@ from app.agent.election import (
     with_seen,
     with_written,
 )
+from app.agent.io.api import CONFLICT, NOT_FOUND, Api, ApiError
+from app.agent.io.backoff import jittered
+from app.agent.io.log import fields
+from app.agent.io.resources import lease_path
 from app.agent.patch import MERGE
 
 log = logging.getLogger(__name__)

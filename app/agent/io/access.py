@@ -15,9 +15,9 @@ from kubernetes.aio.client import Configuration
 from kubernetes.aio.config import load_incluster_config, load_kube_config
 from kubernetes.aio.config.incluster_config import SERVICE_HOST_ENV_NAME
 
-from app.agent.edge.api import NOT_FOUND, Api, ApiError
-from app.agent.edge.lease import LEASE
-from app.agent.edge.resources import lease_path
+from app.agent.io.api import NOT_FOUND, Api, ApiError
+from app.agent.io.lease import LEASE
+from app.agent.io.resources import lease_path
 
 DEFAULT_FILE = Path("~/.kube/config")
 ANSWER_SECONDS = 15.0

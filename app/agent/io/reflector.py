@@ -9,12 +9,12 @@ from collections.abc import Callable
 from contextlib import aclosing
 from typing import Generic
 
-from app.agent.edge import metrics
-from app.agent.edge.api import GONE, OPEN, Api, ApiError
-from app.agent.edge.backoff import pause
-from app.agent.edge.log import fields
-from app.agent.edge.resources import Resource
-from app.agent.facts import Json
+from app.agent.io import metrics
+from app.agent.io.api import GONE, OPEN, Api, ApiError
+from app.agent.io.backoff import pause
+from app.agent.io.log import fields
+from app.agent.io.resources import Resource
+from app.agent.snapshot import Json
 from app.agent.store import F, Store
 
 log = logging.getLogger(__name__)
@@ -61,20 +61,20 @@ class Reflector(Generic[F]):
         self.current = False
 
     async def _list(self) -> None:
-        facts: list[F] = []
+        objects: list[F] = []
         query = {"limit": str(self.resource.page), **self.resource.selectors}
         while True:
             page = await self._api.get(self.resource.path, query, accept=self.resource.list_type)
-            facts += [fact for item in page["items"] or () if (fact := self.store.parse(item)) is not None]
-            facts = self.store.trim(facts)
+            objects += [cached for item in page["items"] or () if (cached := self.store.parse(item)) is not None]
+            objects = self.store.trim(objects)
             metadata = page["metadata"]
             if not metadata.get("continue"):
                 break
             query["continue"] = metadata["continue"]
         self._version = metadata["resourceVersion"]
-        if self.store.replace(facts):
+        if self.store.replace(objects):
             self._wake()
-        log.info("listed %s", fields(resource=self.resource.name, facts=len(facts), version=self._version))
+        log.info("listed %s", fields(resource=self.resource.name, facts=len(objects), version=self._version))
 
     async def _watch(self) -> None:
         query = {
