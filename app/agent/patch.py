@@ -15,9 +15,8 @@ from typing import Any, TypeVar
 from pydantic import BaseModel
 
 from app.agent.snapshot import Allocation, CachedObject, GPUNode, Key, Request
+from app.apiserver import MERGE
 
-MERGE = "application/merge-patch+json"
-JSON_PATCH = "application/json-patch+json"
 F = TypeVar("F", GPUNode, Request, Allocation)
 
 

@@ -11,8 +11,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from app.agent.groups import assign_groups, parse_earlier
-from app.agent.patch import JSON_PATCH, Patch, Target
+from app.agent.patch import Patch, Target
 from app.agent.snapshot import Allocation, GroupPod, Key, Pod, Snapshot
+from app.apiserver import JSON_PATCH
 from app.kube.names import GROUP_LABEL, HOSTNAME_LABEL, PLACEMENT_GATE
 
 Operation = Mapping[str, Any]

@@ -15,6 +15,7 @@ import httpx2
 import pytest
 import requests
 
+from app.apiserver.access import of_account
 from app.contracts.download import DownloadReport
 from app.downloader.egress import ALWAYS_REFUSED, Egress, Refused, enforced, kind_of, parse_egress, trusted
 from app.downloader.fault import Fault
@@ -229,7 +230,7 @@ def test_reports_reach_an_api_server_that_no_source_may_name(victim: Server, tmp
     (tmp_path / "token").write_text("t")
     victim.backend = lambda asked: Answer(200, b"{}")
     with enforced(ALWAYS_REFUSED):
-        JobPatch("ai/job", victim.url, tmp_path)(DownloadReport())
+        JobPatch("ai/job", of_account(victim.url, tmp_path))(DownloadReport())
     assert [it.method for it in victim.asked] == ["PATCH"]
 
 

@@ -9,17 +9,17 @@ from typing import Any
 from app.agent.downloads import parse_download_pod, parse_job, plan_problems
 from app.agent.events import EventStore, index_events
 from app.agent.io import resources
-from app.agent.io.api import Api
 from app.agent.io.reflector import Reflector
 from app.agent.patch import Patch
 from app.agent.snapshot import Warnings
 from app.agent.store import Store
+from app.apiserver.client import AsyncClient
 
 
 class Events:
     """Those of a few reasons, for downloads and services."""
 
-    def __init__(self, api: Api, wake: Callable[[], None]) -> None:
+    def __init__(self, api: AsyncClient, wake: Callable[[], None]) -> None:
         self.reflectors = [Reflector(api, it, EventStore(), wake) for it in resources.EVENTS]
 
     def look(self) -> Warnings | None:
@@ -32,7 +32,7 @@ class Events:
 class Downloads:
     """Jobs and their pods."""
 
-    def __init__(self, api: Api, wake: Callable[[], None]) -> None:
+    def __init__(self, api: AsyncClient, wake: Callable[[], None]) -> None:
         self.jobs = Reflector(api, resources.DOWNLOAD_JOBS, Store(parse_job), wake)
         self._pods = Reflector(api, resources.DOWNLOAD_PODS, Store(parse_download_pod), wake)
 

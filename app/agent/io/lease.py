@@ -20,11 +20,11 @@ from app.agent.election import (
     with_seen,
     with_written,
 )
-from app.agent.io.api import CONFLICT, NOT_FOUND, Api, ApiError
 from app.agent.io.backoff import jittered
 from app.agent.io.log import fields
 from app.agent.io.resources import lease_path
-from app.agent.patch import MERGE
+from app.apiserver import MERGE
+from app.apiserver.client import CONFLICT, NOT_FOUND, ApiError, AsyncClient
 
 log = logging.getLogger(__name__)
 
@@ -39,7 +39,7 @@ def clock() -> float:
 class Lease:
     """One candidate for the Lease of a namespace."""
 
-    def __init__(self, api: Api, namespace: str, identity: str) -> None:
+    def __init__(self, api: AsyncClient, namespace: str, identity: str) -> None:
         self._api = api
         self._namespace = namespace
         self._candidate = Candidate(identity)

@@ -16,11 +16,11 @@ from pathlib import Path
 from app.agent.io import log as logs
 from app.agent.io import metrics
 from app.agent.io.access import check, connect
-from app.agent.io.api import Api
 from app.agent.io.lease import Lease, clock
 from app.agent.io.log import fields
 from app.agent.io.server import serving
 from app.agent.io.session import LeaderSession
+from app.apiserver.client import AsyncClient
 from app.settings import Settings
 
 log = logging.getLogger(__name__)
@@ -49,7 +49,7 @@ def run_agent(options: Options, settings: Settings) -> None:
 
 
 async def _run(options: Options, settings: Settings) -> None:
-    api = await connect(options.kubeconfig, os.environ)
+    api = connect(options.kubeconfig, os.environ)
     try:
         await check(api, options.namespace)
         await _stand_by(api, options, settings)
@@ -57,7 +57,7 @@ async def _run(options: Options, settings: Settings) -> None:
         await api.close()
 
 
-async def _stand_by(api: Api, options: Options, settings: Settings) -> None:
+async def _stand_by(api: AsyncClient, options: Options, settings: Settings) -> None:
     identity = f"{socket.gethostname()}_{uuid.uuid4().hex[:8]}"
     agent = Agent(api, Lease(api, options.namespace, identity), settings)
     metrics.SINCE_SYNC.set_function(lambda: agent.seconds_since_sync)
@@ -73,7 +73,7 @@ async def _stand_by(api: Api, options: Options, settings: Settings) -> None:
 class Agent:
     """One replica."""
 
-    def __init__(self, api: Api, lease: Lease, settings: Settings) -> None:
+    def __init__(self, api: AsyncClient, lease: Lease, settings: Settings) -> None:
         self._api = api
         self._lease = lease
         self._settings = settings

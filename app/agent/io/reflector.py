@@ -10,12 +10,12 @@ from contextlib import aclosing
 from typing import Generic
 
 from app.agent.io import metrics
-from app.agent.io.api import GONE, OPEN, Api, ApiError
 from app.agent.io.backoff import pause
 from app.agent.io.log import fields
 from app.agent.io.resources import Resource
 from app.agent.snapshot import Json
 from app.agent.store import F, Store
+from app.apiserver.client import GONE, OPEN, ApiError, AsyncClient
 
 log = logging.getLogger(__name__)
 
@@ -26,7 +26,7 @@ LASTING_SECONDS = 5.0
 class Reflector(Generic[F]):
     """One kind: `store` is up to date while `current` is true."""
 
-    def __init__(self, api: Api, resource: Resource, store: Store[F], wake: Callable[[], None]) -> None:
+    def __init__(self, api: AsyncClient, resource: Resource, store: Store[F], wake: Callable[[], None]) -> None:
         self.resource = resource
         self.store = store
         self.current = False

@@ -10,12 +10,10 @@ from app.agent.events import EVENT_REASONS
 from app.agent.patch import Target
 from app.agent.snapshot import Key
 from app.api.schema import API_VERSION
+from app.apiserver import JSON_TYPE, METADATA, METADATA_LIST
 from app.kube.names import CACHE_LABEL
 from app.settings import Settings
 
-JSON_TYPE = "application/json"
-METADATA_LIST = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1"
-METADATA = "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1"
 OURS = f"/apis/{API_VERSION}"
 
 

@@ -19,7 +19,6 @@ from app.agent.devices import plan_devices
 from app.agent.evict_misplaced import plan_evictions
 from app.agent.gpu_usage import plan_nodes
 from app.agent.io import metrics, resources
-from app.agent.io.api import Api
 from app.agent.io.backoff import pause
 from app.agent.io.downloads import Downloads, Events
 from app.agent.io.exporters import Exporters
@@ -45,6 +44,7 @@ from app.agent.snapshot import (
 )
 from app.agent.store import Store
 from app.agent.ungate import plan_ungates
+from app.apiserver.client import AsyncClient
 from app.settings import Settings
 
 log = logging.getLogger(__name__)
@@ -56,7 +56,7 @@ SETTLE_SECONDS = 0.2
 class LeaderSession:
     """`held` says whether this replica may write."""
 
-    def __init__(self, api: Api, held: Callable[[], bool], settings: Settings) -> None:
+    def __init__(self, api: AsyncClient, held: Callable[[], bool], settings: Settings) -> None:
         self._changed = asyncio.Event()
         pods: Store[Pod] = Store(partial(parse_pod, gpu_resource=settings.gpu_resource))
         gpu_nodes: Store[GPUNode] = Store(parse_gpu_node)

@@ -9,18 +9,19 @@ from enum import StrEnum
 from typing import Any
 
 from app.agent.io import metrics
-from app.agent.io.api import CONFLICT, NOT_FOUND, Api, ApiError
 from app.agent.io.log import fields
 from app.agent.io.resources import build_path
-from app.agent.patch import JSON_PATCH, Patch, Target
+from app.agent.patch import Patch, Target
 from app.agent.store import Store
+from app.apiserver import JSON_PATCH
+from app.apiserver.client import CONFLICT, INVALID, NOT_FOUND, ApiError, AsyncClient
 
 log = logging.getLogger(__name__)
 
+FAILED_TEST = (INVALID, JSON_PATCH)
+"""What the API server answers when a test of a JSON patch fails."""
 AT_ONCE = 8
 """Requests in flight: a fresh leader may have a thousand statuses to write."""
-INVALID = 422
-"""What the API server answers when a test of a JSON patch fails."""
 
 
 class Result(StrEnum):
@@ -33,7 +34,7 @@ class Result(StrEnum):
 class Writer:
     """`held` is asked before every single write; what is under way is waited for before anybody else may lead."""
 
-    def __init__(self, api: Api, held: Callable[[], bool], stores: Mapping[Target, Store[Any]]) -> None:
+    def __init__(self, api: AsyncClient, held: Callable[[], bool], stores: Mapping[Target, Store[Any]]) -> None:
         self._api = api
         self._held = held
         self._stores = stores
@@ -71,7 +72,7 @@ class Writer:
         try:
             answer = await self._request(patch)
         except ApiError as error:
-            conflict = error.code in (CONFLICT, NOT_FOUND) or (error.code, patch.content_type) == (INVALID, JSON_PATCH)
+            conflict = error.code in (CONFLICT, NOT_FOUND) or (error.code, patch.content_type) == FAILED_TEST
             level = logging.INFO if conflict else logging.WARNING
             log.log(level, "not written %s %s", about, fields(error=str(error)))
             return Result.CONFLICT if conflict else Result.FAILED
