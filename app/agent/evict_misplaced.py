@@ -32,7 +32,7 @@ def _evict_misplaced(snapshot: Snapshot, key: Key) -> Iterator[Patch]:
                 target=Target.EVICT,
                 key=pod.key,
                 body={"preconditions": {"uid": pod.uid, "resourceVersion": str(pod.version)}},
-                note=f"host={member.hostname} granted={granted.hostname}",
+                note={"host": member.hostname, "granted": granted.hostname},
             )
 
 

@@ -8,7 +8,7 @@ the pod, not of the GPUAllocation that names its node.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, TypeVar
 
@@ -33,6 +33,22 @@ class Target(StrEnum):
     """Of a download: why its pods do not run."""
     HEARTBEAT = "heartbeat"
 
+    @property
+    def kind(self) -> str:
+        """The kind of the object that is written."""
+        return _KINDS[self]
+
+
+_KINDS = {
+    Target.UNGATE: "Pod",
+    Target.EVICT: "Pod",
+    Target.GPU_NODE: "GPUNode",
+    Target.GPU_REQUEST: "GPURequest",
+    Target.GPU_ALLOCATION: "GPUAllocation",
+    Target.JOB: "Job",
+    Target.HEARTBEAT: "GPUPool",
+}
+
 
 @dataclass(frozen=True)
 class Patch:
@@ -40,7 +56,7 @@ class Patch:
     key: Key
     body: Any
     content_type: str = MERGE
-    note: str = ""
+    note: Mapping[str, object] = field(default_factory=dict)
     """What the log says of it, beside target and key."""
 
 

@@ -47,7 +47,7 @@ def _plan_service(snapshot: Snapshot, key: Key) -> Iterator[Patch]:
             key=pod.key,
             body=build_operations(pod, member, hostname, None if numbered else group),
             content_type=JSON_PATCH,
-            note=f"group={group} worker={member.worker} node={node}",
+            note={"group": group, "worker": member.worker, "node": node},
         )
 
 

@@ -48,7 +48,8 @@ class Cluster:
         try:
             pages = list(self._client.pages(path, PAGE, METADATA_LIST if names_only else JSON_TYPE))
         except ApiError as error:
-            return self._absent(path, error)
+            self._raise_unless_absent(path, error)
+            return None
         return [dict(it) for page in pages for it in mappings_at(page, "items")]
 
     def check(self, method: str, path: str, body: Manifest) -> Manifest:
@@ -62,10 +63,11 @@ class Cluster:
         try:
             return self._client.request(method, path, query=query, body=body)
         except ApiError as error:
-            return self._absent(path, error)
+            self._raise_unless_absent(path, error)
+            return None
 
-    def _absent(self, path: str, error: ApiError) -> None:
-        """None for what is not there; everything else is raised as a sentence for the user."""
+    def _raise_unless_absent(self, path: str, error: ApiError) -> None:
+        """What is not there is no error; everything else is a sentence for the user."""
         if error.code == NOT_FOUND:
             return
         if error.code == UNREACHABLE:

@@ -18,8 +18,8 @@ from app.apiserver.access import ACCOUNT, HOST, Access, in_pod
 from app.apiserver.client import Client
 from app.contracts.download import REPORT_ANNOTATION, REPORT_SECONDS, DownloadReport, to_annotation
 from app.downloader.egress import trusted
-from app.downloader.fault import redact
 from app.downloader.progress import as_line
+from app.log import redact
 
 SECONDS = 5.0
 """Until one report has arrived."""

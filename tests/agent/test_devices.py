@@ -10,7 +10,6 @@ import time
 from collections.abc import Callable, Sequence
 
 import pytest
-from aiohttp import web
 
 from app.agent.devices import find_unknown, parse_samples, plan_devices
 from app.agent.io import answer as bounds
@@ -23,6 +22,8 @@ from app.agent.snapshot import Device, Pod, Snapshot, parse_exporter
 from app.settings import Settings
 from tests.agent.build import Json, allocation, exporter, grouped, request, running, single, snapshot
 from tests.agent.exposition import exposition, sample
+from tests.downloader.server import Answer as Response
+from tests.downloader.server import Asked, Server
 
 PLACES = {(0, 0): "n1", (0, 1): "n2"}
 LEADER, WORKER = ("team", "llama-0"), ("team", "llama-0-1")
@@ -179,15 +180,15 @@ class Served:
         self.asked = 0
         self.answer = answer
 
-    async def metrics(self, _: web.Request) -> web.Response:
+    def __call__(self, _: Asked) -> Response:
         self.asked += 1
         answer = self.answer()
-        if isinstance(answer, web.Response):
+        if isinstance(answer, Response):
             return answer
-        return web.Response(status=answer) if isinstance(answer, int) else web.Response(text=answer)
+        return Response(answer) if isinstance(answer, int) else Response(200, answer.encode())
 
 
-Answer = str | int | web.Response
+Answer = str | int | Response
 
 
 def rounds(
@@ -199,20 +200,13 @@ def rounds(
     found: list[Exporters] = []
 
     async def work() -> None:
-        app = web.Application()
-        app.add_routes([web.get("/metrics", served.metrics)])
-        runner = web.AppRunner(app, access_log=None)
-        await runner.setup()
-        await web.TCPSite(runner, "127.0.0.1", 0).start()
-        try:
-            asking = Exporters(runner.addresses[0][1], lambda: None, lambda: now[0])
+        with Server(served).running() as server:
+            asking = Exporters(int(server.url.rpartition(":")[2]), lambda: None, lambda: now[0])
             found.append(asking)
             async with open_session() as session:
                 for seen in worlds:
                     await asking.ask(session, seen, map(parse_exporter, pods or [exporter("n1")]))
                     now[0] += step
-        finally:
-            await runner.cleanup()
 
     asyncio.run(asyncio.wait_for(work(), 10))
     return served, found[0]
@@ -235,11 +229,11 @@ def test_pods_that_are_gone_are_forgotten() -> None:
 def test_an_exporter_that_does_not_tell_is_asked_less_and_less(
     caplog: pytest.LogCaptureFixture, answer: str | int
 ) -> None:
-    caplog.set_level(logging.INFO)
+    caplog.set_level(logging.INFO, logger="app")
     served, asking = rounds(lambda: answer, [group()] * 60, step=10.0)
     assert dict(asking.devices) == {}
     assert served.asked == 6, "after 0, 10, 30, 70, 150 and 310 seconds; the seventh would be after 610"
-    assert [it.message.split(" reason")[0] for it in caplog.records] == ["devices are not told node=n1"]
+    assert [(it.message, it.fields["node"]) for it in caplog.records] == [("devices are not told", "n1")]  # type: ignore[attr-defined]
 
 
 def test_a_silent_exporter_is_asked_for_ever_without_harm() -> None:
@@ -343,14 +337,14 @@ def test_what_goes_into_a_status_is_short(label: str) -> None:
 @pytest.mark.parametrize(
     "answer",
     [
-        lambda: web.Response(body=gzip.compress(exposition(HOLDERS).encode()), headers={"Content-Encoding": "gzip"}),
-        lambda: web.Response(status=302, headers={"Location": "/other"}),
-        lambda: web.Response(status=204),
-        lambda: web.Response(body=b"\xff\xfe" + exposition(HOLDERS).encode().replace(b"spx", b"\xff")),
+        lambda: Response(200, gzip.compress(exposition(HOLDERS).encode()), {"Content-Encoding": "gzip"}),
+        lambda: Response(302, headers={"Location": "/other"}),
+        lambda: Response(204),
+        lambda: Response(200, b"\xff\xfe" + exposition(HOLDERS).encode().replace(b"spx", b"\xff")),
     ],
     ids=["packed", "redirected", "without content", "not text"],
 )
-def test_other_answers_are_not_taken(answer: Callable[[], web.Response]) -> None:
+def test_other_answers_are_not_taken(answer: Callable[[], Response]) -> None:
     served, asking = rounds(answer, [group()])
     assert (served.asked, dict(asking.devices)) == (1, {})
 

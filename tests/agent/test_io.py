@@ -14,7 +14,6 @@ from app.agent.io import lease as leases
 from app.agent.io import reflector as reflectors
 from app.agent.io.backoff import MOST_SECONDS, pause
 from app.agent.io.lease import Lease
-from app.agent.io.log import fields
 from app.agent.io.reflector import Reflector
 from app.agent.io.resources import EVENTS, GPU_NODES, Resource
 from app.agent.io.writer import AT_ONCE, Result, Writer
@@ -245,10 +244,6 @@ def test_pauses_grow_to_a_limit_and_differ() -> None:
     assert 0.25 <= pause(0) <= 0.5
     assert MOST_SECONDS / 2 <= pause(100) <= MOST_SECONDS
     assert len({pause(5) for _ in range(10)}) > 1
-
-
-def test_log_fields_are_quoted_when_they_must_be() -> None:
-    assert fields(a=1, b="two words", c='say "x"') == 'a=1 b="two words" c="say \\"x\\""'
 
 
 class LeaseServer:

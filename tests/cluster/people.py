@@ -56,14 +56,14 @@ def _acting(cluster: Cluster, user: str) -> Iterator[Api]:
         api.close()
 
 
-def refused(api: AsyncClient, item: Object) -> str:
+def refused(api: Api, item: Object) -> str:
     """Why the API server refuses to create an object."""
     with pytest.raises(ApiError) as caught:
         api.create(api.resource(item["apiVersion"], kind=item["kind"]), item)
     return f"{caught.value.reason}: {caught.value.message}"
 
 
-def change(api: AsyncClient, item: Object, body: Object) -> Object:
+def change(api: Api, item: Object, body: Object) -> Object:
     """A merge patch."""
     metadata = item["metadata"]
     return api.patch(api.resource(item["apiVersion"], kind=item["kind"]), metadata["name"], metadata["namespace"], body)

@@ -152,7 +152,7 @@ def test_a_proxy_of_the_administrator_may_be_anywhere(volume: Path, web: Web, mo
         lambda url: requests.get(url, timeout=120),
         lambda url: socket.create_connection(("127.0.0.1", int(url.rpartition(":")[2]))).close(),
     ],
-    ids=["httpx", "requests", "socket"],
+    ids=["httpx2", "requests", "socket"],
 )
 def test_every_thread_and_library_is_held_to_it_and_only_while_it_lasts(
     victim: Server, connect: Callable[[str], object]

@@ -335,7 +335,7 @@ def test_a_pod_whose_last_report_is_lost_leaves_it_to_the_next_which_fetches_not
 ) -> None:
     """Only the report says where the model is."""
     monkeypatch.setattr(reports, "LAST_SECONDS", 0.1)
-    monkeypatch.setattr(main, "_set_up_log", lambda: None)
+    monkeypatch.setattr(main, "set_up", lambda: None)
     own = Job(volume).variables | {"INFERENCE_JOB": "ai/tiny-download-1"}
     api, terminate = API(failing=99), signal.getsignal(signal.SIGTERM)
     with Server(api).running() as server:

@@ -11,15 +11,6 @@ from tests.agent import build
 from tests.net.store import BY_KIND, Store, Views
 from tools.sandbox.api import ApiError
 
-KINDS = {
-    Target.UNGATE: "Pod",
-    Target.EVICT: "Pod",
-    Target.GPU_NODE: "GPUNode",
-    Target.GPU_REQUEST: "GPURequest",
-    Target.GPU_ALLOCATION: "GPUAllocation",
-    Target.JOB: "Job",
-    Target.HEARTBEAT: "GPUPool",
-}
 SUBRESOURCES = {Target.GPU_NODE: "status", Target.GPU_REQUEST: "status", Target.GPU_ALLOCATION: "status"}
 
 
@@ -60,7 +51,7 @@ class Agent:
 
     def _send(self, patch: Patch, actor: str) -> None:
         self._store.actor = actor
-        kind, (namespace, name) = KINDS[patch.target], patch.key
+        kind, (namespace, name) = patch.target.kind, patch.key
         try:
             if patch.target is Target.EVICT:
                 self._recall(patch)

@@ -8,15 +8,14 @@ import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-import aiohttp
-from yarl import URL
+import httpx2
 
 from app.agent.devices import find_unknown, parse_samples
 from app.agent.io import metrics
 from app.agent.io.answer import open_session, read_samples
 from app.agent.io.backoff import doubled, jittered
-from app.agent.io.log import fields
 from app.agent.snapshot import Device, Exporter, Pod, Snapshot
+from app.log import fields
 
 log = logging.getLogger(__name__)
 
@@ -58,7 +57,7 @@ class Exporters:
                 if seen := look():
                     await self.ask(session, *seen)
 
-    async def ask(self, session: aiohttp.ClientSession, snapshot: Snapshot, exporters: Iterable[Exporter]) -> None:
+    async def ask(self, session: httpx2.AsyncClient, snapshot: Snapshot, exporters: Iterable[Exporter]) -> None:
         """One round: every node that has pods nobody told of, and is due."""
         present = {pod.uid for pod in snapshot.pods.values()}
         self.devices = {uid: devices for uid, devices in self.devices.items() if uid in present}
@@ -75,7 +74,7 @@ class Exporters:
 
     async def _ask_node(
         self,
-        session: aiohttp.ClientSession,
+        session: httpx2.AsyncClient,
         room: asyncio.Semaphore,
         node: str,
         addresses: Sequence[str],
@@ -86,13 +85,13 @@ class Exporters:
         told: Mapping[str, Sequence[Device]] = {}
         problem = ""
         for address in addresses[:MOST_PER_NODE]:
-            url = URL.build(scheme="http", host=address, port=self._port, path="/metrics")
+            url = httpx2.URL(scheme="http", host=address, port=self._port, path="/metrics")
             try:
                 async with room:
                     text = await read_samples(session, url, pods)
                     told = await asyncio.to_thread(parse_samples, text, pods)  # the lease is renewed meanwhile
                 problem = "" if len(told) == len(pods) else f"{url} does not name the devices of every pod there"
-            except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as error:
+            except (httpx2.HTTPError, TimeoutError, OSError, ValueError) as error:
                 problem = f"{url}: {error or 'no answer in time'}"
             if not problem:
                 break
@@ -112,7 +111,7 @@ class Exporters:
         until = self._clock() + doubled(failures, PERIOD_SECONDS, MOST_SECONDS)
         self._waits[node] = Wait(uids, failures, until)
         if failures == 1:
-            log.info("devices are not told %s", fields(node=node, reason=problem))
+            log.info("devices are not told", extra=fields(node=node, reason=problem))
 
 
 def _by_node(exporters: Iterable[Exporter]) -> dict[str, list[str]]:

@@ -21,10 +21,10 @@ from app.agent.election import (
     with_written,
 )
 from app.agent.io.backoff import jittered
-from app.agent.io.log import fields
 from app.agent.io.resources import lease_path
 from app.apiserver import MERGE
 from app.apiserver.client import CONFLICT, NOT_FOUND, ApiError, AsyncClient
+from app.log import fields
 
 log = logging.getLogger(__name__)
 
@@ -71,7 +71,7 @@ class Lease:
             await self._let_go(seen)
             log.info("released the lease")
         except ApiError as error:
-            log.warning("the lease runs out by itself %s", fields(error=str(error)))
+            log.warning("the lease runs out by itself", extra=fields(error=error))
 
     async def _let_go(self, seen: Record | None) -> None:
         """A renewal that was under way when the term ended may have arrived; the record is then another, and ours."""
@@ -96,7 +96,7 @@ class Lease:
             lease = await self._write(self._candidate.seen, build_lease(self._candidate, datetime.now(UTC)))
         except ApiError as error:
             level = logging.DEBUG if error.code == CONFLICT else logging.WARNING
-            log.log(level, "the lease was not renewed %s", fields(error=str(error)))
+            log.log(level, "the lease was not renewed", extra=fields(error=error))
             return False
         self._candidate = with_written(self._candidate, lease, begun)
         return self.held()

@@ -13,14 +13,13 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from app.agent.io import log as logs
 from app.agent.io import metrics
 from app.agent.io.access import check, connect
-from app.agent.io.lease import Lease, clock
-from app.agent.io.log import fields
+from app.agent.io.lease import LEASE, Lease, clock
 from app.agent.io.server import serving
 from app.agent.io.session import LeaderSession
 from app.apiserver.client import AsyncClient
+from app.log import fields, set_up
 from app.settings import Settings
 
 log = logging.getLogger(__name__)
@@ -42,7 +41,7 @@ class Options:
 def run_agent(options: Options, settings: Settings) -> None:
     """Run until SIGTERM or SIGINT. Raises StartError when it cannot start; any other exception is a bug: the process
     ends, and another replica takes over."""
-    logs.configure()
+    set_up(settings.log_level, settings.log_format)
     gc.collect()
     gc.freeze()  # the library's modules live as long as the process; the collector need not visit them again
     asyncio.run(_run(options, settings))
@@ -65,7 +64,7 @@ async def _stand_by(api: AsyncClient, options: Options, settings: Settings) -> N
         campaign = asyncio.create_task(agent.run())
         for number in (signal.SIGTERM, signal.SIGINT):
             asyncio.get_running_loop().add_signal_handler(number, campaign.cancel)
-        log.info("standing by %s", fields(identity=identity, namespace=options.namespace))
+        log.info("standing by", extra=fields(identity=identity, kind="Lease", namespace=options.namespace, name=LEASE))
         with suppress(asyncio.CancelledError):
             await campaign
 

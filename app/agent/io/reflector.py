@@ -11,11 +11,11 @@ from typing import Generic
 
 from app.agent.io import metrics
 from app.agent.io.backoff import pause
-from app.agent.io.log import fields
 from app.agent.io.resources import Resource
 from app.agent.snapshot import Json
 from app.agent.store import F, Store
 from app.apiserver.client import GONE, OPEN, ApiError, AsyncClient
+from app.log import fields
 
 log = logging.getLogger(__name__)
 
@@ -54,10 +54,10 @@ class Reflector(Generic[F]):
     def _fail(self, error: ApiError) -> None:
         metrics.WATCH_FAILURES.labels(self.resource.name, error.reason or str(error.code)).inc()
         if error.code == GONE:
-            log.info("the past is gone, listing again %s", fields(resource=self.resource.name))
+            log.info("the past is gone, listing again", extra=fields(resource=self.resource.name))
             self._version = ""
             return
-        log.warning("watch failed %s", fields(resource=self.resource.name, error=str(error)))
+        log.warning("watch failed", extra=fields(resource=self.resource.name, error=error))
         self.current = False
 
     async def _list(self) -> None:
@@ -74,7 +74,8 @@ class Reflector(Generic[F]):
         self._version = metadata["resourceVersion"]
         if self.store.replace(objects):
             self._wake()
-        log.info("listed %s", fields(resource=self.resource.name, facts=len(objects), version=self._version))
+        listed = fields(resource=self.resource.name, facts=len(objects), version=self._version)
+        log.info("listed", extra=listed)
 
     async def _watch(self) -> None:
         query = {

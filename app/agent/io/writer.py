@@ -9,12 +9,12 @@ from enum import StrEnum
 from typing import Any
 
 from app.agent.io import metrics
-from app.agent.io.log import fields
 from app.agent.io.resources import build_path
 from app.agent.patch import Patch, Target
 from app.agent.store import Store
 from app.apiserver import JSON_PATCH
 from app.apiserver.client import CONFLICT, INVALID, NOT_FOUND, ApiError, AsyncClient
+from app.log import fields
 
 log = logging.getLogger(__name__)
 
@@ -68,18 +68,19 @@ class Writer:
         return await self._api.patch(path, patch.body, patch.content_type)
 
     async def _send(self, patch: Patch) -> Result:
-        about = fields(target=patch.target, namespace=patch.key[0] or "-", name=patch.key[1])
+        namespace, name = patch.key
+        written = {"kind": patch.target.kind, "namespace": namespace, "name": name, "target": patch.target.value}
         try:
             answer = await self._request(patch)
         except ApiError as error:
             conflict = error.code in (CONFLICT, NOT_FOUND) or (error.code, patch.content_type) == FAILED_TEST
             level = logging.INFO if conflict else logging.WARNING
-            log.log(level, "not written %s %s", about, fields(error=str(error)))
+            log.log(level, "not written", extra=fields(**written, error=error))
             return Result.CONFLICT if conflict else Result.FAILED
         if patch.target is not Target.EVICT:  # the watch tells when the pod is gone
             self._stores[patch.target].learn(answer)
         if patch.target is Target.UNGATE:
             metrics.BINDINGS.inc()
         if patch.target is not Target.HEARTBEAT:
-            log.info("written %s", f"{about} {patch.note}".rstrip())
+            log.info("written", extra=fields(**written, **patch.note))
         return Result.WRITTEN

@@ -16,7 +16,7 @@ Fault = str | None
 class Account:
     """Requests of one account; the answer is why they are refused by a policy, None when they are not."""
 
-    api: AsyncClient
+    api: Api
 
     def send(self, method: str, path: str, body: object = None, content_type: str = "application/json") -> Fault:
         try:
