@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 
 from app.agent.failure import ENDED, Failure, find_failure
 from app.agent.pod_requests import PodRequests, parse_pod_requests
-from app.api.v1alpha1.gpuallocation import Phase
+from app.api.v1alpha1.gpuallocation import GPUAllocationSpec, Phase
 from app.api.v1alpha1.places import parse_places
 from app.kube.conditions import find_condition, parse_time
 from app.kube.lenient import count_at, mapping_at, mappings_at, text_at, value_at
@@ -363,7 +363,7 @@ def parse_allocation(item: Json) -> Allocation:
 
 def _places(spec: Json) -> dict[tuple[int, int], tuple[str, int]]:
     """Certain places alone; another look must confirm the others first."""
-    found = parse_places(spec)
+    found = parse_places(GPUAllocationSpec.read(spec).gpus)
     return {slot: (place.node, place.gpus) for slot, place in found.items() if place.node and not place.proposed}
 
 

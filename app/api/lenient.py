@@ -2,13 +2,13 @@
 
 The API server checks such objects against the schema of their CRD, so nearly always they validate at once. What does
 not is read field by field: a value that is missing or misshapen reads as the default of its field, or, where there is
-none, as the empty value of its type. Misshapen items of lists and maps are left out. Bounds hold for those who write: a
-number or a text beyond them is read as it is. Nothing raises.
+none, as the empty value of its type. Misshapen items of lists and maps are left out, and so is an optional part without
+what it must have. Bounds hold for those who write: a number or a text beyond them is read as it is. Nothing raises.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from enum import Enum
 from functools import cache
 from types import NoneType, UnionType
@@ -28,6 +28,7 @@ class _Field(NamedTuple):
     alias: str
     read: Reader
     default: Callable[[], Any]
+    required: bool
 
 
 def read_model(model: type[M], value: object) -> M:
@@ -39,17 +40,32 @@ def read_model(model: type[M], value: object) -> M:
 
 
 def _read_fields(model: type[M], value: Mapping[Any, Any]) -> M:
-    read: dict[str, Any] = {}
-    for name, alias, reader, default in _fields(model):
-        found = reader(value[alias]) if alias in value else _UNREADABLE
-        read[name] = default() if found is _UNREADABLE else found
-    return model.model_construct(None, **read)
+    return model.model_construct(None, **{name: found for name, found, _ in _values(model, value)})
+
+
+def _read_part(model: type[BaseModel], value: Any) -> Any:
+    """An optional part, unreadable without what it must have."""
+    try:
+        return model.model_validate(value)
+    except ValidationError:
+        values = list(_values(model, value if isinstance(value, Mapping) else {}))
+        if any(missing for _, _, missing in values):
+            return _UNREADABLE
+        return model.model_construct(None, **{name: found for name, found, _ in values})
+
+
+def _values(model: type[BaseModel], value: Mapping[Any, Any]) -> Iterator[tuple[str, Any, bool]]:
+    """Name and value of each field, and whether it is one that had to be there and cannot be read."""
+    for field in _fields(model):
+        found = field.read(value[field.alias]) if field.alias in value else _UNREADABLE
+        missing = found is _UNREADABLE
+        yield field.name, field.default() if missing else found, missing and field.required
 
 
 @cache
 def _fields(model: type[BaseModel]) -> tuple[_Field, ...]:
     return tuple(
-        _Field(name, field.alias or name, _reader(_annotation(field)), _default(field))
+        _Field(name, field.alias or name, _reader(_annotation(field)), _default(field), field.is_required())
         for name, field in model.model_fields.items()
     )
 
@@ -101,7 +117,7 @@ def _scalar(annotation: Any, plain: Any) -> Reader:
 
 
 def _optional(annotation: Any) -> Reader:
-    members = [_reader(it) for it in get_args(_unannotated(annotation)) if it is not NoneType]
+    members = [_part(it) for it in get_args(_unannotated(annotation)) if it is not NoneType]
 
     def read(value: Any) -> Any:
         if value is None:
@@ -109,6 +125,13 @@ def _optional(annotation: Any) -> Reader:
         return next((found for it in members if (found := it(value)) is not _UNREADABLE), _UNREADABLE)
 
     return read
+
+
+def _part(annotation: Any) -> Reader:
+    plain = _plain(annotation)
+    if isinstance(plain, type) and issubclass(plain, BaseModel):
+        return lambda value: _read_part(plain, value)
+    return _reader(annotation)
 
 
 def _list(item: Reader) -> Reader:

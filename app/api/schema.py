@@ -232,6 +232,11 @@ class Kind:
     scope: Literal["Namespaced", "Cluster"] = "Namespaced"
     categories: Sequence[str] = ("amd-inference",)
 
+    @property
+    def key(self) -> str:
+        """The outer key of `children` and `related` under which its objects stand: GPUPool.inference.ai/v1alpha1."""
+        return f"{self.name}.{API_VERSION}"
+
     def to_manifest(self) -> Schema:
         """The CustomResourceDefinition as `kubectl apply` takes it."""
         return {

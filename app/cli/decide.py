@@ -28,7 +28,7 @@ from app.inferenceservice.children import build_children
 from app.inferenceservice.children.gpu_request import build_request
 from app.inferenceservice.children.workload import build_today
 from app.inferenceservice.facts import Facts, gather_facts
-from app.inferenceservice.handshake import GPU_ALLOCATION, GPU_REQUEST
+from app.inferenceservice.observe import GPU_ALLOCATION, GPU_REQUEST
 from app.inferenceservice.plan import Blocked, Plan, Serve, Wait, plan_service
 from app.kube.conditions import ErrorClass, Finding, Reason, format_time
 from app.kube.duration import parse_duration

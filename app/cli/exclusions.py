@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections import Counter
 
-from app.api.v1alpha1.gpuallocation import Phase
+from app.api.v1alpha1.gpuallocation import GPUAllocationSpec, Phase
 from app.api.v1alpha1.places import parse_places
 from app.cli.decide import Verdict
 from app.kube.lenient import mapping_at, mappings_at, value_at
@@ -34,7 +34,7 @@ def taken_nodes(verdict: Verdict) -> dict[str, int]:
     if _is_of_earlier_request(verdict):
         return {}
     taken: Counter[str] = Counter()
-    for place in parse_places(spec).values():
+    for place in parse_places(GPUAllocationSpec.read(spec).gpus).values():
         taken[place.node] += place.gpus
     return dict(sorted(taken.items()))
 

@@ -9,7 +9,7 @@ from app.api.v1alpha1.gpuallocation import Phase
 from app.cli.decide import Verdict
 from app.cli.shown import shown_shape
 from app.gpupool.nameless import nameless_hosts, nameless_message
-from app.gpupool.observe import read_wish
+from app.gpupool.observe import to_wish
 from app.inferenceservice.plan import Serve, Wait
 from app.kube.lenient import count_at, mapping_at, text_at
 from app.scheduling.nodes import Wish
@@ -100,7 +100,7 @@ def _has_planned(verdict: Verdict) -> bool:
 
 def _wish(verdict: Verdict) -> Wish | None:
     need = verdict.facts.need
-    return read_wish(need.request.model_dump(mode="json", by_alias=True, exclude_none=True)) if need else None
+    return to_wish(need.request) if need else None
 
 
 def _phase(verdict: Verdict) -> str:

@@ -14,26 +14,26 @@ from collections.abc import Iterable, Mapping
 from datetime import datetime, timedelta
 from typing import Any
 
-from app.api.v1alpha1.gpuallocation import GivenBack
+from app.api.v1alpha1.gpuallocation import GivenBack, GPUAllocation
+from app.api.v1alpha1.gpurequest import GPURequestStatus
 from app.api.v1alpha1.places import MOST_PLACES, Slot
 from app.kube.conditions import format_time, parse_time
-from app.kube.lenient import count_at, mapping_at, mappings_at, text_at, value_at
-from app.kube.manifest import Manifest, emit
+from app.kube.manifest import emit
 from app.scheduling.request import BoundPod, Decision, Held, Need
 
 GIVE_BACK_SECONDS = 600.0
 LONGEST_DELAY = 6 * 3600.0
 
 
-def find_arrived(request: Manifest, bound: Iterable[BoundPod], pods: int, groups: int) -> frozenset[Slot]:
+def find_arrived(status: GPURequestStatus, bound: Iterable[BoundPod], pods: int, groups: int) -> frozenset[Slot]:
     """Pods that exist: those with a node, and those that the agent counts by group, or by number where nobody has
     numbered them yet; the latter are the first that are missing."""
     arrived = {(pod.group, pod.worker) for pod in bound}
-    for entry in mappings_at(request, "status", "unbound"):
-        group = min(count_at(entry, "group"), MOST_PLACES)
+    for entry in status.unbound:
+        group = min(entry.group, MOST_PLACES)
         absent = [(group, worker) for worker in range(pods) if (group, worker) not in arrived]
-        arrived.update(absent[: count_at(entry, "pods")])
-    unnumbered = count_at(request, "status", "unnumbered")
+        arrived.update(absent[: entry.pods])
+    unnumbered = status.unnumbered or 0
     for group in range(groups):
         if unnumbered <= 0:
             break
@@ -43,24 +43,27 @@ def find_arrived(request: Manifest, bound: Iterable[BoundPod], pods: int, groups
     return frozenset(arrived)
 
 
-def is_watched(request: Manifest, alive: bool) -> bool:
+def is_watched(status: GPURequestStatus, alive: bool) -> bool:
     """Whether the agent would tell if a pod were there."""
-    return alive and isinstance(value_at(request, "status", "groups"), int)
+    return alive and status.groups is not None
 
 
-def is_overdue(request: Manifest, allocation: Manifest | None, alive: bool, now: datetime) -> bool:
-    since = parse_time(text_at(allocation, "spec", "awaitingSince"))
+def is_overdue(status: GPURequestStatus, allocation: GPUAllocation | None, alive: bool, now: datetime) -> bool:
+    since = _awaiting_since(allocation)
     waited = since is not None and (now - since).total_seconds() >= GIVE_BACK_SECONDS
-    return waited and is_watched(request, alive)
+    return waited and is_watched(status, alive)
 
 
-def find_retry(allocation: Manifest | None) -> datetime | None:
+def _awaiting_since(allocation: GPUAllocation | None) -> datetime | None:
+    return parse_time(allocation.spec.awaiting_since) if allocation and allocation.spec.awaiting_since else None
+
+
+def find_retry(given_back: GivenBack | None) -> datetime | None:
     """When what was given back is tried again, None when nothing was."""
-    given_back = mapping_at(allocation, "spec", "givenBack")
-    at = parse_time(text_at(given_back, "at"))
-    if at is None:
+    at = parse_time(given_back.at) if given_back else None
+    if given_back is None or at is None:
         return None
-    doublings = max(0, min(count_at(given_back, "times") - 1, 16))
+    doublings = max(0, min(given_back.times - 1, 16))
     return at + timedelta(seconds=min(GIVE_BACK_SECONDS * 2**doublings, LONGEST_DELAY))
 
 
@@ -69,7 +72,7 @@ def with_arrivals(
     decision: Decision,
     need: Need,
     held: Held | None,
-    before: Manifest | None,
+    before: GPUAllocation | None,
     now: datetime,
     watched: bool,
 ) -> dict[str, Any]:
@@ -78,23 +81,23 @@ def with_arrivals(
     waits_as_before = held is not None and held.digest != need.digest and not decision.slots
     granted = held.slots if held and waits_as_before else decision.slots
     absent = granted.keys() - need.arrived
-    earlier = mapping_at(before, "spec", "givenBack")
+    earlier = before.spec.given_back if before else None
     if decision.given_back:
-        return plain | {"givenBack": emit(_given_back(decision, count_at(earlier, "times") + 1, now))}
-    since = text_at(before, "spec", "awaitingSince")
+        return plain | {"givenBack": emit(_given_back(decision, earlier.times + 1 if earlier else 1, now))}
+    since = before.spec.awaiting_since if before else None
     if not since and watched and absent - decision.proposed:
         since = format_time(now)
     missing = bool(absent) or decision.groups < need.target
     return (
         plain
         | ({"awaitingSince": since} if since and absent else {})
-        | ({"givenBack": dict(earlier)} if earlier and missing else {})
+        | ({"givenBack": emit(earlier)} if earlier and missing else {})
     )
 
 
 def _given_back(decision: Decision, times: int, now: datetime) -> GivenBack:
     given_back = GivenBack(pods=decision.given_back, at=format_time(now), times=times)
-    retry = find_retry({"spec": {"givenBack": emit(given_back)}})
+    retry = find_retry(given_back)
     pods = "1 pod" if decision.given_back == 1 else f"{decision.given_back} pods"
     message = (
         f"The GPUs of {pods} were given back, because the pods did not come within {GIVE_BACK_SECONDS / 60:.0f} "

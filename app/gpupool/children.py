@@ -13,6 +13,7 @@ from datetime import datetime
 from app.api.schema import API_VERSION
 from app.api.v1alpha1.gpuallocation import (
     ExcludedNodes,
+    GPUAllocation,
     GPUAllocationSpec,
     GrantedGPU,
     NextDecision,
@@ -20,12 +21,12 @@ from app.api.v1alpha1.gpuallocation import (
     Phase,
 )
 from app.api.v1alpha1.gpunode import PARTITION_LABEL
-from app.api.v1alpha1.gpurequest import Shape
+from app.api.v1alpha1.gpurequest import GPURequest, Shape
 from app.api.v1alpha1.places import Place, build_entries, parse_places
 from app.gpupool.arrivals import is_watched, with_arrivals
 from app.gpupool.observe import Observed, waiting_since
 from app.kube.conditions import format_time
-from app.kube.lenient import count_at, mapping_at, mappings_at, text_at
+from app.kube.lenient import mapping_at
 from app.kube.manifest import Manifest, emit, last_applied
 from app.kube.names import OPERATOR, SERVICE_LABEL
 from app.scheduling.explain import some
@@ -50,10 +51,10 @@ def _build(
     if decision is None or need is None:
         fault = observed.faults.get(key)
         if fault and before and held:
-            return last_applied(before)
+            return last_applied(observed.manifests[key])
         return _allocation(key, emit(_faulty(pool, request, fault) if fault else _refused(pool, key, request)))
     allocation = _decide(pool, key, decision, observed, now)
-    watched = is_watched(request, observed.agent_is_alive)
+    watched = is_watched(request.status, observed.agent_is_alive)
     spec = with_arrivals(allocation["spec"], decision, need, held, before, now, watched)
     return allocation | {"spec": spec}
 
@@ -61,9 +62,9 @@ def _build(
 def _decide(pool: str, key: str, decision: Decision, observed: Observed, now: datetime) -> Manifest:
     request, before, held = observed.requests[key], observed.allocations.get(key), observed.held.get(key)
     if before and decision.is_kept:
-        return _kept(last_applied(before), decision)
-    if before and held and held.digest != text_at(request, "spec", "digest") and decision.outcome in _WAITING:
-        applied = last_applied(before)
+        return _kept(last_applied(observed.manifests[key]), decision)
+    if before and held and held.digest != request.spec.digest and decision.outcome in _WAITING:
+        applied = last_applied(observed.manifests[key])
         following = emit(_next(request, decision, before, now, observed.notes.get(key, "")))
         return applied | {"spec": {**_still_granted(key, applied, decision, observed), "next": following}}
     return _allocation(key, emit(_decided(pool, key, decision, before, observed, now)))
@@ -74,8 +75,9 @@ def _still_granted(key: str, applied: Manifest, decision: Decision, observed: Ob
     spec = dict(mapping_at(applied, "spec"))
     if decision.given_back:
         need = next(need for need in observed.needs if need.service == key)
-        left = {slot: place for slot, place in parse_places(spec).items() if slot in need.arrived}
-        memory = {text_at(it, "node"): count_at(it, "memoryBytes") or None for it in mappings_at(spec, "gpus")}
+        gpus = GPUAllocationSpec.read(spec).gpus
+        left = {slot: place for slot, place in parse_places(gpus).items() if slot in need.arrived}
+        memory = {it.node: it.memory_bytes for it in gpus}
         spec["gpus"] = [emit(it) for it in build_entries(left, memory)]
     return spec
 
@@ -103,21 +105,21 @@ def _allocation(key: str, spec: Manifest) -> Manifest:
     }
 
 
-def _refused(pool: str, key: str, request: Manifest) -> GPUAllocationSpec:
+def _refused(pool: str, key: str, request: GPURequest) -> GPUAllocationSpec:
     namespace = key.partition("/")[0]
     return GPUAllocationSpec(
         pool=pool,
-        digest=text_at(request, "spec", "digest"),
+        digest=request.spec.digest,
         phase=Phase.IMPOSSIBLE,
         summary="namespace not admitted",
         message=f"GPUPool {pool} does not serve namespace {namespace}: its namespaceSelector asks for other labels.",
     )
 
 
-def _faulty(pool: str, request: Manifest, fault: str) -> GPUAllocationSpec:
+def _faulty(pool: str, request: GPURequest, fault: str) -> GPUAllocationSpec:
     return GPUAllocationSpec(
         pool=pool,
-        digest=text_at(request, "spec", "digest"),
+        digest=request.spec.digest,
         phase=Phase.IMPOSSIBLE,
         summary="unreadable",
         message=f"{fault[0].upper()}{fault[1:]}. Ask for less in the InferenceService.",
@@ -125,15 +127,15 @@ def _faulty(pool: str, request: Manifest, fault: str) -> GPUAllocationSpec:
 
 
 def _decided(
-    pool: str, key: str, decision: Decision, before: Manifest | None, observed: Observed, now: datetime
+    pool: str, key: str, decision: Decision, before: GPUAllocation | None, observed: Observed, now: datetime
 ) -> GPUAllocationSpec:
     request = observed.requests[key]
     return GPUAllocationSpec(
         pool=pool,
-        digest=text_at(request, "spec", "digest"),
+        digest=request.spec.digest,
         phase=Phase(decision.outcome.value),
-        resource=text_at(request, "spec", "resource") or None,
-        exclusive=text_at(request, "spec", "sharing") == "exclusive" or None,
+        resource=request.spec.resource or None,
+        exclusive=request.spec.sharing == "exclusive" or None,
         product=decision.product or None,
         shape=_shape(request, decision),
         gpus=_gpus(request, decision, observed),
@@ -149,12 +151,11 @@ def _decided(
     )
 
 
-def _whole_gpus(request: Manifest, observed: Observed) -> list[NodeRequirement]:
+def _whole_gpus(request: GPURequest, observed: Observed) -> list[NodeRequirement]:
     """Keeps pods that the kube-scheduler places off partitions where the request is for any product, hence for whole
     GPUs; nothing where the pool has no partitions, so that most pod templates never hear of them."""
-    spec = mapping_at(request, "spec")
-    resource = text_at(spec, "resource")
-    if any(text_at(shape, "product") for shape in mappings_at(spec, "shapes")):
+    resource = request.spec.resource
+    if any(shape.product for shape in request.spec.shapes):
         return []
     told = resource.rpartition("/")[2]
     modes = {partition_mode(node.product) for node in observed.nodes if node.resource == resource} - {"", told}
@@ -165,9 +166,9 @@ def _message(decision: Decision, note: str) -> str:
     return f"{decision.message} {note}".rstrip() if note else decision.message
 
 
-def _next(request: Manifest, decision: Decision, before: Manifest, now: datetime, note: str) -> NextDecision:
+def _next(request: GPURequest, decision: Decision, before: GPUAllocation, now: datetime, note: str) -> NextDecision:
     return NextDecision(
-        digest=text_at(request, "spec", "digest"),
+        digest=request.spec.digest,
         phase=Phase(decision.outcome.value),
         message=_message(decision, note),
         place_in_line=decision.place_in_line or None,
@@ -175,25 +176,22 @@ def _next(request: Manifest, decision: Decision, before: Manifest, now: datetime
     )
 
 
-def _since(decision: Decision, before: Manifest | None, now: datetime) -> str | None:
+def _since(decision: Decision, before: GPUAllocation | None, now: datetime) -> str | None:
     """Carried over while it waits."""
     if decision.outcome is not Outcome.PENDING and not decision.place_in_line:
         return None
     return waiting_since(before) or format_time(now)
 
 
-def _shape(request: Manifest, decision: Decision) -> Shape | None:
+def _shape(request: GPURequest, decision: Decision) -> Shape | None:
     """The shape that was asked for on this product; one without a product is for all."""
     if not decision.slots:
         return None
-    shapes = mappings_at(request, "spec", "shapes")
-    found = next((it for it in shapes if text_at(it, "product") in ("", decision.product)), None)
-    return Shape.model_validate(found) if found else None
+    return next((it for it in request.spec.shapes if not it.product or it.product == decision.product), None)
 
 
-def _gpus(request: Manifest, decision: Decision, observed: Observed) -> list[GrantedGPU]:
-    each, resource = count_at(request, "spec", "gpusPerNode"), text_at(request, "spec", "resource")
-    memory = observed.memory.get(resource, {})
+def _gpus(request: GPURequest, decision: Decision, observed: Observed) -> list[GrantedGPU]:
+    each, memory = request.spec.gpus_per_node, observed.memory.get(request.spec.resource, {})
     places = {slot: Place(host, each, slot in decision.proposed) for slot, host in decision.slots.items()}
     return build_entries(places, memory)
 

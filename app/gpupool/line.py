@@ -17,9 +17,9 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Set
 
 from app.api.schema import API_VERSION
-from app.api.v1alpha1.gpuallocation import GPUAllocationSpec, Phase
+from app.api.v1alpha1.gpuallocation import GPUAllocation, GPUAllocationSpec, Phase
+from app.api.v1alpha1.gpurequest import GPURequest
 from app.gpupool.observe import Observed
-from app.kube.lenient import mapping_at, mappings_at, text_at
 from app.kube.manifest import Manifest, emit
 from app.kube.names import LINE_IS_FULL, LINE_LABEL, OPERATOR, short_hash
 from app.scheduling.request import Decision
@@ -53,7 +53,8 @@ def _holding(observed: Observed, decisions: Mapping[str, Decision]) -> frozenset
 
 def _was_given_back(observed: Observed, key: str) -> bool:
     """Its allocation alone remembers when it is tried again, so it stays before those that remember nothing."""
-    return bool(mapping_at(observed.allocations.get(key), "spec", "givenBack"))
+    allocation = observed.allocations.get(key)
+    return allocation is not None and allocation.spec.given_back is not None
 
 
 def find_full(waiting: Mapping[str, int], full_before: Set[str]) -> frozenset[str]:
@@ -75,27 +76,21 @@ def find_share(counts: Iterable[int], most: int) -> int:
     return max(remaining, default=0)
 
 
-def count_waiting(requests: Mapping[str, Manifest], holding: Set[str]) -> Counter[str]:
+def count_waiting(requests: Mapping[str, GPURequest], holding: Set[str]) -> Counter[str]:
     """Requests by namespace, of whatever pool, less those of services that hold GPUs."""
-    return Counter(
-        _namespace(key)
-        for key, found in requests.items()
-        if key not in holding and not mappings_at(found, "status", "pods")
-    )
+    return Counter(_namespace(key) for key, found in requests.items() if key not in holding and not found.status.pods)
 
 
-def build_notices(
-    pool: str, observed: Observed, decisions: Mapping[str, Decision], requests: Mapping[str, Manifest]
-) -> list[Manifest]:
-    """The notices of all namespaces that have more requests than their share; `requests` are those of all pools."""
+def build_notices(pool: str, observed: Observed, decisions: Mapping[str, Decision]) -> list[Manifest]:
+    """The notices of all namespaces that have more requests than their share."""
     name = _notice_name(pool)
     before = {_namespace(key) for key, found in observed.allocations.items() if is_notice(found)}
-    full = find_full(count_waiting(requests, _holding(observed, decisions)), before)
+    full = find_full(count_waiting(observed.all_requests, _holding(observed, decisions)), before)
     return [_notice(pool, name, namespace) for namespace in sorted(full)]
 
 
-def is_notice(allocation: Manifest) -> bool:
-    return text_at(allocation, "metadata", "labels", LINE_LABEL) == LINE_IS_FULL
+def is_notice(allocation: GPUAllocation) -> bool:
+    return allocation.metadata.labels.get(LINE_LABEL) == LINE_IS_FULL
 
 
 def _notice_name(pool: str) -> str:

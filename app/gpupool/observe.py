@@ -8,19 +8,20 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cached_property
-from typing import Any
 
-from app.api.schema import API_VERSION
-from app.api.v1alpha1.gpuallocation import NodeRequirement
-from app.api.v1alpha1.gpunode import UNKNOWN_PARTITION
-from app.api.v1alpha1.gpupool import GPUPoolSpec, to_requirements, to_selector
+from app.api.v1alpha1 import gpuallocation, gpunode, gpupool, gpurequest
+from app.api.v1alpha1.gpuallocation import GPUAllocation, NodeRequirement
+from app.api.v1alpha1.gpunode import UNKNOWN_PARTITION, ForeignUse, GPUNode, ServiceUse
+from app.api.v1alpha1.gpupool import GPUPool, GPUPoolSpec, to_requirements, to_selector
 from app.api.v1alpha1.gpupool import Selector as NodeSelector
+from app.api.v1alpha1.gpurequest import BoundPod as ReportedPod
+from app.api.v1alpha1.gpurequest import GPURequest, GPURequestSpec
 from app.api.v1alpha1.places import MOST_PLACES, parse_places
 from app.gpupool.arrivals import find_arrived, find_retry, is_overdue
 from app.gpupool.checks import find_fault
 from app.gpupool.limits import Limit, find_limit
 from app.kube.conditions import parse_time
-from app.kube.lenient import count_at, mapping_at, mappings_at, text_at, value_at
+from app.kube.lenient import mapping_at, value_at
 from app.kube.manifest import Manifest
 from app.kube.names import HEARTBEAT_ANNOTATION
 from app.kube.selectors import Selector
@@ -28,10 +29,10 @@ from app.metacontroller.protocol import SyncRequest
 from app.scheduling.nodes import Node, Taint, Toleration, Wish
 from app.scheduling.request import BoundPod, Held, Need
 
-NODE_KIND = f"GPUNode.{API_VERSION}"
-REQUEST_KIND = f"GPURequest.{API_VERSION}"
-ALLOCATION_KIND = f"GPUAllocation.{API_VERSION}"
-POOL_KIND = f"GPUPool.{API_VERSION}"
+NODE_KIND = gpunode.KIND.key
+REQUEST_KIND = gpurequest.KIND.key
+ALLOCATION_KIND = gpuallocation.KIND.key
+POOL_KIND = gpupool.KIND.key
 NAMESPACE_KIND = "Namespace.v1"
 
 STALE_SECONDS = 180.0
@@ -45,9 +46,13 @@ class Observed:
     nodes: tuple[Node, ...]
     needs: tuple[Need, ...]
     held: Mapping[str, Held]
-    requests: Mapping[str, Manifest]
+    requests: Mapping[str, GPURequest]
     """GPURequests of this pool, by namespace/name."""
-    allocations: Mapping[str, Manifest]
+    all_requests: Mapping[str, GPURequest]
+    """Those of the other pools too."""
+    allocations: Mapping[str, GPUAllocation]
+    manifests: Mapping[str, Manifest]
+    """The same GPUAllocations as JSON: what is kept is answered as it was applied."""
     refused: frozenset[str]
     """Services whose namespace may not use the pool."""
     faults: Mapping[str, str]
@@ -86,16 +91,15 @@ def observe(request: SyncRequest, spec: GPUPoolSpec, now: datetime) -> Observed:
     age = _age(parent.annotations.get(HEARTBEAT_ANNOTATION, ""), now)
     alive = age is not None and age < STALE_SECONDS
     ours, claimed = _own_nodes(request, spec)
-    asking = {
-        key: found
-        for key, found in sorted(related.get(REQUEST_KIND, {}).items())
-        if text_at(found, "spec", "pool") == parent.name
-    }
-    allocations = dict(sorted(request.children.get(ALLOCATION_KIND, {}).items()))
-    refused = frozenset(key for key in asking if not _is_welcome(key, spec, related.get(NAMESPACE_KIND, {})))
-    faults = {key: fault for key, found in asking.items() if key not in refused and (fault := find_fault(found))}
-    served = asking.keys() - refused - faults.keys()
+    stored = related.get(REQUEST_KIND, {})
+    requests = {key: GPURequest.read(found) for key, found in sorted(stored.items())}
+    asking = {key: found for key, found in requests.items() if found.spec.pool == parent.name}
+    manifests = dict(sorted(request.children.get(ALLOCATION_KIND, {}).items()))
+    allocations = {key: GPUAllocation.read(found) for key, found in manifests.items()}
     namespaces = related.get(NAMESPACE_KIND, {})
+    refused = frozenset(key for key in asking if not _is_welcome(key, spec, namespaces))
+    faults = {key: fault for key in asking if key not in refused and (fault := find_fault(stored[key]))}
+    served = asking.keys() - refused - faults.keys()
     elsewhere = _elsewhere(ours, served)
     limited = {key.partition("/")[0] for key in served} | elsewhere.keys()
     limits = {it: find_limit(spec, it, namespaces) for it in sorted(limited)}
@@ -108,14 +112,16 @@ def observe(request: SyncRequest, spec: GPUPoolSpec, now: datetime) -> Observed:
         ),
         held={key: held for key, found in allocations.items() if (held := _held(found))},
         requests=asking,
+        all_requests=requests,
         allocations=allocations,
+        manifests=manifests,
         refused=refused,
         faults=faults,
         limits=limits,
         notes={key: note for key in served if (note := _note(parent.name, key, asking[key], limits))},
         elsewhere=elsewhere,
         pool_nodes=to_requirements(spec.node_selector),
-        silent=tuple(text_at(it, "metadata", "name") for it in ours if not mappings_at(it, "spec", "resources")),
+        silent=tuple(it.metadata.name for it in ours if not it.spec.resources),
         claimed=claimed,
         heartbeat_age=age,
     )
@@ -126,18 +132,20 @@ def _age(stamp: str, now: datetime) -> float | None:
     return None if moment is None else (now - moment).total_seconds()
 
 
-def _own_nodes(request: SyncRequest, spec: GPUPoolSpec) -> tuple[list[Manifest], tuple[str, ...]]:
+def _own_nodes(request: SyncRequest, spec: GPUPoolSpec) -> tuple[list[GPUNode], tuple[str, ...]]:
     """Nodes that the selector matches, less those that an older pool matches too."""
     selector = to_selector(spec.node_selector)
-    older = [it for it in _other_pools(request) if _seniority(it) < _seniority({"metadata": request.parent.metadata})]
-    selectors = [_selector_of(it) for it in older]
-    matching = [
-        node for _, node in sorted(request.related.get(NODE_KIND, {}).items()) if selector.matches(_labels(node))
-    ]
-    taken = {
-        text_at(node, "metadata", "name") for node in matching if any(it.matches(_labels(node)) for it in selectors)
-    }
-    return [node for node in matching if text_at(node, "metadata", "name") not in taken], tuple(sorted(taken))
+    selectors = [_selector_of(it) for it in _older_pools(request)]
+    nodes = [GPUNode.read(node) for _, node in sorted(request.related.get(NODE_KIND, {}).items())]
+    matching = [node for node in nodes if selector.matches(node.spec.labels)]
+    taken = {node.metadata.name for node in matching if any(it.matches(node.spec.labels) for it in selectors)}
+    return [node for node in matching if node.metadata.name not in taken], tuple(sorted(taken))
+
+
+def _older_pools(request: SyncRequest) -> Iterator[Manifest]:
+    """As JSON: of a pool whose spec cannot be read the selector may be readable."""
+    own = GPUPool.read({"metadata": request.parent.metadata})
+    return (it for it in _other_pools(request) if _seniority(GPUPool.read(it)) < _seniority(own))
 
 
 def _other_pools(request: SyncRequest) -> Iterator[Manifest]:
@@ -145,8 +153,8 @@ def _other_pools(request: SyncRequest) -> Iterator[Manifest]:
     return (it for it in request.related.get(POOL_KIND, {}).values() if value_at(it, "metadata", "uid") != own)
 
 
-def _seniority(pool: Mapping[str, Any]) -> tuple[str, str]:
-    return text_at(pool, "metadata", "creationTimestamp"), text_at(pool, "metadata", "uid")
+def _seniority(pool: GPUPool) -> tuple[str, str]:
+    return pool.metadata.creation_timestamp, pool.metadata.uid
 
 
 def _selector_of(pool: Manifest) -> Selector:
@@ -158,10 +166,6 @@ def _selector_of(pool: Manifest) -> Selector:
         return Selector({"": ""})
 
 
-def _labels(node: Manifest) -> Mapping[str, str]:
-    return mapping_at(node, "spec", "labels")
-
-
 def _is_welcome(key: str, spec: GPUPoolSpec, namespaces: Mapping[str, Manifest]) -> bool:
     selector = to_selector(spec.namespace_selector)
     if selector.is_empty:
@@ -170,29 +174,25 @@ def _is_welcome(key: str, spec: GPUPoolSpec, namespaces: Mapping[str, Manifest])
     return found is not None and selector.matches(mapping_at(found, "metadata", "labels"))
 
 
-def _offers(node: Manifest, served: Set[str], alive: bool, now: datetime) -> Iterator[Node]:
-    spec = mapping_at(node, "spec")
-    since = parse_time(text_at(spec, "notReadySince"))
-    foreign = _foreign(node, served) if alive and value_at(node, "status", "observed") is True else None
-    domains = _domains(text_at(spec, "zone"), text_at(spec, "block"), text_at(spec, "rack"))
-    for resource in mappings_at(spec, "resources"):
-        name = text_at(resource, "name")
+def _offers(node: GPUNode, served: Set[str], alive: bool, now: datetime) -> Iterator[Node]:
+    spec = node.spec
+    since = parse_time(spec.not_ready_since or "")
+    foreign = _foreign(node, served) if alive and node.status.observed is True else None
+    domains = _domains(spec.zone or "", spec.block or "", spec.rack or "")
+    for resource in spec.resources:
         yield Node(
-            host=text_at(node, "metadata", "name"),
-            resource=name,
-            product=_product(text_at(spec, "product"), text_at(resource, "partition")),
-            gpus=count_at(resource, "gpus"),
-            installed=count_at(resource, "capacity"),
-            memory_bytes=count_at(resource, "memoryBytes") or None,
-            island=count_at(spec, "island"),
+            host=node.metadata.name,
+            resource=resource.name,
+            product=_product(spec.product or "", resource.partition or ""),
+            gpus=resource.gpus,
+            installed=resource.capacity or 0,
+            memory_bytes=resource.memory_bytes or None,
+            island=spec.island or 0,
             domains=domains,
-            labels=mapping_at(spec, "labels"),
-            taints=tuple(
-                Taint(text_at(it, "key"), text_at(it, "value"), text_at(it, "effect"))
-                for it in mappings_at(spec, "taints")
-            ),
+            labels=spec.labels,
+            taints=tuple(Taint(it.key, it.value or "", it.effect) for it in spec.taints),
             not_ready_seconds=None if since is None else max(0.0, (now - since).total_seconds()),
-            foreign=None if foreign is None else foreign.get(name, 0),
+            foreign=None if foreign is None else foreign.get(resource.name, 0),
         )
 
 
@@ -209,123 +209,114 @@ def _domains(*names: str) -> tuple[str, ...]:
     return tuple("/".join(names[: level + 1]) if name else "" for level, name in enumerate(names))
 
 
-def _foreign(node: Manifest, served: Set[str]) -> dict[str, int]:
+def _foreign(node: GPUNode, served: Set[str]) -> Counter[str]:
     """GPUs by resource name that pods hold of no service that this pool serves."""
-    held: dict[str, int] = {}
-    for use in mappings_at(node, "status", "others"):
-        held[text_at(use, "resource")] = held.get(text_at(use, "resource"), 0) + count_at(use, "gpus")
-    for use in mappings_at(node, "status", "services"):
-        if f"{text_at(use, 'namespace')}/{text_at(use, 'name')}" not in served:
-            held[text_at(use, "resource")] = held.get(text_at(use, "resource"), 0) + count_at(use, "gpus")
+    held: Counter[str] = Counter()
+    uses: list[ServiceUse | ForeignUse] = [*node.status.others, *_unserved(node, served)]
+    for use in uses:
+        held[use.resource] += use.gpus
     return held
 
 
-def _elsewhere(nodes: Iterable[Manifest], served: Set[str]) -> dict[str, int]:
+def _unserved(node: GPUNode, served: Set[str]) -> Iterator[ServiceUse]:
+    return (use for use in node.status.services if f"{use.namespace}/{use.name}" not in served)
+
+
+def _elsewhere(nodes: Iterable[GPUNode], served: Set[str]) -> Counter[str]:
     held: Counter[str] = Counter()
     for node in nodes:
-        for use in mappings_at(node, "status", "services"):
-            if f"{text_at(use, 'namespace')}/{text_at(use, 'name')}" not in served:
-                held[text_at(use, "namespace")] += count_at(use, "gpus")
+        for use in _unserved(node, served):
+            held[use.namespace] += use.gpus
     return held
 
 
-def _note(pool: str, key: str, request: Manifest, limits: Mapping[str, Limit]) -> str:
+def _note(pool: str, key: str, request: GPURequest, limits: Mapping[str, Limit]) -> str:
     namespace = key.partition("/")[0]
-    return limits[namespace].note(pool, namespace, count_at(request, "spec", "priority"))
+    return limits[namespace].note(pool, namespace, request.spec.priority)
 
 
-def _need(key: str, request: Manifest, allocation: Manifest | None, limit: Limit, alive: bool, now: datetime) -> Need:
-    spec = mapping_at(request, "spec")
-    shapes = mappings_at(spec, "shapes")
-    topology_aware, static = (text_at(spec, "strategy") == it for it in ("topology-aware", "static"))
-    pods, bound = count_at(spec, "nodes"), tuple(_bound(it) for it in mappings_at(request, "status", "pods"))
-    groups = count_at(spec, "replicas", "min")
-    wanted = min(count_at(request, "status", "groups"), MOST_PLACES // pods)
-    retry = find_retry(allocation)
+def _need(
+    key: str, request: GPURequest, allocation: GPUAllocation | None, limit: Limit, alive: bool, now: datetime
+) -> Need:
+    spec, status = request.spec, request.status
+    bound = tuple(_bound(it) for it in status.pods)
+    wanted = min(status.groups or 0, MOST_PLACES // spec.nodes)
+    retry = find_retry(allocation.spec.given_back if allocation else None)
     return Need(
         service=key,
-        digest=text_at(spec, "digest"),
-        wish=read_wish(spec),
-        pods=pods,
-        gpus=count_at(spec, "gpusPerNode"),
-        least=groups,
-        most=count_at(spec, "replicas", "max"),
+        digest=spec.digest,
+        wish=to_wish(spec),
+        pods=spec.nodes,
+        gpus=spec.gpus_per_node,
+        least=spec.replicas.min,
+        most=spec.replicas.max,
         wanted=wanted,
-        priority=limit.capped(count_at(spec, "priority")),
-        created=text_at(request, "metadata", "creationTimestamp"),
+        priority=limit.capped(spec.priority),
+        created=request.metadata.creation_timestamp,
         waited=_waited(allocation, now),
-        exclusive=text_at(spec, "sharing") == "exclusive",
-        apart=static,
-        islands={text_at(it, "product"): count_at(it, "tensor") for it in shapes} if topology_aware else {},
+        exclusive=spec.sharing == "exclusive",
+        apart=spec.strategy == "static",
+        islands={it.product or "": it.tensor for it in spec.shapes} if spec.strategy == "topology-aware" else {},
         bound=bound,
-        shared=_claim(key, text_at(spec, "claim")),
+        shared=_claim(key, spec.claim),
         quota=limit.gpus,
-        arrived=find_arrived(request, bound, pods, max(groups, wanted)),
-        overdue=is_overdue(request, allocation, alive, now),
+        arrived=find_arrived(status, bound, spec.nodes, max(spec.replicas.min, wanted)),
+        overdue=is_overdue(status, allocation, alive, now),
         withheld=retry is not None and retry > now,
         last=retry is not None,
     )
 
 
-def _claim(key: str, claim: str) -> str:
+def _claim(key: str, claim: str | None) -> str:
     """A claim of the service's own namespace, as namespace/name."""
     return f"{key.partition('/')[0]}/{claim}" if claim else ""
 
 
-def read_wish(spec: Mapping[str, Any]) -> Wish:
+def to_wish(spec: GPURequestSpec) -> Wish:
     """What a GPURequest's spec asks of a node."""
-    shapes = mappings_at(spec, "shapes")
     return Wish(
-        resource=text_at(spec, "resource"),
-        products=tuple(product for it in shapes if (product := text_at(it, "product"))),
-        unfit=tuple((text_at(it, "product"), text_at(it, "reason")) for it in mappings_at(spec, "excluded")),
-        labels=tuple(sorted((key, it) for key, it in mapping_at(spec, "nodeSelector").items() if isinstance(it, str))),
+        resource=spec.resource,
+        products=tuple(it.product for it in spec.shapes if it.product),
+        unfit=tuple((it.product, it.reason) for it in spec.excluded),
+        labels=tuple(sorted(spec.node_selector.items())),
         tolerations=tuple(
-            Toleration(
-                text_at(it, "key"),
-                text_at(it, "value") if text_at(it, "operator") == "Equal" else None,
-                text_at(it, "effect"),
-            )
-            for it in mappings_at(spec, "tolerations")
+            Toleration(it.key or "", (it.value or "") if it.operator == "Equal" else None, it.effect or "")
+            for it in spec.tolerations
         ),
     )
 
 
-def waiting_since(allocation: Mapping[str, Any] | None) -> str:
+def waiting_since(allocation: GPUAllocation | None) -> str:
     """Since when a service waits, by its allocation's own word."""
-    spec = mapping_at(allocation, "spec")
-    return text_at(spec, "waitingSince") or text_at(spec, "next", "waitingSince")
+    if allocation is None:
+        return ""
+    following = allocation.spec.next
+    return allocation.spec.waiting_since or (following.waiting_since if following else None) or ""
 
 
-def _waited(allocation: Manifest | None, now: datetime) -> float:
+def _waited(allocation: GPUAllocation | None, now: datetime) -> float:
     since = parse_time(waiting_since(allocation))
     return 0.0 if since is None else max(0.0, (now - since).total_seconds())
 
 
-def _bound(pod: Mapping[str, Any]) -> BoundPod:
-    return BoundPod(
-        count_at(pod, "group"),
-        count_at(pod, "worker"),
-        text_at(pod, "node"),
-        count_at(pod, "gpus"),
-        text_at(pod, "resource"),
-    )
+def _bound(pod: ReportedPod) -> BoundPod:
+    return BoundPod(pod.group, pod.worker, pod.node, pod.gpus, pod.resource)
 
 
-def _held(allocation: Manifest) -> Held | None:
-    spec = mapping_at(allocation, "spec")
-    places = parse_places(spec)
+def _held(allocation: GPUAllocation) -> Held | None:
+    spec = allocation.spec
+    places = parse_places(spec.gpus)
     if not places:
         return None
     return Held(
-        digest=text_at(spec, "digest"),
-        product=text_at(spec, "product"),
+        digest=spec.digest,
+        product=spec.product or "",
         slots={slot: sys.intern(place.node) for slot, place in places.items()},
         gpus=next(iter(places.values())).gpus,
         proposed=frozenset(slot for slot, place in places.items() if place.proposed),
-        created=text_at(allocation, "metadata", "creationTimestamp"),
-        uid=text_at(allocation, "metadata", "uid"),
-        resource=text_at(spec, "resource"),
-        exclusive=value_at(spec, "exclusive") is True,
-        waits="placeInLine" in spec or "waitingSince" in spec,
+        created=allocation.metadata.creation_timestamp,
+        uid=allocation.metadata.uid,
+        resource=spec.resource or "",
+        exclusive=spec.exclusive is True,
+        waits=spec.place_in_line is not None or spec.waiting_since is not None,
     )

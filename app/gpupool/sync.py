@@ -6,18 +6,17 @@ from collections.abc import Iterator
 from datetime import datetime
 
 from app.api.schema import API_VERSION
-from app.api.v1alpha1.gpupool import GPUPoolSpec
+from app.api.v1alpha1.gpupool import GPUPoolSpec, GPUPoolStatus
 from app.gpupool.arrivals import GIVE_BACK_SECONDS, find_retry
 from app.gpupool.children import build_children
 from app.gpupool.limits import is_selective
 from app.gpupool.line import build_notices, find_answered
 from app.gpupool.nameless import with_nameless
-from app.gpupool.observe import REQUEST_KIND, STALE_SECONDS, Observed, observe
+from app.gpupool.observe import STALE_SECONDS, Observed, observe
 from app.gpupool.status import build_status
 from app.gpupool.volumes import with_volumes
 from app.kube.conditions import parse_time
 from app.kube.duration import parse_duration
-from app.kube.lenient import text_at
 from app.metacontroller.hold import RefusedSpecError, hold, read_spec, release
 from app.metacontroller.protocol import CustomizeResponse, Parent, RelatedRule, SyncRequest, SyncResponse
 from app.scheduling.nodes import GONE_SECONDS
@@ -46,7 +45,7 @@ def sync(request: SyncRequest, settings: Settings, now: datetime, asked: str = "
         observed.needs,
         observed.held,
         patience,
-        resume=text_at(request.parent.status, "resume"),
+        resume=GPUPoolStatus.read(request.parent.status).resume or "",
         elsewhere=observed.elsewhere,
     )
     decisions = with_volumes(
@@ -57,7 +56,7 @@ def sync(request: SyncRequest, settings: Settings, now: datetime, asked: str = "
     )
     pool = request.parent.name
     answered = find_answered(observed, decisions, asked)
-    notices = build_notices(pool, observed, decisions, request.related.get(REQUEST_KIND, {}))
+    notices = build_notices(pool, observed, decisions)
     unanswered = len(observed.requests.keys() - answered)
     return SyncResponse(
         status=build_status(spec, observed, found, request.parent.conditions, now, unanswered),
@@ -98,7 +97,7 @@ def _moments(observed: Observed, found: Look, patience: float, now: datetime) ->
 
 def _arrival_moments(observed: Observed, now: datetime) -> Iterator[float]:
     for allocation in observed.allocations.values():
-        since, retry = parse_time(text_at(allocation, "spec", "awaitingSince")), find_retry(allocation)
+        since, retry = parse_time(allocation.spec.awaiting_since or ""), find_retry(allocation.spec.given_back)
         if since and observed.agent_is_alive:
             yield max(1.0, GIVE_BACK_SECONDS - (now - since).total_seconds() + 1)
         if retry and retry > now:

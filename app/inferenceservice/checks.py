@@ -178,7 +178,7 @@ def cache_not_ready(proposal: Proposal) -> Finding | None:
     if cache.usable and (copy is None or copy.ready):
         return None
     if cache.usable and copy:
-        message = f"waits for ModelCache {cache.name}, which fills the copy on PersistentVolumeClaim {copy.claim}"
+        message = f"waits for ModelCache {cache.name}, which fills the copy on PersistentVolumeClaim {copy.claim_name}"
         return Finding(ErrorClass.TRANSIENT, Reason.PENDING, message)
     progress = f" ({cache.progress}%)" if cache.progress is not None else ""
     said = f": {cache.message}" if cache.message else ""

@@ -14,13 +14,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from app.api.v1alpha1.gpuallocation import Phase
+from app.api.v1alpha1.gpuallocation import GPUAllocationSpec, NextDecision, NodeRequirement, Phase
+from app.api.v1alpha1.gpurequest import GPURequest
+from app.api.v1alpha1.gpurequest import Shape as GrantedShape
 from app.fit.parallelism import Shape
 from app.inferenceservice.demand import Need
 from app.inferenceservice.facts import Facts
-from app.inferenceservice.handshake import AllocationState, GrantedShape, NextState, RequestState
-from app.kube.conditions import ErrorClass, Finding, Reason
-from app.kube.selectors import Requirement
+from app.kube.conditions import ErrorClass, Finding, Reason, parse_time
 
 UNANSWERED_SECONDS = 30.0
 
@@ -35,7 +35,7 @@ class Grant:
     expert_parallel: bool = False
     max_model_len: int | None = None
     """Chosen by the planner because the user named none."""
-    pool_nodes: tuple[Requirement, ...] = ()
+    pool_nodes: tuple[NodeRequirement, ...] = ()
     """Requirements on nodes by which the kube-scheduler keeps to the pool; the agent needs none."""
     gated: bool = False
     """Pods are born with the placement gate: the agent gives each its node."""
@@ -69,32 +69,37 @@ def grant_by_spec(need: Need, note: str = "") -> Grant:
     return Grant(need.shape, note=note)
 
 
-def _answered(facts: Facts, need: Need, allocation: AllocationState) -> Grant | Finding:
+def _answered(facts: Facts, need: Need, allocation: GPUAllocationSpec) -> Grant | Finding:
     if allocation.phase == Phase.BOUND and allocation.shape:
-        return _granted(need, allocation.shape, allocation.pool_nodes)
+        return _granted(need, allocation.shape, tuple(allocation.pool_nodes))
     if allocation.phase == Phase.UNKNOWN:
-        return _without_nodes(facts, need, allocation.message.partition(". ")[2].rstrip("."))
+        return _without_nodes(facts, need, (allocation.message or "").partition(". ")[2].rstrip("."))
     return _refused(facts, allocation)
 
 
-def _refused(facts: Facts, answer: AllocationState | NextState) -> Finding:
+def _refused(facts: Facts, answer: GPUAllocationSpec | NextDecision) -> Finding:
     pool = facts.spec.resources.pool
     if answer.phase == Phase.IMPOSSIBLE:
-        message = f"pool {pool} can never grant this: {answer.message}"
+        message = f"pool {pool} can never grant this: {answer.message or ''}"
         return Finding(ErrorClass.PERMANENT, Reason.INSUFFICIENT_GPU, message)
     if answer.phase == Phase.PENDING:
         line = f" (place {answer.place_in_line} in line)" if answer.place_in_line else ""
-        given_back = answer.given_back if isinstance(answer, AllocationState) else ""
+        given_back = told_given_back(answer) if isinstance(answer, GPUAllocationSpec) else ""
         message = f"waits for GPUs of pool {pool}{line}: {' '.join(it for it in (answer.message, given_back) if it)}"
         return Finding(ErrorClass.RESOURCE, Reason.INSUFFICIENT_GPU, message)
     return Finding(ErrorClass.TRANSIENT, Reason.IN_PROGRESS, f"pool {pool} is assigning GPUs")
 
 
-def _granted(need: Need, granted: GrantedShape, pool_nodes: tuple[Requirement, ...]) -> Grant:
+def told_given_back(allocation: GPUAllocationSpec) -> str:
+    """What became of GPUs whose pods did not come, "" when there are none."""
+    return (allocation.given_back.message if allocation.given_back else None) or ""
+
+
+def _granted(need: Need, granted: GrantedShape, pool_nodes: tuple[NodeRequirement, ...]) -> Grant:
     request = need.request
     return Grant(
         shape=Shape(granted.tensor, granted.pipeline, granted.data, request.nodes, request.gpus_per_node),
-        product=granted.product,
+        product=granted.product or "",
         expert_parallel=granted.expert_parallel,
         max_model_len=granted.max_model_len,
         pool_nodes=() if need.gated else pool_nodes,
@@ -118,11 +123,11 @@ def _unanswered(facts: Facts, need: Need, standing: str) -> Grant | Finding:
         return grant_by_spec(need, "this installation has no GPU pools: free GPUs were not checked")
     if facts.observed.is_held_back:
         return _held_back(facts, pool)
-    if request is None or request.digest not in (need.digest, standing) or request.pool != pool:
+    if request is None or request.spec.digest not in (need.digest, standing) or request.spec.pool != pool:
         return Finding(ErrorClass.TRANSIENT, Reason.PENDING, f"asks pool {pool} for GPUs")
-    if request.pool_exists is False:
+    if request.status.pool_exists is False:
         return _unknown_pool(facts, need, request)
-    if request.pool_exists and not facts.observed.allocation and _is_old(facts, request):
+    if request.status.pool_exists and not facts.observed.allocation and _is_old(facts, request):
         return _not_answered(facts, pool)
     if not _is_forgotten(facts, request):
         return Finding(ErrorClass.TRANSIENT, Reason.PENDING, f"asks pool {pool} for GPUs, and has no answer yet")
@@ -139,22 +144,23 @@ def _unanswered(facts: Facts, need: Need, standing: str) -> Grant | Finding:
 _NO_POOLS = "A cluster without any GPUPool needs the operator's setting INFERENCE_POOLS=none"
 
 
-def _unknown_pool(facts: Facts, need: Need, request: RequestState) -> Grant | Finding:
+def _unknown_pool(facts: Facts, need: Need, request: GPURequest) -> Grant | Finding:
     pool = facts.spec.resources.pool
-    if not facts.settings.pools_required and not request.any_pool:
+    if not facts.settings.pools_required and not request.status.any_pool:
         return grant_by_spec(need, f"there is no GPUPool {pool}: free GPUs were not checked")
     message = f"there is no GPUPool {pool}: name one that exists in resources.pool, or have it created"
-    hint = "" if request.any_pool else f". {_NO_POOLS}"
+    hint = "" if request.status.any_pool else f". {_NO_POOLS}"
     return Finding(ErrorClass.PERMANENT, Reason.CONFIGURATION_ERROR, f"{message}{hint}")
 
 
-def _is_forgotten(facts: Facts, request: RequestState) -> bool:
+def _is_forgotten(facts: Facts, request: GPURequest) -> bool:
     """Neither pool nor agent has said anything for long; an answer to an earlier request shows that a pool is there."""
-    return not request.pool_exists and not facts.observed.allocation and _is_old(facts, request)
+    return not request.status.pool_exists and not facts.observed.allocation and _is_old(facts, request)
 
 
-def _is_old(facts: Facts, request: RequestState) -> bool:
-    return request.created is not None and (facts.now - request.created).total_seconds() >= UNANSWERED_SECONDS
+def _is_old(facts: Facts, request: GPURequest) -> bool:
+    created = parse_time(request.metadata.creation_timestamp)
+    return created is not None and (facts.now - created).total_seconds() >= UNANSWERED_SECONDS
 
 
 def _held_back(facts: Facts, pool: str) -> Finding:

@@ -9,9 +9,10 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from app.api.v1alpha1.modelcache import CopyStatus
 from app.api.v1alpha1.source import SourceSpec, SourceType, named_repository
 from app.contracts import runtime as contract
-from app.inferenceservice.observe import CacheCopy, CacheState
+from app.inferenceservice.observe import CacheState
 from app.settings import Settings
 from app.source.container import Fetch
 from app.source.folders import find_folder
@@ -42,7 +43,7 @@ class Store:
         return f"{contract.MODEL_STORE}/{self.path}"
 
 
-def choose_copy(service: str, cache: CacheState) -> CacheCopy | None:
+def choose_copy(service: str, cache: CacheState) -> CopyStatus | None:
     """The copy of the cache that a service reads, the same at every look: services spread by their names."""
     if not cache.copies:
         return None
@@ -62,7 +63,7 @@ def find_store(service: str, cache: CacheState | None, settings: Settings) -> St
         folder = find_folder(cache.host_path, settings.host_path_prefixes, service.partition("/")[0])
         return Store(cache.path, version, host_path=folder.root, below=folder.below, is_others=True) if folder else None
     copy = choose_copy(service, cache)
-    path, claim = (copy.path or cache.path, copy.claim) if copy else (cache.path, cache.claim)
+    path, claim = (copy.path or cache.path, copy.claim_name) if copy else (cache.path, cache.claim)
     version = version if path == cache.path else ""
     once = cache.access_mode == "ReadWriteOnce"
     return Store(path, version, claim, of_one_node=once, is_others=not cache.made(claim))

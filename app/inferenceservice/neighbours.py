@@ -40,7 +40,7 @@ def claim_of_one_node(service: str, cache: CacheState | None) -> str:
     if cache is None or not cache.keeps or cache.host_path or cache.access_mode != "ReadWriteOnce":
         return ""
     copy = choose_copy(service, cache)
-    return copy.claim if copy else cache.claim
+    return copy.claim_name if copy else cache.claim
 
 
 def find_neighbour(request: SyncRequest, cache: CacheState | None) -> Neighbour | None:

@@ -7,21 +7,18 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
-from app.api.schema import API_VERSION
+from app.api.object import Metadata
+from app.api.v1alpha1 import gpuallocation, gpurequest, modelcache
+from app.api.v1alpha1.gpuallocation import GPUAllocation, GPUAllocationSpec
+from app.api.v1alpha1.gpurequest import GPURequest
+from app.api.v1alpha1.inferenceservice_status import InferenceServiceStatus
+from app.api.v1alpha1.modelcache import CopyStatus, ModelCache
 from app.api.v1alpha1.source_uri import hub_name
-from app.inferenceservice.handshake import (
-    GPU_REQUEST,
-    AllocationState,
-    RequestState,
-    parse_allocation,
-    parse_line,
-    parse_request,
-)
 from app.inferenceservice.names import cache_child_name, deployment_name, keys_name
 from app.kube.conditions import find_condition
 from app.kube.lenient import count_at, mapping_at, mappings_at, text_at, value_at
 from app.kube.manifest import Manifest, annotation, last_applied
-from app.kube.names import SIZE_ANNOTATION, SIZE_FROM_SPEC
+from app.kube.names import LINE_IS_FULL, LINE_LABEL, SIZE_ANNOTATION, SIZE_FROM_SPEC
 from app.metacontroller.protocol import SyncRequest
 
 DEPLOYMENT = "Deployment.apps/v1"
@@ -29,7 +26,9 @@ LEADER_WORKER_SET = "LeaderWorkerSet.leaderworkerset.x-k8s.io/v1"
 SERVICE = "Service.v1"
 INGRESS = "Ingress.networking.k8s.io/v1"
 JOB = "Job.batch/v1"
-MODEL_CACHE = f"ModelCache.{API_VERSION}"
+MODEL_CACHE = modelcache.KIND.key
+GPU_REQUEST = gpurequest.KIND.key
+GPU_ALLOCATION = gpuallocation.KIND.key
 
 
 class WorkloadKind(StrEnum):
@@ -79,15 +78,6 @@ class KeysState:
 
 
 @dataclass(frozen=True)
-class CacheCopy:
-    """One volume of a ModelCache."""
-
-    claim: str
-    ready: bool
-    path: str
-
-
-@dataclass(frozen=True)
 class CacheState:
     """What a ModelCache tells in its status, and the part of its spec that is the operator's choice."""
 
@@ -109,7 +99,7 @@ class CacheState:
     keeps: bool
     """False: pods fetch the model themselves."""
     host_path: str
-    copies: tuple[CacheCopy, ...]
+    copies: tuple[CopyStatus, ...]
     is_leaving: bool
     facts: Mapping[str, Any]
     """What was read from the weights themselves."""
@@ -136,8 +126,11 @@ class Observed:
     """The Ingress as it stands."""
     pools_possible: bool = False
     """Whether the controller manages GPURequests, so that a pool can be asked."""
-    request: RequestState | None = None
-    allocation: AllocationState | None = None
+    request: GPURequest | None = None
+    request_applied: Manifest | None = None
+    """The same as it was last applied."""
+    allocation: GPUAllocationSpec | None = None
+    """What the pool decided about it."""
     line_is_full: bool = False
     """Too many services of the namespace wait for GPUs, as a pool says."""
     service: str = ""
@@ -161,7 +154,8 @@ def parse_observed(request: SyncRequest, cache_name: str | None, makes_cache: bo
     name = request.parent.name
     deployment = request.child(DEPLOYMENT, deployment_name(name))
     group = request.child(LEADER_WORKER_SET, name)
-    service = request.child(SERVICE, name)
+    service, asked = request.child(SERVICE, name), request.child(GPU_REQUEST, name)
+    decided = request.related_object(GPU_ALLOCATION, name)
     return Observed(
         workloads=tuple(
             _workload(kind, found)
@@ -178,13 +172,26 @@ def parse_observed(request: SyncRequest, cache_name: str | None, makes_cache: bo
         service_exists=service is not None,
         ingress=request.child(INGRESS, name),
         pools_possible=request.manages(GPU_REQUEST),
-        request=parse_request(request),
-        allocation=parse_allocation(request),
-        line_is_full=parse_line(request),
+        request=GPURequest.read(asked) if asked else None,
+        request_applied=last_applied(asked) if asked else None,
+        allocation=GPUAllocation.read(decided).spec if decided else None,
+        line_is_full=_line_is_full(request),
         service=name,
-        told_version=text_at(request.parent.status, "modelStatus", "version"),
+        told_version=_told_version(request),
         children=tuple(request.observed_children()),
     )
+
+
+def _told_version(request: SyncRequest) -> str:
+    model = InferenceServiceStatus.read(request.parent.status).model_status
+    return (model.version if model else None) or ""
+
+
+def _line_is_full(request: SyncRequest) -> bool:
+    """Whether a pool says that too many services of this namespace wait already (app/gpupool/line.py)."""
+    found = (Metadata.read(it.get("metadata")) for it in request.related.get(GPU_ALLOCATION, {}).values())
+    here = (it for it in found if it.namespace == request.parent.namespace)
+    return any(it.labels.get(LINE_LABEL) == LINE_IS_FULL for it in here)
 
 
 def _workload(kind: WorkloadKind, observed: Manifest) -> WorkloadState:
@@ -242,40 +249,36 @@ def _cache(request: SyncRequest, referenced: str | None, makes_cache: bool) -> C
     if found is None:
         return None
     ready = find_condition(mappings_at(found, "status", "conditions"), "Ready")
-    progress = value_at(found, "status", "downloadProgress")
-    path = text_at(found, "status", "path")
+    cache = ModelCache.read(found)
+    spec, status = cache.spec, cache.status
     return CacheState(
         name=name,
-        size=text_at(found, "spec", "size"),
-        storage_class=text_at(found, "spec", "storageClass"),
-        phase=text_at(found, "status", "phase") or "Pending",
-        progress=progress if isinstance(progress, int) else None,
-        usable=ready.get("status") == "True" and bool(path),
-        path=path,
-        claim=text_at(found, "status", "claimName") or f"{name}-cache",
-        version=text_at(found, "status", "version"),
+        size=text_at(found, "spec", "size"),  # as it was written: pods have it in their templates
+        storage_class=spec.storage_class or "",
+        phase=status.phase or "Pending",
+        progress=status.download_progress,
+        usable=ready.get("status") == "True" and bool(status.path),
+        path=status.path or "",
+        claim=status.claim_name or f"{name}-cache",
+        version=status.version or "",
         message=str(ready.get("message", "")),
-        model=_model_id(found),
-        model_name=text_at(found, "spec", "modelName"),
+        model=_model_id(cache),
+        model_name=spec.model_name,
         source=mapping_at(found, "spec", "source"),
-        access_mode=text_at(found, "status", "accessMode") or text_at(found, "spec", "accessMode") or "ReadWriteMany",
-        keeps=value_at(found, "spec", "caching", "enabled") is not False,
-        host_path=text_at(found, "status", "hostPath"),
-        copies=tuple(_copy(it) for it in mappings_at(found, "status", "copies") if text_at(it, "claimName")),
-        is_leaving=bool(text_at(found, "metadata", "deletionTimestamp")),
-        facts=mapping_at(found, "status", "model"),
-        existing_claim=text_at(found, "spec", "existingClaim"),
+        access_mode=status.access_mode or spec.access_mode or "ReadWriteMany",
+        keeps=spec.caching.enabled is not False,
+        host_path=status.host_path or "",
+        copies=tuple(it for it in status.copies or () if it.claim_name),
+        is_leaving=bool(cache.metadata.deletion_timestamp),
+        facts=status.model or {},
+        existing_claim=spec.existing_claim or "",
     )
 
 
-def _copy(copy: Mapping[str, Any]) -> CacheCopy:
-    return CacheCopy(text_at(copy, "claimName"), value_at(copy, "ready") is True, text_at(copy, "path"))
-
-
-def _model_id(cache: Mapping[str, Any]) -> str:
+def _model_id(cache: ModelCache) -> str:
     """The repository where there is one; else the name that the cache gives its model."""
-    named = text_at(cache, "spec", "source", "huggingface", "repository") or text_at(cache, "spec", "modelName")
-    return hub_name(named).partition("@")[0]
+    hub = cache.spec.source.huggingface if cache.spec.source else None
+    return hub_name(hub.repository if hub else cache.spec.model_name).partition("@")[0]
 
 
 def _address(service: Mapping[str, Any]) -> str:

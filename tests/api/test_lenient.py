@@ -19,7 +19,7 @@ from app.api.schema import API_VERSION
 from app.api.v1alpha1.gpuallocation import GPUAllocation, Phase
 from app.api.v1alpha1.gpunode import GPUNode
 from app.api.v1alpha1.gpupool import GPUPool
-from app.api.v1alpha1.gpurequest import GPURequest
+from app.api.v1alpha1.gpurequest import GPURequest, Shape
 from app.api.v1alpha1.inferenceendpoint import InferenceEndpoint
 from app.api.v1alpha1.inferenceservice import InferenceService
 from app.api.v1alpha1.modelcache import ModelCache
@@ -88,6 +88,11 @@ def test_anything_can_be_read(kind: str, value: Any) -> None:
         ({"digest": 7, "phase": "Later"}, {"digest": "", "phase": "Later"}),
         ({"phase": "Bound"}, {"phase": Phase.BOUND}),
         ({"digest": "x" * 1000}, {"digest": "x" * 1000}),
+        ({"shape": {"tensor": 8}}, {"shape": None}),
+        (
+            {"shape": {"tensor": 8, "pipeline": 1, "data": 2, "product": 7}},
+            {"shape": Shape(tensor=8, pipeline=1, data=2)},
+        ),
         ({"breaches": ["a", 7, "b"]}, {"breaches": ["a", "b"]}),
         ({"gpus": [{"node": "n1", "group": -2, "worker": "w"}, "?"]}, {"gpus": [(-2, 0, "n1")]}),
     ],

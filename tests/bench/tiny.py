@@ -20,6 +20,7 @@ from typing import Any
 
 import orjson
 
+from app.api.v1alpha1.gpuallocation import GPUAllocationSpec
 from app.api.v1alpha1.places import parse_places
 from app.kube.conditions import format_time
 from app.kube.manifest import LAST_APPLIED
@@ -90,7 +91,11 @@ class World:
 
     def granted(self) -> Counter[str]:
         """GPUs by node that are promised."""
-        places = (place for it in self.allocations.values() for place in parse_places(it["spec"]).values())
+        places = (
+            place
+            for it in self.allocations.values()
+            for place in parse_places(GPUAllocationSpec.read(it["spec"]).gpus).values()
+        )
         return Counter(place.node for place in places for _ in range(place.gpus))
 
 

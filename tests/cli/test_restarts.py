@@ -11,7 +11,7 @@ from app.cli.case import Case, named, offline_case
 from app.cli.decide import Verdict, decide
 from app.cli.model import NOTHING_TOLD
 from app.cli.report import Report, build_report
-from app.inferenceservice.handshake import GPU_REQUEST
+from app.inferenceservice.observe import GPU_REQUEST
 from app.kube.manifest import Manifest, kind_key
 from app.settings import Settings
 from tests.cli.asking import Json, nodes, service

@@ -16,6 +16,7 @@ from typing import Any, Literal
 
 import pytest
 
+from app.api.v1alpha1.gpuallocation import GPUAllocationSpec
 from app.api.v1alpha1.places import parse_places
 from tests.cluster.world import API, World, condition, gpus, service
 from tools.sandbox.api import ApiError, Object
@@ -70,7 +71,7 @@ def granted(world: World) -> Counter[str]:
     """GPUs by node that are promised for certain."""
     found: Counter[str] = Counter()
     for it in allocations(world).values():
-        for place in parse_places(it).values() if it["phase"] == "Bound" else ():
+        for place in parse_places(GPUAllocationSpec.read(it).gpus).values() if it["phase"] == "Bound" else ():
             found[place.node] += 0 if place.proposed else place.gpus
     return found
 
@@ -136,7 +137,7 @@ def test_a_running_service_gets_more_and_fewer_gpus_when_it_asks_for_them(world:
         world.apply(service(resources={"totalGpus": count}))
         wait_until(partial(asks, world, count), f"pods of {count} GPUs")
         found = wait_phase(world, "demo", "Bound")
-        assert sum(place.gpus for place in parse_places(found).values()) == count
+        assert sum(place.gpus for place in parse_places(GPUAllocationSpec.read(found).gpus).values()) == count
         world.wait_observed()
         world.wait_ready()
 

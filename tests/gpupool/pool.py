@@ -8,6 +8,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from app.api.schema import API_VERSION
+from app.api.v1alpha1.gpuallocation import GPUAllocationSpec
 from app.api.v1alpha1.places import parse_places
 from app.gpupool import sync
 from app.metacontroller.protocol import SyncRequest
@@ -91,7 +92,7 @@ class Pool:
 
     def hosts(self, key: str) -> list[str]:
         """A node for each GPU, in the order of the pods."""
-        places = parse_places(self.allocations[key])
+        places = parse_places(GPUAllocationSpec.read(self.allocations[key]).gpus)
         return [places[slot].node for slot in sorted(places) for _ in range(places[slot].gpus)]
 
 

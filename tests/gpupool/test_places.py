@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from app.api.v1alpha1.gpuallocation import GPUAllocationSpec, GrantedGPU
 from app.api.v1alpha1.places import MOST_PLACES, Place, Slot, build_entries, parse_places
 from app.kube.manifest import emit
 from tests.gpupool.pool import Pool, gpu_node, request
@@ -24,19 +25,19 @@ def written(places: dict[Slot, Place]) -> dict[str, object]:
 
 @given(st.dictionaries(slots, granted, max_size=60))
 def test_what_is_written_is_read_back(places: dict[Slot, Place]) -> None:
-    assert parse_places(written(places)) == places
+    assert parse_places(GPUAllocationSpec.read(written(places)).gpus) == places
 
 
 def test_one_entry_a_gpu_as_earlier_versions_wrote_is_read() -> None:
     entries = [{"group": group, "worker": 0, "node": f"n{group}"} for group in (0, 1) for _ in range(4)]
     entries += [{"group": 2, "worker": 0, "node": "n2", "proposed": True}]
-    read = parse_places({"gpus": entries})
+    read = parse_places(GPUAllocationSpec.read({"gpus": entries}).gpus)
     assert read == {(0, 0): Place("n0", 4), (1, 0): Place("n1", 4), (2, 0): Place("n2", 1, True)}
 
 
 def test_a_pod_on_two_nodes_has_no_node() -> None:
     entries = [{"group": 0, "worker": 0, "node": name} for name in ("n1", "n2")]
-    assert parse_places({"gpus": entries}) == {(0, 0): Place("", 2)}
+    assert parse_places(GPUAllocationSpec.read({"gpus": entries}).gpus) == {(0, 0): Place("", 2)}
 
 
 @pytest.mark.parametrize("scattered", [False, True])
@@ -54,7 +55,7 @@ def test_ten_thousand_gpus_fit_an_annotation(scattered: bool, each: int) -> None
 
 
 def test_a_range_without_end_is_cut() -> None:
-    places = parse_places({"gpus": [{"group": 0, "worker": 0, "node": "n", "more": "0-999999,1.0-999999"}]})
+    places = parse_places([GrantedGPU(group=0, worker=0, node="n", more="0-999999,1.0-999999")])
     assert len(places) == MOST_PLACES
 
 

@@ -6,8 +6,9 @@ from typing import Any
 
 import pytest
 
+from app.api.v1alpha1.modelcache import CopyStatus
 from app.inferenceservice.model_volume import choose_copy
-from app.inferenceservice.observe import CacheCopy, CacheState
+from app.inferenceservice.observe import CacheState
 from app.kube.manifest import Manifest
 from app.settings import Settings
 from tests.calls import Answer, manifest
@@ -93,7 +94,7 @@ def test_a_service_reads_one_copy_where_that_one_keeps_the_model() -> None:
 
 
 def state(*claims: str) -> CacheState:
-    found = tuple(CacheCopy(claim, True, "") for claim in claims)
+    found = tuple(CopyStatus(claim_name=claim, ready=True) for claim in claims)
     plain: dict[str, Any] = dict.fromkeys(
         ("name", "size", "storage_class", "phase", "path", "claim", "version", "message", "model", "model_name"), ""
     )
@@ -107,7 +108,7 @@ def test_services_spread_over_the_copies_the_same_at_every_look() -> None:
     names = [f"team/s{it}" for it in range(60)]
     first = [choose_copy(name, state("a", "b", "c")) for name in names]
     assert first == [choose_copy(name, state("a", "b", "c")) for name in names]
-    assert all(sum(it.claim == claim for it in first if it) >= 10 for claim in "abc")
+    assert all(sum(it.claim_name == claim for it in first if it) >= 10 for claim in "abc")
 
 
 def test_a_service_whose_copy_is_not_filled_waits_for_it() -> None:

@@ -17,6 +17,7 @@ from typing import Any
 import jsonschema
 import orjson
 
+from app.api.v1alpha1.gpuallocation import GPUAllocationSpec
 from app.api.v1alpha1.places import parse_places
 from app.gpupool.observe import STALE_SECONDS
 from app.hooks.kinds import HOOKS
@@ -146,7 +147,7 @@ class Truths:
         """GPUs by node and service that were granted for certain."""
         found: dict[str, Counter[str]] = {}
         for allocation in self._store.all("GPUAllocation"):
-            for place in parse_places(allocation["spec"]).values():
+            for place in parse_places(GPUAllocationSpec.read(allocation["spec"]).gpus).values():
                 if not place.proposed and place.node:
                     found.setdefault(place.node, Counter())[key_of(allocation)] += place.gpus
         return found
@@ -372,7 +373,9 @@ def _check_pool(truths: Truths, request: Object, answer: Object) -> None:
     sent = {key_of(it): it for it in answer["children"]}
     assert sent.keys() <= ours.keys(), f"there are answers to nobody: {sent.keys() - ours.keys()}"
     standing = [it for key, it in sent.items() if it["spec"]["digest"] == ours[key]["spec"]["digest"]]
-    granted = sum(place.gpus for it in standing for place in parse_places(it["spec"]).values())
+    granted = sum(
+        place.gpus for it in standing for place in parse_places(GPUAllocationSpec.read(it["spec"]).gpus).values()
+    )
     assert status["allocated"] == granted, f"{status['allocated']} GPUs are said to be allocated, {granted} are"
     in_line = sum(
         bool(it["spec"].get("placeInLine") or it["spec"].get("next", {}).get("placeInLine")) for it in sent.values()

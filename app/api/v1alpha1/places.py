@@ -15,10 +15,8 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import groupby
-from typing import Any
 
 from app.api.v1alpha1.gpuallocation import GrantedGPU
-from app.kube.lenient import count_at, mappings_at, text_at, value_at
 
 Slot = tuple[int, int]
 """Index of a group, and of a pod in it; (0, 0) is the first leader."""
@@ -38,12 +36,11 @@ class Place:
     proposed: bool = False
 
 
-def parse_places(spec: Mapping[str, Any]) -> dict[Slot, Place]:
-    """The places that the spec of a GPUAllocation grants, by pod. What cannot be read grants nothing."""
+def parse_places(gpus: Iterable[GrantedGPU]) -> dict[Slot, Place]:
+    """The places that these entries of a GPUAllocation grant, by pod. What cannot be read grants nothing."""
     places: dict[Slot, Place] = {}
-    for entry in mappings_at(spec, "gpus"):
-        node, count = text_at(entry, "node"), count_at(entry, "count") or 1
-        proposed = value_at(entry, "proposed") is True
+    for entry in gpus:
+        node, count, proposed = entry.node, entry.count or 1, entry.proposed is True
         for slot in _slots(entry):
             before = places.get(slot)
             if before is None:
@@ -56,9 +53,9 @@ def parse_places(spec: Mapping[str, Any]) -> dict[Slot, Place]:
     return places
 
 
-def _slots(entry: Mapping[str, Any]) -> Iterator[Slot]:
-    yield count_at(entry, "group"), count_at(entry, "worker")
-    for token in text_at(entry, "more").split(","):
+def _slots(entry: GrantedGPU) -> Iterator[Slot]:
+    yield entry.group, entry.worker
+    for token in (entry.more or "").split(","):
         if match := _TOKEN.fullmatch(token):
             first, worker, last = match.groups()
             if worker is None:

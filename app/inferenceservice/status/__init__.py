@@ -72,7 +72,7 @@ def _model_status(facts: Facts, progress: Progress) -> dict[str, Any]:
     running = find_version(facts)
     version = {"version": running} if running else {}
     request = facts.observed.request
-    seconds = request.load_seconds if request and progress.serving else None
+    seconds = request.status.load_seconds if request and progress.serving else None
     load_time = {"loadTime": f"{seconds}s"} if seconds is not None else {}
     return {"loaded": progress.serving} | load_time | version
 
@@ -95,22 +95,23 @@ def _allocation(facts: Facts) -> dict[str, Any]:
 
 
 def _granted(layout: Layout) -> dict[str, Any]:
-    granted = layout.granted
+    granted = layout.allocation.shape if layout.allocation else None
     values = {"product": granted.product, "maxModelLen": granted.max_model_len} if granted else {}
     return {key: value for key, value in values.items() if value}
 
 
 def _answer(facts: Facts, layout: Layout) -> dict[str, Any]:
     """What the pool said; the memory is of the product it granted."""
-    allocation, granted = layout.allocation, layout.granted
+    allocation = layout.allocation
     if allocation is None:
         return {}
-    fit = facts.need.find_fit(granted.product) if facts.need and granted else None
+    granted = allocation.shape
+    fit = facts.need.find_fit(granted.product or "") if facts.need and granted else None
     values = {
         "pool": facts.spec.resources.pool,
         "phase": allocation.phase,
         "placeInLine": allocation.place_in_line,
-        "assignedNodes": list(allocation.nodes),
+        "assignedNodes": sorted({it.node for it in allocation.gpus if it.node}),
         "memory": fit.memory.explanation if fit else "",
     }
     return {key: value for key, value in values.items() if value}

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from app.api.v1alpha1.gpuallocation import GPUAllocationSpec
 from app.fit.parallelism import Impossible, Shape
 from app.inferenceservice.facts import Facts
-from app.inferenceservice.handshake import AllocationState, GrantedShape
 from app.inferenceservice.status.progress import find_current
 from app.kube.manifest import annotation
 from app.kube.names import DECISION_ANNOTATION, REQUEST_ANNOTATION
@@ -17,8 +17,7 @@ class Layout:
     """The shape of one group, and the pool's answer when it is about this service as it is."""
 
     shape: Shape
-    granted: GrantedShape | None = None
-    allocation: AllocationState | None = None
+    allocation: GPUAllocationSpec | None = None
 
 
 def find_layout(facts: Facts) -> str:
@@ -32,7 +31,7 @@ def find_assignment(facts: Facts) -> str:
     """What the pool decided, as it said it then; "" where it decided nothing about what runs or is asked."""
     layout = plan_layout(facts)
     allocation = layout.allocation if layout else None
-    said = allocation.message.rstrip(".") if allocation and allocation.shape else ""
+    said = (allocation.message or "").rstrip(".") if allocation and allocation.shape else ""
     return f"; the pool counts on {said}" if said else ""
 
 
@@ -46,9 +45,9 @@ def plan_layout(facts: Facts) -> Layout | None:
         return Layout(shape)
     granted = allocation.shape
     if granted is None:
-        return Layout(shape, None, allocation)
+        return Layout(shape, allocation)
     sizes = Shape(granted.tensor, granted.pipeline, granted.data, shape.nodes, shape.gpus_per_node)
-    return Layout(sizes, granted, allocation)
+    return Layout(sizes, allocation)
 
 
 def _digests(facts: Facts) -> set[str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from app.api.v1alpha1.inferenceservice import ServiceType
 from app.inferenceservice.facts import Facts
+from app.inferenceservice.grant import told_given_back
 from app.inferenceservice.plan import Blocked, Plan, Serve, Wait
 from app.inferenceservice.status.allocation import find_assignment, find_layout
 from app.inferenceservice.status.progress import Progress
@@ -57,7 +58,8 @@ def ready_condition(plan: Plan, facts: Facts, progress: Progress, problem: Findi
 def _given_back(facts: Facts) -> str:
     """Said beside whatever else is true: the workload may serve with the groups that it has."""
     allocation = facts.observed.allocation
-    return f"; {allocation.given_back}" if allocation and allocation.given_back else ""
+    given_back = told_given_back(allocation) if allocation else ""
+    return f"; {given_back}" if given_back else ""
 
 
 def _notes(plan: Plan) -> str:

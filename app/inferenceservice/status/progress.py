@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from app.api.v1alpha1.gpurequest import PodFailure
 from app.inferenceservice.facts import Facts
-from app.inferenceservice.handshake import PodFailure
 from app.inferenceservice.observe import WorkloadKind, WorkloadState
 from app.inferenceservice.plan import Plan, Serve
 from app.kube.conditions import ErrorClass, Reason
@@ -70,7 +70,7 @@ def find_progress(plan: Plan, facts: Facts) -> Progress:
 
 def _failure(current: WorkloadState, facts: Facts) -> Failure | None:
     """Where no pod may be made, the workload says why; else a pod's own cause says most."""
-    told = facts.observed.request.failures if facts.observed.request else ()
+    told = facts.observed.request.status.failures if facts.observed.request else []
     first = next((it for it in told if _is_of(it, current)), None)
     if current.failure and not (current.overdue and first):
         remedy = find_refusal(current.failure)
