@@ -23,6 +23,8 @@ from datetime import UTC, datetime
 from types import TracebackType
 from typing import Any, Final, Literal, TextIO
 
+from app.contracts.sources import SOURCES
+
 log = logging.getLogger(__name__)
 
 LEVEL, FORMAT = "INFERENCE_LOG_LEVEL", "INFERENCE_LOG_FORMAT"
@@ -145,7 +147,7 @@ def _quoted(text: str) -> str:
 
 # Secrets
 
-_SECRETS = ("HF_TOKEN", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "AWS_ACCESS_KEY_ID")
+_SECRETS = tuple(name for it in SOURCES for name in (*it.credentials.values, *it.credentials.others))
 _URL = re.compile(
     # Quotes may stand in user and query, and people put a / into a password: only white space ends them for sure.
     r"(?P<scheme>[a-zA-Z][a-zA-Z0-9+.-]*://)(?P<user>[^\s/?#:]*:\S*@|[^\s/?#]*@)?(?P<rest>[^\s?#]*)(?P<query>[?#]\S*)?"

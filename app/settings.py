@@ -10,11 +10,12 @@ import re
 from typing import Annotated, Any, Literal
 
 import orjson
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import ConfigDict, Field, ValidationError, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from app.api.schema import Duration, Quantity
-from app.contracts.download import SECRET_KEYS
+from app.api.v1alpha1 import gpurequest
+from app.contracts.sources import SECRET_KEYS
 from app.kube.hosts import parse_host, parse_network
 from app.log import Format, Level
 
@@ -27,15 +28,12 @@ _SECRET_NAME = re.compile("(TOKEN|PASSWORD|PASSWD|SECRET|ACCESS_KEY|API_KEY)$", 
 _SECRET_VARIABLES = frozenset(name for keys in SECRET_KEYS.values() for name in keys)
 
 
-class Toleration(BaseModel):
-    """A toleration as in a pod spec."""
+class Toleration(gpurequest.Toleration):
+    """The same as in a GPURequest; one without a key, which puts up with every taint, is refused."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(extra="forbid")
 
     key: str
-    operator: Literal["Exists", "Equal"] = "Exists"
-    value: str | None = None
-    effect: Literal["NoSchedule", "PreferNoSchedule", "NoExecute"] | None = None
 
 
 _LABEL = re.compile(r"([a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?/)?[A-Za-z0-9]([A-Za-z0-9._-]{0,61}[A-Za-z0-9])?", re.ASCII)

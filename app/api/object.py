@@ -17,14 +17,14 @@ class Metadata(Model):
     """RFC 3339, so that text order is time order."""
     deletion_timestamp: str = ""
     generation: int = 0
-    labels: dict[str, str] = Field({})
-    annotations: dict[str, str] = Field({})
+    labels: dict[str, str] = Field(default_factory=dict)
+    annotations: dict[str, str] = Field(default_factory=dict)
 
 
 class Object(Model):
     """What every kind has. A kind adds its `spec` and `status`."""
 
-    metadata: Metadata = Metadata()
+    metadata: Metadata = Field(default_factory=Metadata)
 
     @property
     def key(self) -> str:

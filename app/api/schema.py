@@ -12,6 +12,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Annotated, Any, ClassVar, Literal, Self, get_args
 
 from pydantic import (
@@ -37,6 +38,8 @@ VERSION = "v1alpha1"
 API_VERSION = f"{GROUP}/{VERSION}"
 
 Schema = dict[str, Any]
+RULES = "x-kubernetes-validations"
+"""Where a schema holds its CEL rules."""
 
 
 @dataclass(frozen=True)
@@ -53,6 +56,10 @@ class Rule:
     def to_schema(self) -> Schema:
         schema = {"rule": self.expression, "message": self.message}
         return schema | ({"fieldPath": self.field_path} if self.field_path else {})
+
+    @classmethod
+    def from_schema(cls, schema: Mapping[str, str]) -> Self:
+        return cls(schema["rule"], schema["message"], schema.get("fieldPath", ""))
 
 
 @dataclass(frozen=True)
@@ -85,7 +92,13 @@ class Model(BaseModel):
     def __get_pydantic_json_schema__(cls, core_schema: CoreSchema, handler: GetJsonSchemaHandler) -> Schema:
         schema = handler.resolve_ref_schema(handler(core_schema))
         if cls.rules:
-            schema["x-kubernetes-validations"] = [rule.to_schema() for rule in cls.rules]
+            schema[RULES] = [rule.to_schema() for rule in cls.rules]
+        for name, field_info in cls.model_fields.items():
+            # pydantic copies other defaults of this kind at each read, and tells none that a factory makes
+            if field_info.default_factory in (list, dict) or _is_model(field_info.default_factory):
+                made = field_info.get_default(call_default_factory=True)
+                default = made.model_dump(mode="json", by_alias=True) if isinstance(made, Model) else made
+                schema["properties"][field_info.alias or name]["default"] = default
         return schema
 
     @classmethod
@@ -101,6 +114,10 @@ class Model(BaseModel):
         found = ((field.alias or name, getattr(self, name), field) for name, field in type(self).model_fields.items())
         asked = ((name, value) for name, value, field in found if value != field.get_default(call_default_factory=True))
         return [name if isinstance(value, Model | dict | list) else f"{name} {value}" for name, value in asked]
+
+
+def _is_model(factory: object) -> bool:
+    return isinstance(factory, type) and issubclass(factory, Model)
 
 
 def _as_text(value: object) -> object:
@@ -265,10 +282,12 @@ class Kind:
             "storage": True,
             "subresources": {"status": {}} | ({"scale": dict(self.scale)} if self.scale else {}),
             "additionalPrinterColumns": [column.to_schema() for column in self.columns],
-            "schema": {"openAPIV3Schema": self._schema()},
+            "schema": {"openAPIV3Schema": self.schema},
         }
 
-    def _schema(self) -> Schema:
+    @cached_property
+    def schema(self) -> Schema:
+        """The structural OpenAPI v3 schema of a whole object; not to be changed."""
         schema: Schema = {
             "description": self.description,
             "type": "object",
@@ -282,7 +301,7 @@ class Kind:
             },
         }
         if self.rules:
-            schema["x-kubernetes-validations"] = [rule.to_schema() for rule in self.rules]
+            schema[RULES] = [rule.to_schema() for rule in self.rules]
         return schema
 
 

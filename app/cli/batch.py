@@ -9,12 +9,11 @@ import logging
 from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime
 
-from app.cli.answer import Json, build_answer
-from app.cli.case import named, offline_case
 from app.cli.decide import decide
 from app.cli.documents import parse_json
-from app.cli.errors import InputError
-from app.cli.model import read_model
+from app.cli.inputs import InputError, read_model
+from app.cli.report import Json, build_answer
+from app.cli.scenario import named, offline_scenario
 from app.settings import Settings
 
 log = logging.getLogger("app.cli")
@@ -45,9 +44,9 @@ def answer_question(question: Mapping[str, object], settings: Settings, now: dat
     if nodes is not None and not isinstance(nodes, list):
         raise InputError("nodes is no list of Nodes")
     asked = named(service)
-    told = read_model(question.get("modelConfig"), question.get("weightsBytes"))
+    override = read_model(question.get("modelConfig"), question.get("weightsBytes"))
     nodes = nodes if isinstance(nodes, list) else []
-    return build_answer(decide(offline_case(asked, nodes, told, settings), settings, now))
+    return build_answer(decide(offline_scenario(asked, nodes, override, settings), settings, now))
 
 
 def _parsed(line: bytes) -> Mapping[str, object]:

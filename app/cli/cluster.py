@@ -9,7 +9,7 @@ from app.apiserver import JSON_TYPE, METADATA_LIST
 from app.apiserver.access import AccessError
 from app.apiserver.client import FORBIDDEN, INVALID, NOT_FOUND, UNREACHABLE, ApiError, Client
 from app.apiserver.kubeconfig import read_kubeconfig
-from app.cli.errors import InputError
+from app.cli.inputs import InputError
 from app.kube.lenient import mappings_at
 from app.kube.manifest import Manifest
 

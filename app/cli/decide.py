@@ -1,7 +1,7 @@
-"""Case -> Verdict: the hooks of service and pool answer in turns, as they would in the cluster.
+"""Scenario -> PlanResult: the hooks of service and pool answer in turns, as they would in the cluster.
 
     service    asks: its GPURequest
-    pool       proposes, then confirms: its GPUAllocation (two looks, see app/scheduling/scheduler.py)
+    pool       proposes, then confirms: its GPUAllocation (two passes, see app/scheduling/scheduler.py)
     service    acts on what was bound
 
 Everything that is decided here is decided by the code that the operator runs.
@@ -15,13 +15,14 @@ from datetime import datetime
 
 from pydantic import ValidationError
 
+from app.api.object import Object
+from app.api.v1alpha1.gpuallocation import GPUAllocation, GPUAllocationSpec
 from app.api.v1alpha1.gpupool import GPUPoolSpec
 from app.api.v1alpha1.inferenceservice import InferenceServiceSpec
-from app.cli.case import CACHE_KIND, Case
-from app.cli.errors import InputError, refused_field
+from app.cli.inputs import InputError, read_spec, refused_field
 from app.cli.limits import PoolLimit, find_pool_limit
-from app.cli.rules import broken_rules
-from app.fit.config import Unreadable, with_weight_bytes
+from app.cli.scenario import CACHE_KIND, Scenario
+from app.fit.hf_config.config import Unreadable, with_weight_bytes
 from app.gpupool import observe as pool_view
 from app.gpupool.sync import sync as sync_pool
 from app.inferenceservice.children import build_children
@@ -32,29 +33,29 @@ from app.inferenceservice.observe import GPU_ALLOCATION, GPU_REQUEST
 from app.inferenceservice.plan import Blocked, Plan, Serve, Wait, plan_service
 from app.kube.conditions import ErrorClass, Finding, Reason, format_time
 from app.kube.duration import parse_duration
-from app.kube.lenient import count_at, mapping_at, mappings_at, text_at
+from app.kube.lenient import mapping_at
 from app.kube.manifest import Manifest
 from app.metacontroller.protocol import Objects, Parent, SyncRequest
 from app.scheduling.nodes import Node
 from app.scheduling.scheduler import allocate
 from app.settings import Settings
 
-LOOKS = 2
+PASSES = 2
 """A pool proposes, and confirms when it sees its proposal again."""
 
 
 @dataclass(frozen=True)
-class Verdict:
+class PlanResult:
     """What service and pool say once they are settled."""
 
-    case: Case
+    scenario: Scenario
     facts: Facts
     first: Plan
     """Before any pool answered: what stands against it whatever is free."""
     plan: Plan
     """Once the pool has answered."""
-    allocation: Manifest
-    """The pool's answer; empty when the spec's sizes make no shape, so that nothing can be asked."""
+    allocation: GPUAllocationSpec | None
+    """The pool's answer; None when the spec's sizes make no shape, so that nothing can be asked."""
     excluded: tuple[tuple[str, int], ...]
     """Why the pool's nodes were not taken, with numbers; of a decision that stands, as it was said then."""
     pool_nodes: tuple[Node, ...]
@@ -73,50 +74,39 @@ class Verdict:
         """What stands against it whatever is free: its spec, or a pool that does not exist."""
         if isinstance(self.first, Blocked):
             return self.first.finding
-        if not self.case.pool_exists and isinstance(self.plan, Blocked):
+        if not self.scenario.pool_exists and isinstance(self.plan, Blocked):
             return self.plan.finding
         return None
 
 
-def decide(case: Case, settings: Settings, now: datetime) -> Verdict:
-    """The verdict on one service."""
-    spec = read_spec(case)
-    first = _facts(case, spec, settings, now)
+def decide(scenario: Scenario, settings: Settings, now: datetime) -> PlanResult:
+    """The result on one service."""
+    spec = read_spec(scenario.parent.name, scenario.parent.spec)
+    first = _facts(scenario, spec, settings, now)
     plan = plan_service(first)
-    view = pool_view.observe(_pool_request(case, {}), _read_pool(case), now)
-    allocation: Manifest = {}
-    if request := _request(first, plan, case, now):
-        case, allocation = _ask(case, request, settings, now)
-    facts = _facts(case, spec, settings, now)
+    view = pool_view.observe(_pool_request(scenario, {}), _read_pool(scenario), now)
+    allocation: GPUAllocationSpec | None = None
+    if request := _request(first, plan, scenario, now):
+        scenario, allocation = _ask(scenario, request, settings, now)
+    facts = _facts(scenario, spec, settings, now)
     final = plan_service(facts)
     today = build_today(final, facts)
     children = tuple(build_children(final, facts, today))
-    excluded = tuple(_excluded(case, allocation, now))
-    limit = find_pool_limit(_pool_request(case, case.allocations), _read_pool(case), case.key, now)
+    excluded = tuple(_excluded(scenario, allocation, now))
+    limit = find_pool_limit(_pool_request(scenario, scenario.allocations), _read_pool(scenario), scenario.key, now)
     claimed = frozenset(view.claimed)
-    return Verdict(case, facts, plan, final, allocation, excluded, view.nodes, claimed, children, today, limit)
+    return PlanResult(scenario, facts, plan, final, allocation, excluded, view.nodes, claimed, children, today, limit)
 
 
-def read_spec(case: Case) -> InferenceServiceSpec:
-    """The spec, or a sentence that names each field that is refused."""
-    try:
-        spec = InferenceServiceSpec.model_validate(case.parent.spec)
-    except ValidationError as error:
-        raise refused_field(f"InferenceService {case.parent.name}", "spec", error) from None
-    if broken := list(broken_rules(spec)):
-        raise InputError(f"InferenceService {case.parent.name} is not accepted: spec: {'; '.join(broken)}")
-    return spec
-
-
-def _facts(case: Case, spec: InferenceServiceSpec, settings: Settings, now: datetime) -> Facts:
-    allocations = _only(case.allocations, case.key) if case.pool_exists else {}
-    related = {CACHE_KIND: dict(case.caches), GPU_ALLOCATION: allocations}
-    children = {kind: dict(objects) for kind, objects in case.children.items()}
-    request = SyncRequest(parent=case.parent, children=children, related=related)
-    facts = gather_facts(request, spec, settings, now, case.told.facts)
-    if facts.model is None or case.told.weight_bytes is None:
+def _facts(scenario: Scenario, spec: InferenceServiceSpec, settings: Settings, now: datetime) -> Facts:
+    allocations = _only(scenario.allocations, scenario.key) if scenario.pool_exists else {}
+    related = {CACHE_KIND: dict(scenario.caches), GPU_ALLOCATION: allocations}
+    children = {kind: dict(objects) for kind, objects in scenario.children.items()}
+    request = SyncRequest(parent=scenario.parent, children=children, related=related)
+    facts = gather_facts(request, spec, settings, now, scenario.override.facts)
+    if facts.model is None or scenario.override.weight_bytes is None:
         return facts
-    sized = with_weight_bytes(facts.model, case.told.weight_bytes)
+    sized = with_weight_bytes(facts.model, scenario.override.weight_bytes)
     if isinstance(sized, Unreadable):
         raise InputError(sized.reason)
     return gather_facts(request, spec, settings, now, sized)
@@ -126,7 +116,7 @@ def _only(objects: Mapping[str, Manifest], key: str) -> dict[str, Manifest]:
     return {key: objects[key]} if key in objects else {}
 
 
-def _request(facts: Facts, plan: Plan, case: Case, now: datetime) -> Manifest | None:
+def _request(facts: Facts, plan: Plan, scenario: Scenario, now: datetime) -> Manifest | None:
     """What the service asks. Where something else stands against it, it is asked all the same: the answer tells what
     the nodes are good for."""
     if not (isinstance(plan, Serve) or (isinstance(plan, Wait) and plan.asks)):
@@ -136,39 +126,45 @@ def _request(facts: Facts, plan: Plan, case: Case, now: datetime) -> Manifest | 
     built = next(iter(build_request(plan, facts)), None)
     if built is None:
         return None
-    observed = mapping_at(case.children.get(GPU_REQUEST, {}), case.key)
+    observed = mapping_at(scenario.children.get(GPU_REQUEST, {}), scenario.key)
     created = {"creationTimestamp": format_time(now), "uid": "planned"}
     metadata = created | dict(mapping_at(observed, "metadata")) | dict(mapping_at(built, "metadata"))
     metadata["annotations"] = {}  # as below
     status = dict(mapping_at(observed, "status")) | {
-        "poolExists": case.pool_exists,
-        "anyPool": bool(case.pools),
+        "poolExists": scenario.pool_exists,
+        "anyPool": bool(scenario.pools),
     }
     return {**built, "metadata": metadata, "status": status}
 
 
-def _ask(case: Case, request: Manifest, settings: Settings, now: datetime) -> tuple[Case, Manifest]:
-    """The case as it is after the pool's looks, and the pool's answer."""
-    children = {**case.children}
+def _ask(
+    scenario: Scenario, request: Manifest, settings: Settings, now: datetime
+) -> tuple[Scenario, GPUAllocationSpec | None]:
+    """The scenario as it is after the pool's passes, and the pool's answer."""
+    children = {**scenario.children}
     if GPU_REQUEST in children:
-        children[GPU_REQUEST] = {**children[GPU_REQUEST], case.key: request}
-    case = replace(case, children=children, requests={**case.requests, case.key: request})
-    for _ in range(LOOKS):
-        answered = sync_pool(_pool_request(case, case.allocations), settings, now, case.key).children
-        case = replace(case, allocations={_key(it): _kept_metadata(it, case.allocations, now) for it in answered})
-    return case, case.allocations.get(case.key, {})
+        children[GPU_REQUEST] = {**children[GPU_REQUEST], scenario.key: request}
+    scenario = replace(scenario, children=children, requests={**scenario.requests, scenario.key: request})
+    for _ in range(PASSES):
+        answered = sync_pool(_pool_request(scenario, scenario.allocations), settings, now, scenario.key).children
+        scenario = replace(
+            scenario, allocations={_key(it): _kept_metadata(it, scenario.allocations, now) for it in answered}
+        )
+    answer = scenario.allocations.get(scenario.key)
+    return scenario, GPUAllocation.read(answer).spec if answer else None
 
 
-def _excluded(case: Case, allocation: Manifest, now: datetime) -> Iterator[tuple[str, int]]:
+def _excluded(scenario: Scenario, allocation: GPUAllocationSpec | None, now: datetime) -> Iterator[tuple[str, int]]:
     """Of a changed request that waits, the allocation tells no numbers: it is still about the earlier one."""
-    if mapping_at(allocation, "spec", "next"):
-        spec = _read_pool(case)
-        view = pool_view.observe(_pool_request(case, case.allocations), spec, now)
-        decisions = allocate(view.nodes, view.needs, view.held, parse_duration(spec.reserve_after))
-        yield from decisions[case.key].excluded
+    if allocation is None:
         return
-    for entry in mappings_at(allocation, "spec", "excluded"):
-        yield text_at(entry, "reason"), count_at(entry, "nodes")
+    if allocation.next:
+        spec = _read_pool(scenario)
+        view = pool_view.observe(_pool_request(scenario, scenario.allocations), spec, now)
+        decisions = allocate(view.nodes, view.placement_requests, view.existing, parse_duration(spec.reserve_after))
+        yield from decisions[scenario.key].excluded
+        return
+    yield from ((it.reason, it.nodes) for it in allocation.excluded)
 
 
 def _kept_metadata(allocation: Manifest, before: Mapping[str, Manifest], now: datetime) -> Manifest:
@@ -176,21 +172,21 @@ def _kept_metadata(allocation: Manifest, before: Mapping[str, Manifest], now: da
     created = {"creationTimestamp": format_time(now), "uid": f"planned-{_key(allocation)}"}
     old = mapping_at(before.get(_key(allocation), {}), "metadata")
     metadata = {**created, **old, **allocation["metadata"]}
-    metadata["annotations"] = {}  # the last applied configuration of earlier looks would be taken for this one
+    metadata["annotations"] = {}  # the last applied configuration of earlier passes would be taken for this one
     return {**allocation, "metadata": metadata}
 
 
 def _key(manifest: Manifest) -> str:
-    return f"{text_at(manifest, 'metadata', 'namespace')}/{text_at(manifest, 'metadata', 'name')}"
+    return Object.read(manifest).key
 
 
-def _pool_request(case: Case, allocations: Mapping[str, Manifest]) -> SyncRequest:
-    parts = {part: dict(mapping_at(case.pool, part)) for part in ("metadata", "spec", "status")}
+def _pool_request(scenario: Scenario, allocations: Mapping[str, Manifest]) -> SyncRequest:
+    parts = {part: dict(mapping_at(scenario.pool, part)) for part in ("metadata", "spec", "status")}
     related: Objects = {
-        pool_view.NODE_KIND: case.gpu_nodes,
-        pool_view.REQUEST_KIND: case.requests,
-        pool_view.POOL_KIND: case.pools,
-        pool_view.NAMESPACE_KIND: case.namespaces,
+        pool_view.NODE_KIND: scenario.gpu_nodes,
+        pool_view.REQUEST_KIND: scenario.requests,
+        pool_view.POOL_KIND: scenario.pools,
+        pool_view.NAMESPACE_KIND: scenario.namespaces,
     }
     return SyncRequest(
         parent=Parent(**parts),
@@ -199,8 +195,8 @@ def _pool_request(case: Case, allocations: Mapping[str, Manifest]) -> SyncReques
     )
 
 
-def _read_pool(case: Case) -> GPUPoolSpec:
+def _read_pool(scenario: Scenario) -> GPUPoolSpec:
     try:
-        return GPUPoolSpec.model_validate(mapping_at(case.pool, "spec"))
+        return GPUPoolSpec.model_validate(mapping_at(scenario.pool, "spec"))
     except ValidationError as error:
-        raise refused_field(f"GPUPool {text_at(case.pool, 'metadata', 'name')}", "spec", error) from None
+        raise refused_field(f"GPUPool {Object.read(scenario.pool).metadata.name}", "spec", error) from None

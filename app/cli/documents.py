@@ -13,7 +13,7 @@ from typing import Any
 import orjson
 import yaml
 
-from app.cli.errors import InputError
+from app.cli.inputs import InputError
 from app.kube.lenient import mappings_at, text_at
 from app.kube.manifest import Manifest
 

@@ -1,4 +1,4 @@
-"""Case -> how far the limit of GPUs is used that the pool sets the service's namespace, and whether that holds it."""
+"""Scenario -> how far the pool's limit of GPUs for the service's namespace is used, and whether that holds it."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from app.api.v1alpha1.gpupool import GPUPoolSpec
 from app.gpupool.observe import observe
 from app.kube.duration import parse_duration
 from app.metacontroller.protocol import SyncRequest
-from app.scheduling.scheduler import look
+from app.scheduling.scheduler import schedule
 from app.scheduling.snapshot import tenant_of
 
 
@@ -43,8 +43,8 @@ def find_pool_limit(request: SyncRequest, spec: GPUPoolSpec, service: str, now: 
     limit = view.limits.get(namespace)
     if limit is None or limit.gpus is None:
         return None
-    patience = parse_duration(spec.reserve_after)
-    found = look(view.nodes, view.needs, view.held, patience, elsewhere=view.elsewhere)
+    reservation_delay = parse_duration(spec.reserve_after)
+    found = schedule(view.nodes, view.placement_requests, view.existing, reservation_delay, elsewhere=view.elsewhere)
     return PoolLimit(
         pool=request.parent.name,
         places=tuple(place for place in limit.matching if spec.limits[place].gpus == limit.gpus),

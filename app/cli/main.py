@@ -11,8 +11,7 @@ from typing import TYPE_CHECKING
 
 import orjson
 
-from app.cli.errors import InputError
-from app.cli.settings import from_environment
+from app.cli.inputs import InputError, settings_from_environment
 from app.cli.usage import build_parser, find_conflict
 
 if TYPE_CHECKING:
@@ -64,14 +63,14 @@ def _source(options: Options, arguments: argparse.Namespace) -> Source:
     from app.cli.plan import read_offline
 
     if options.nodes is not None:
-        return read_offline(options, from_environment())
+        return read_offline(options, settings_from_environment())
     from app.cli.live import connect
 
     return connect(arguments.kubeconfig, arguments.context, arguments.namespace)
 
 
 def _print_reports(reports: Iterable[Report], output: str) -> int:
-    from app.cli.table import print_report
+    from app.cli.render import print_report
 
     outcomes: set[str] = set()
     for report in reports:
@@ -89,7 +88,7 @@ def _run_batch(path: str) -> int:
 
     all_usable = True
     with open_lines(path) as lines:
-        for answer in answer_lines(lines, from_environment(), datetime.now(UTC)):
+        for answer in answer_lines(lines, settings_from_environment(), datetime.now(UTC)):
             all_usable &= "error" not in answer
             sys.stdout.buffer.write(orjson.dumps(answer) + b"\n")
     sys.stdout.buffer.flush()
@@ -99,7 +98,7 @@ def _run_batch(path: str) -> int:
 def run_replay(arguments: argparse.Namespace) -> int:
     from app.cli.replay import print_replays
 
-    return print_replays(arguments.files, arguments.kind, arguments.output, arguments.diff, from_environment())
+    return print_replays(arguments.files, arguments.kind, arguments.output, arguments.diff, settings_from_environment())
 
 
 if __name__ == "__main__":

@@ -7,13 +7,13 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Protocol
 
-from app.cli.case import DEFAULT_NAMESPACE, Case, named, offline_case
+from app.api.object import Object
+from app.api.v1alpha1.inferenceservice import InferenceService
 from app.cli.decide import decide
 from app.cli.documents import of_kind, read_documents, read_json
-from app.cli.errors import InputError
-from app.cli.model import Told, read_model
+from app.cli.inputs import InputError, ModelOverride, read_model, unknown_fields
 from app.cli.report import Report, build_report
-from app.cli.unknown import unknown_fields
+from app.cli.scenario import DEFAULT_NAMESPACE, Scenario, named, offline_scenario
 from app.kube.lenient import mapping_at, text_at
 from app.kube.manifest import Manifest
 from app.settings import Settings
@@ -40,7 +40,7 @@ class Source(Protocol):
     @property
     def settings(self) -> Settings: ...
 
-    def case(self, service: Manifest, told: Told, cache: Manifest | None) -> Case: ...
+    def scenario(self, service: Manifest, override: ModelOverride, cache: Manifest | None) -> Scenario: ...
 
 
 @dataclass(frozen=True)
@@ -51,8 +51,8 @@ class Offline:
     settings: Settings
     namespace: str = DEFAULT_NAMESPACE
 
-    def case(self, service: Manifest, told: Told, cache: Manifest | None) -> Case:
-        return offline_case(service, self.nodes, told, self.settings, cache)
+    def scenario(self, service: Manifest, override: ModelOverride, cache: Manifest | None) -> Scenario:
+        return offline_scenario(service, self.nodes, override, self.settings, cache)
 
 
 def read_offline(options: Options, settings: Settings) -> Offline:
@@ -70,16 +70,17 @@ def plan(options: Options, source: Source, now: datetime) -> Iterator[Report]:
         kinds = sorted({text_at(it, "kind") or "an object without a kind" for it in documents})
         raise InputError(f"{options.file} has no InferenceService in it, only {', '.join(kinds) or 'nothing'}")
     config = read_json(options.model_config) if options.model_config else None
-    told, caches = read_model(config, options.weights_bytes), of_kind(documents, "ModelCache")
+    override, caches = read_model(config, options.weights_bytes), of_kind(documents, "ModelCache")
     for document in services:
         service = named(document, source.namespace)
-        case = source.case(service, told, _cache_of(service, caches))
+        scenario = source.scenario(service, override, _cache_of(service, caches))
         unknown = tuple(unknown_fields(mapping_at(document, "spec")))
-        yield build_report(decide(replace(case, notes=(*unknown, *case.notes)), source.settings, now))
+        yield build_report(decide(replace(scenario, notes=(*unknown, *scenario.notes)), source.settings, now))
 
 
 def _cache_of(service: Manifest, caches: Sequence[Manifest]) -> Manifest | None:
     """The ModelCache of the same file that the service names, in the same namespace where it says one."""
-    name, namespace = text_at(service, "spec", "storage", "modelCache"), text_at(service, "metadata", "namespace")
-    same = (it for it in caches if text_at(it, "metadata", "name") == name)
-    return next((it for it in same if text_at(it, "metadata", "namespace") in ("", namespace)), None)
+    read = InferenceService.read(service)
+    pairs = ((it, Object.read(it).metadata) for it in caches)
+    same = ((it, metadata) for it, metadata in pairs if metadata.name == (read.spec.storage.model_cache or ""))
+    return next((it for it, metadata in same if metadata.namespace in ("", read.metadata.namespace)), None)

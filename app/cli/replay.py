@@ -15,7 +15,7 @@ import yaml
 from pydantic import BaseModel, ValidationError
 
 from app.cli.documents import read_json
-from app.cli.errors import InputError, refused_field
+from app.cli.inputs import InputError, refused_field
 from app.hooks.kinds import DECORATORS, HOOKS
 from app.kube.conditions import parse_time
 from app.kube.lenient import mapping_at, mappings_at, text_at

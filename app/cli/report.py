@@ -1,18 +1,20 @@
-"""Verdict -> everything that `plan` tells of one service: the answer of a batch, and what only one service needs."""
+"""PlanResult -> everything that `plan` tells of one service: the answer of a batch, and what only one service needs."""
 
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
+from typing import Any
 
-from app.cli.answer import Json, build_answer, foreign_use_unknown
-from app.cli.decide import Verdict
+from app.cli.decide import PlanResult
+from app.cli.explain.displayed_shape import DisplayedShape, displayed_shape
+from app.cli.explain.exclusions import excluded_nodes, taken_nodes
+from app.cli.explain.outcome import Outcome, find_outcome, find_reasons, place_in_line
+from app.cli.explain.restarts import Effect, find_effect
 from app.cli.limits import PoolLimit
-from app.cli.outcome import Outcome, find_outcome, place_in_line
-from app.cli.restarts import Effect, find_effect
-from app.cli.shown import ShownShape, shown_shape
+from app.fit.memory.estimate import MemoryEstimate
 from app.inferenceservice.plan import Serve
 
-CROSS_FIELD_RULES = "rules (CEL) inside autoscaling, monitoring and ingress are checked by the API server at apply"
+Json = dict[str, Any]
 FOREIGN_USE = "what pods of no service hold on the nodes is not known and was counted as free"
 
 
@@ -23,7 +25,8 @@ class Report:
     service: str
     outcome: Outcome
     answer: Json
-    shape: ShownShape
+    memory: MemoryEstimate | None
+    """Of one GPU."""
     place_in_line: int
     rejected: tuple[tuple[str, str], ...]
     """Layouts that were not taken, and why."""
@@ -46,37 +49,36 @@ class Report:
         return self.answer | more
 
 
-def build_report(verdict: Verdict) -> Report:
-    shape, plan = shown_shape(verdict), verdict.plan
+def build_report(result: PlanResult) -> Report:
+    outcome, shown, plan = find_outcome(result), displayed_shape(result), result.plan
     command = plan.decision.command.arguments if isinstance(plan, Serve) and plan.decision else ()
     return Report(
-        service=verdict.case.key,
-        outcome=find_outcome(verdict),
-        answer=build_answer(verdict),
-        shape=shape,
-        place_in_line=place_in_line(verdict),
-        rejected=_rejected(verdict, shape),
-        unchecked=tuple(_unchecked(verdict)),
-        effect=find_effect(verdict),
+        service=result.scenario.key,
+        outcome=outcome,
+        answer=_answer(result, outcome, shown),
+        memory=shown.memory,
+        place_in_line=place_in_line(result),
+        rejected=_rejected(result, shown),
+        unchecked=tuple(_unchecked(result)),
+        effect=find_effect(result),
         command=tuple(command),
-        limit=verdict.limit,
+        limit=result.limit,
     )
 
 
-def _rejected(verdict: Verdict, shape: ShownShape) -> tuple[tuple[str, str], ...]:
+def _rejected(result: PlanResult, shown: DisplayedShape) -> tuple[tuple[str, str], ...]:
     """Of the product that is shown: the others were looked at as well, but nobody waits for them."""
-    excluded = verdict.facts.need.excluded if verdict.facts.need else ()
-    of_product = next((it.rejected for it in excluded if it.accelerator.key == shape.product), ())
-    rejected = shape.fit.rejected if shape.fit else of_product
-    return tuple((str(it.layout), it.reason) for it in rejected)
+    excluded = result.facts.need.excluded if result.facts.need else ()
+    of_product = next((it.alternatives for it in excluded if it.gpu.key == shown.product), ())
+    rejected = shown.fit.alternatives if shown.fit else of_product
+    return tuple((str(it.parallelism), it.reason) for it in rejected)
 
 
-def _unchecked(verdict: Verdict) -> list[str]:
-    need = verdict.facts.need
-    notes = [need.note if need else "", verdict.case.told.note, *verdict.case.notes]
-    foreign = [FOREIGN_USE] if foreign_use_unknown(verdict) else []
-    rules = [] if verdict.case.rules_checked else [CROSS_FIELD_RULES]
-    return [note for note in (*notes, *foreign, *rules) if note]
+def _unchecked(result: PlanResult) -> list[str]:
+    need = result.facts.need
+    notes = [need.note if need else "", result.scenario.override.note, *result.scenario.notes]
+    foreign = [FOREIGN_USE] if foreign_use_unknown(result) else []
+    return [note for note in (*notes, *foreign) if note]
 
 
 def _limit(limit: PoolLimit | None) -> Json | None:
@@ -97,3 +99,41 @@ def _effect(effect: Effect | None) -> Json | None:
     told = asdict(effect)
     told["changes"] = [{"path": path, "before": before, "after": after} for path, before, after in effect.changes]
     return told
+
+
+def build_answer(result: PlanResult) -> Json:
+    """Sizes are of one group, memory of one GPU, nodes of all groups. Its keys are an interface, see docs/plan.md."""
+    return _answer(result, find_outcome(result), displayed_shape(result))
+
+
+def _answer(result: PlanResult, outcome: Outcome, shown: DisplayedShape) -> Json:
+    return {
+        "outcome": outcome.value,
+        "product": shown.product,
+        "tensorParallel": shown.sizes.tensor,
+        "pipelineParallel": shown.sizes.pipeline,
+        "dataParallel": shown.sizes.data,
+        "expertParallel": shown.expert_parallel,
+        "maxModelLen": shown.max_model_len,
+        "nodes": [{"name": name, "gpus": gpus} for name, gpus in taken_nodes(result).items()],
+        "memory": _memory(shown.memory) if shown.memory else None,
+        "reasons": find_reasons(result, outcome, shown.fit),
+        "excluded": excluded_nodes(result),
+        "foreignUseUnknown": foreign_use_unknown(result),
+    }
+
+
+def foreign_use_unknown(result: PlanResult) -> bool:
+    """Whether what pods of no service hold is not known for some node; it was counted as free."""
+    said = result.allocation is not None and result.allocation.foreign_use_unknown is True
+    return said or any(node.unmanaged_usage is None for node in result.pool_nodes)
+
+
+def _memory(memory: MemoryEstimate) -> Json:
+    return {
+        "weightsBytes": memory.weights,
+        "kvCacheBytesPerToken": memory.kv_per_token,
+        "overheadBytes": memory.overhead,
+        "budgetBytes": memory.usable,
+        "maxSequences": memory.sequences,
+    }

@@ -12,7 +12,7 @@ import json
 from dataclasses import dataclass
 
 from app.fit import codec
-from app.fit.models import ModelFacts
+from app.fit.model import ModelFacts
 from app.kube.weight import holds_more
 
 REPORT_ANNOTATION = "inference.ai/download-report"
@@ -47,13 +47,7 @@ COPY_FROM = "INFERENCE_COPY_FROM"
 """Root of another volume, read-only, that has the finished folder already: copy and verify instead of fetching."""
 SECRET = "INFERENCE_SECRET"
 """Name of the Secret that the source refers to; absent: it refers to none. Its keys are given by reference and are
-optional, so that the pod starts without them and says by its report what is missing."""
-SECRET_KEYS = {
-    "huggingface": {"HF_TOKEN": "token"},
-    "s3": {"AWS_ACCESS_KEY_ID": "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY": "AWS_SECRET_ACCESS_KEY"},
-    "gcs": {"GOOGLE_APPLICATION_CREDENTIALS": "key.json"},
-}
-"""Source type -> variable -> key of the Secret. GOOGLE_APPLICATION_CREDENTIALS names a file, the others hold values."""
+optional, so that the pod starts without them and says by its report what is missing (app.contracts.sources)."""
 JOB = "INFERENCE_JOB"
 """namespace/name of the Job to report to; absent: report to the log only."""
 
@@ -65,7 +59,7 @@ ALLOWED_HOSTS = "INFERENCE_DOWNLOADER_ALLOWED_HOSTS"
 
 
 @dataclass(frozen=True)
-class DownloadError:
+class ReportedError:
     """Why the last try failed: of a request while they are repeated, at the end of the whole run."""
 
     error_class: str
@@ -102,7 +96,7 @@ class DownloadReport:
     """Why `model` is missing although the download is complete."""
     warning: str = ""
     """What to know of the volume although the download is complete."""
-    error: DownloadError | None = None
+    error: ReportedError | None = None
 
     @property
     def percent(self) -> int:

@@ -11,10 +11,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
 
-from app.downloader.classify import system_fault
-from app.downloader.fault import Fault
+from app.downloader.classify import system_error
+from app.downloader.errors import DownloadError
 from app.downloader.names import MOST_FILES, check_names
-from app.downloader.part import Part
+from app.downloader.partial_file import PartialFile
 from app.downloader.storage import MARGIN, human
 from app.kube.conditions import ErrorClass
 
@@ -36,11 +36,11 @@ def unpack(archive: Path, name: str, folder: Path, free: int, stop: threading.Ev
             check_names(inner)
             _require_space(sum(member[1] for member in members), free)
             for (_, size, read), target in zip(members, inner, strict=True):
-                _copy(read, Part(folder / target, stop), size)
+                _copy(read, PartialFile(folder / target, stop), size)
     except (tarfile.TarError, zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError) as error:
         raise _bad(f"{name} is damaged or no archive of its kind ({type(error).__name__}); check it.") from error
     except OSError as error:
-        raise system_fault(error, f"unpacking {name}") from error
+        raise system_error(error, f"unpacking {name}") from error
     return inner
 
 
@@ -81,7 +81,7 @@ def _without_common_folder(names: list[str]) -> list[str]:
     return [name.partition("/")[2] for name in plain] if single else plain
 
 
-def _copy(read: Callable[[], IO[bytes]], part: Part, size: int) -> None:
+def _copy(read: Callable[[], IO[bytes]], part: PartialFile, size: int) -> None:
     """Never more than the archive announced."""
     with read() as content, part.open() as target:
         left = size
@@ -98,11 +98,11 @@ def _require_space(need: int, free: int) -> None:
             f"The volume is too small by {human(need + MARGIN - free)} for what the archive unpacks to "
             f"({human(need)}); enlarge it (spec.size)."
         )
-        raise Fault(ErrorClass.RESOURCE, "VolumeTooSmall", message)
+        raise DownloadError(ErrorClass.RESOURCE, "VolumeTooSmall", message)
 
 
-def _bad(message: str) -> Fault:
-    return Fault(ErrorClass.PERMANENT, "BadArchive", message)
+def _bad(message: str) -> DownloadError:
+    return DownloadError(ErrorClass.PERMANENT, "BadArchive", message)
 
 
 def _shown(name: str) -> str:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 
-from app.downloader.fault import Fault
+from app.downloader.errors import DownloadError
 from app.kube.conditions import ErrorClass
 
 TRANSIENT, EXTERNAL = ErrorClass.TRANSIENT, ErrorClass.EXTERNAL
@@ -46,11 +46,11 @@ def row_of(status: int) -> Row:
     return STATUSES.get(status) or (_SERVER if status >= 500 else _REFUSED)
 
 
-def status_fault(status: int, what: str, retry_after: str = "") -> Fault:
+def status_error(status: int, what: str, retry_after: str = "") -> DownloadError:
     """The failure that this HTTP status for `what` is."""
     row = row_of(status)
     message = f"{what}: the source answered {status}; {row.advice}."
-    return Fault(row.error_class, row.reason, message, parse_retry_after(retry_after))
+    return DownloadError(row.error_class, row.reason, message, parse_retry_after(retry_after))
 
 
 def parse_count(text: str) -> int | None:
@@ -71,31 +71,33 @@ def parse_retry_after(text: str, now: datetime | None = None) -> float:
     return max(0.0, (moment - (now or datetime.now(UTC))).total_seconds())
 
 
-def timeout_fault(what: str) -> Fault:
-    return Fault(TRANSIENT, "Timeout", f"{what}: the source did not answer in time; it is tried again.")
+def timeout_error(what: str) -> DownloadError:
+    return DownloadError(TRANSIENT, "Timeout", f"{what}: the source did not answer in time; it is tried again.")
 
 
-def cut_fault(what: str) -> Fault:
-    return Fault(TRANSIENT, "ConnectionCut", f"{what}: the connection broke; it goes on where it stopped.")
+def cut_error(what: str) -> DownloadError:
+    return DownloadError(TRANSIENT, "ConnectionCut", f"{what}: the connection broke; it goes on where it stopped.")
 
 
-def changed_fault(what: str) -> Fault:
-    return Fault(TRANSIENT, "SourceChanged", f"{what} changed at the source while it was read; it is read anew.")
+def changed_error(what: str) -> DownloadError:
+    return DownloadError(
+        TRANSIENT, "SourceChanged", f"{what} changed at the source while it was read; it is read anew."
+    )
 
 
-def unreachable_fault(what: str, why: str) -> Fault:
+def unreachable_error(what: str, why: str) -> DownloadError:
     message = f"{what}: the source cannot be reached ({why}); check DNS, proxy and network policies if this stays."
-    return Fault(EXTERNAL, "Unreachable", message)
+    return DownloadError(EXTERNAL, "Unreachable", message)
 
 
-def system_fault(error: OSError, what: str) -> Fault:
+def system_error(error: OSError, what: str) -> DownloadError:
     """The failure that an error of the file system is."""
     if error.errno in _FULL:
         message = f"{what}: the volume is full; enlarge it (spec.size) or remove what else is on it."
-        return Fault(RESOURCE, "VolumeTooSmall", message)
+        return DownloadError(RESOURCE, "VolumeTooSmall", message)
     if error.errno in DENIED:
         message = f"{what}: {error.strerror}; uid 1001 must be able to write to the volume."
-        return Fault(CONFIGURATION, "VolumeNotWritable", message)
+        return DownloadError(CONFIGURATION, "VolumeNotWritable", message)
     if error.errno == errno.ENAMETOOLONG:
-        return Fault(PERMANENT, "UnsafeName", f"{what}: the name is too long for the volume; exclude the file.")
-    return Fault(TRANSIENT, "VolumeError", f"{what}: {error.strerror or type(error).__name__} on the volume.")
+        return DownloadError(PERMANENT, "UnsafeName", f"{what}: the name is too long for the volume; exclude the file.")
+    return DownloadError(TRANSIENT, "VolumeError", f"{what}: {error.strerror or type(error).__name__} on the volume.")

@@ -22,7 +22,8 @@ from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
 from typing import Any
 
 from app.contracts import download as contract
-from app.downloader.fault import Fault
+from app.contracts.sources import SOURCES
+from app.downloader.errors import DownloadError
 from app.kube.conditions import ErrorClass
 from app.kube.hosts import Host, Network, host_of, parse_host, parse_network
 
@@ -46,7 +47,7 @@ _THIS_NETWORK = ip_network("0.0.0.0/8")
 _EMBEDDED = tuple(ip_network(it) for it in ("64:ff9b::/96", "64:ff9b:1::/48", "::/96", "::ffff:0:0:0/96"))
 """IPv6 addresses whose last 32 bits are the IPv4 address that is reached."""
 _PROXIES = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY")
-_ENDPOINTS = ("HF_ENDPOINT", "STORAGE_EMULATOR_HOST", "AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_S3")
+_ENDPOINTS = tuple(name for it in SOURCES for name in it.endpoints)
 """Variables that only an administrator sets, and the hosts in them with that."""
 
 
@@ -114,12 +115,12 @@ def kind_of(address: Address) -> str:
 
 
 def parse_egress(environment: Mapping[str, str]) -> Egress:
-    """The rule of the environment; a Fault of class Configuration where it cannot be read."""
+    """The rule of the environment; a DownloadError of class Configuration where it cannot be read."""
     try:
         refused = [parse_network(it) for it in _items(environment, contract.CLUSTER_CIDRS)]
         allowed = [parse_host(it) for it in _items(environment, contract.ALLOWED_HOSTS)]
     except ValueError as error:
-        raise Fault(ErrorClass.CONFIGURATION, "BadSettings", f"Environment: {error}.") from error
+        raise DownloadError(ErrorClass.CONFIGURATION, "BadSettings", f"Environment: {error}.") from error
     api = environment.get("KUBERNETES_SERVICE_HOST", "")
     proxies = [text for name in _PROXIES for text in _either_case(environment, name)]
     named = [text for name in _ENDPOINTS if (text := environment.get(name, ""))]
@@ -145,12 +146,12 @@ def causes_of(error: BaseException) -> Iterator[BaseException]:
             left += [it for it in inner if isinstance(it, BaseException)]
 
 
-def refused_fault(refusal: Refused, what: str) -> Fault:
+def refused_error(refusal: Refused, what: str) -> DownloadError:
     message = (
         f"{what}: {refusal}, which downloads may not connect to; use another address, or ask the administrator to add "
         "the host to INFERENCE_DOWNLOADER_ALLOWED_HOSTS."
     )
-    return Fault(ErrorClass.CONFIGURATION, "AddressRefused", message)
+    return DownloadError(ErrorClass.CONFIGURATION, "AddressRefused", message)
 
 
 _enforced: list[Egress] = []

@@ -6,11 +6,11 @@ import json
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from app.downloader.fault import Fault
+from app.downloader.errors import DownloadError
 from app.downloader.headers import Header, HeaderError, read_header
 from app.downloader.manifest import ModelSummary
-from app.fit.config import Unreadable, parse_config
-from app.fit.models import ModelFacts
+from app.fit.hf_config.config import Unreadable, parse_config
+from app.fit.model import ModelFacts
 from app.kube.conditions import ErrorClass
 
 MOST_CONFIG = 16 << 20
@@ -20,7 +20,7 @@ _POINTER = b"version https://git-lfs.github.com/spec/"
 
 
 def inspect(folder: Path, names: Sequence[str]) -> ModelSummary:
-    """The summary; a Fault of class Permanent when weights are damaged or shards are missing."""
+    """The summary; a DownloadError of class Permanent when weights are damaged or shards are missing."""
     headers = {name: _header(folder / name) for name in names if name.endswith(".safetensors")}
     _require_shards(folder, names)
     top = [header for name, header in headers.items() if "/" not in name]
@@ -40,7 +40,7 @@ def _header(path: Path) -> Header:
         with path.open("rb") as file:
             pointer = file.read(len(_POINTER)) == _POINTER
         advice = "It is a Git LFS pointer: store the file itself." if pointer else "Check the file at the source."
-        raise Fault(ErrorClass.PERMANENT, "BadWeights", f"{error} {advice}") from error
+        raise DownloadError(ErrorClass.PERMANENT, "BadWeights", f"{error} {advice}") from error
 
 
 def _require_shards(folder: Path, names: Iterable[str]) -> None:
@@ -55,7 +55,7 @@ def _require_shards(folder: Path, names: Iterable[str]) -> None:
             f"{len(missing)} of {len(needed)} weight files that {INDEX} names are missing, for example "
             f"{missing[0][:200]}: check include, exclude and the source."
         )
-        raise Fault(ErrorClass.PERMANENT, "IncompleteModel", message)
+        raise DownloadError(ErrorClass.PERMANENT, "IncompleteModel", message)
 
 
 def _facts(folder: Path, names: Iterable[str], weight_bytes: int | None) -> ModelFacts | Unreadable:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from app.downloader.names import check_names
-from app.downloader.part import Part
+from app.downloader.partial_file import PartialFile
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,7 @@ class RemoteFile:
     has no word that is so sure."""
 
     @property
-    def is_blind(self) -> bool:
+    def has_no_identity(self) -> bool:
         """Whether the source tells nothing by which another content could be known."""
         return not self.identity and self.checksum is None
 
@@ -67,9 +67,9 @@ class Listing:
         return sum(file.size or 0 for file in self.files)
 
     @property
-    def is_blind(self) -> bool:
+    def has_no_identity(self) -> bool:
         """Whether a change of some file would not be seen here."""
-        return any(file.is_blind for file in self.files)
+        return any(file.has_no_identity for file in self.files)
 
     @property
     def digest(self) -> str:
@@ -81,7 +81,7 @@ class Listing:
 
 
 class Source(Protocol):
-    """Where a model comes from. All failures are Faults."""
+    """Where a model comes from. All failures are DownloadErrors."""
 
     def validate(self) -> None:
         """Refuse at once, without the network, what cannot work."""
@@ -89,7 +89,7 @@ class Source(Protocol):
     def size(self) -> Listing:
         """Ask the source what it has; refused are missing and forbidden ones."""
 
-    def download(self, file: RemoteFile, part: Part) -> None:
+    def download(self, file: RemoteFile, part: PartialFile) -> None:
         """Append to the part what it lacks of the file. Called from several threads at once."""
 
     def close(self) -> None:

@@ -13,7 +13,7 @@ from typing import NoReturn
 
 from app.contracts import download as contract
 from app.contracts.download import EXIT_RETRY, DownloadReport
-from app.downloader.fault import Fault, Stopped
+from app.downloader.errors import DownloadError, Terminated
 from app.downloader.progress import as_line
 from app.downloader.report import Reporter, build_patch
 from app.downloader.run import Run
@@ -44,10 +44,10 @@ def run(environment: Mapping[str, str]) -> int:
     try:
         signal.signal(signal.SIGTERM, _stop)
         return _run(environment)
-    except Fault as fault:
-        _say_last(termination_log(environment), str(fault))
-        return fault.exit_code
-    except Stopped:
+    except DownloadError as failure:
+        _say_last(termination_log(environment), str(failure))
+        return failure.exit_code
+    except Terminated:
         _say_last(termination_log(environment), "Stopped: it goes on from here when it is started again.")
         return STOPPED
     except Exception as error:
@@ -62,9 +62,9 @@ def _run(environment: Mapping[str, str]) -> int:
     reporter = Reporter(job.snapshot, build_patch(task.job, environment))
     reporter.start()
     try:
-        report = _bug_as_fault(job)
-    except Fault as fault:
-        reporter.finish(replace(job.progress.snapshot(), error=fault.error))
+        report = _bug_as_error(job)
+    except DownloadError as failure:
+        reporter.finish(replace(job.progress.snapshot(), error=failure.error))
         raise
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     log.info("%s", as_line(report))
@@ -75,29 +75,29 @@ def _run(environment: Mapping[str, str]) -> int:
     return 0
 
 
-def _unreported(job: str) -> Fault:
+def _unreported(job: str) -> DownloadError:
     """Nobody would ever learn where the model is: the next pod finds it whole, and reports it."""
     message = (
         f"The model is complete, but Job {job} could not be told so: see that this pod may reach the API server; the "
         "next one fetches nothing and reports."
     )
-    return Fault(ErrorClass.EXTERNAL, "ReportNotSent", message)
+    return DownloadError(ErrorClass.EXTERNAL, "ReportNotSent", message)
 
 
-def _bug_as_fault(job: Run) -> DownloadReport:
+def _bug_as_error(job: Run) -> DownloadReport:
     try:
         return job()
-    except Fault:
+    except DownloadError:
         raise
     except Exception as error:
         log.exception("this is a bug")
         message = f"The downloader failed in a way it does not know ({type(error).__name__}); see the pod's log."
-        raise Fault(ErrorClass.TRANSIENT, "InternalError", message) from error
+        raise DownloadError(ErrorClass.TRANSIENT, "InternalError", message) from error
 
 
 def _stop(number: int, frame: FrameType | None) -> None:
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
-    raise Stopped
+    raise Terminated
 
 
 def _say_last(path: Path, message: str) -> None:

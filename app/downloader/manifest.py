@@ -9,11 +9,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from app.downloader.fault import Fault
+from app.downloader.errors import DownloadError
 from app.downloader.listing import Checksum
 from app.downloader.names import MANIFEST, check_names
 from app.fit import codec
-from app.fit.models import ModelFacts
+from app.fit.model import ModelFacts
 
 MOST_BYTES = 64 << 20
 """A manifest of the most files with the longest names stays below."""
@@ -94,7 +94,7 @@ def parse(text: str) -> Manifest | None:
     try:
         raw = json.loads(text)
         return _parse(raw) if isinstance(raw, dict) and raw.get("version") == 1 else None
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError, Fault):
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError, DownloadError):
         return None
 
 

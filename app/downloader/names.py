@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from app.downloader.fault import Fault
+from app.downloader.errors import DownloadError
 from app.kube.conditions import ErrorClass
 
 MANIFEST = ".inference-manifest.json"
@@ -23,23 +23,23 @@ class Count:
         self._files = self._bytes = 0
 
     def add(self, name: str) -> None:
-        """Raises a Fault when there are too many names, or too long ones."""
+        """Raises a DownloadError when there are too many names, or too long ones."""
         self._files += 1
         self._bytes += len(name)
         if self._files > MOST_FILES or self._bytes > MOST_NAME_BYTES:
             raise too_many()
 
 
-def too_many() -> Fault:
+def too_many() -> DownloadError:
     message = (
         f"The source lists more than {MOST_FILES} files, or more than {MOST_NAME_BYTES >> 20} MiB of names: name the "
         "folder of one model."
     )
-    return Fault(ErrorClass.CONFIGURATION, "ListingTooLong", message)
+    return DownloadError(ErrorClass.CONFIGURATION, "ListingTooLong", message)
 
 
 def safe_name(name: str) -> str:
-    """The name itself, when it is a plain relative path of files; else a Fault that says what is wrong with it."""
+    """The name itself, when it is a plain relative path of files; else a DownloadError that says what is wrong."""
     problem = problem_of(name)
     if problem:
         raise _unsafe(name, problem)
@@ -84,6 +84,8 @@ def _too_long(name: str, parts: list[str]) -> str:
     return ""
 
 
-def _unsafe(name: str, problem: str) -> Fault:
+def _unsafe(name: str, problem: str) -> DownloadError:
     shown = name[:100].encode("unicode_escape").decode()
-    return Fault(ErrorClass.PERMANENT, "UnsafeName", f"File name {shown!r} of the source {problem}; it is not taken.")
+    return DownloadError(
+        ErrorClass.PERMANENT, "UnsafeName", f"File name {shown!r} of the source {problem}; it is not taken."
+    )

@@ -38,9 +38,9 @@ class Progress:
 
     def _size(self, file: RemoteFile) -> tuple[int, bool]:
         assert self.listing
-        whole = self.volume.find_whole(self.listing, file)
+        complete = self.volume.staging.find_complete(self.listing, file)
         try:
-            return (whole or self.volume.part(file)).stat().st_size, whole is not None
+            return (complete or self.volume.staging.part(file)).stat().st_size, complete is not None
         except OSError:
             return 0, False
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 import logging
 import os
 import threading
-import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Protocol
@@ -18,14 +17,17 @@ from app.apiserver.access import ACCOUNT, HOST, Access, in_pod
 from app.apiserver.client import Client
 from app.contracts.download import REPORT_ANNOTATION, REPORT_SECONDS, DownloadReport, to_annotation
 from app.downloader.egress import trusted
+from app.downloader.errors import DownloadError
 from app.downloader.progress import as_line
+from app.downloader.retry import StallTimeout
+from app.kube.conditions import ErrorClass
 from app.log import redact
 
 SECONDS = 5.0
 """Until one report has arrived."""
 LAST_SECONDS = 60.0
 """How long the last report is tried."""
-FIRST_PAUSE, LONGEST_PAUSE = 0.5, 10.0
+LONGEST_PAUSE = 10.0
 """Seconds between its tries."""
 log = logging.getLogger(__name__)
 
@@ -68,12 +70,11 @@ class Reporter:
         self._ended.set()
         if self._thread.is_alive():
             self._thread.join(timeout=10.0)
-        until, pause = time.monotonic() + LAST_SECONDS, FIRST_PAUSE
-        while not self._send(report):
-            if time.monotonic() + pause > until:
-                return False
-            time.sleep(pause)
-            pause = min(2 * pause, LONGEST_PAUSE)
+        try:
+            StallTimeout(LAST_SECONDS, LONGEST_PAUSE).call(lambda: self._send(report))
+        except DownloadError as failure:
+            log.warning("%s", failure.error.message)
+            return False
         return True
 
     def _run(self) -> None:
@@ -84,17 +85,20 @@ class Reporter:
                 log.warning("cannot look at the progress: %s", type(error).__name__)
                 continue
             log.info("%s", as_line(report))
-            self._send(report)
+            try:
+                self._send(report)
+            except DownloadError as failure:
+                log.warning("%s", failure.error.message)
 
-    def _send(self, report: DownloadReport) -> bool:
+    def _send(self, report: DownloadReport) -> None:
         if self._patch is None:
-            return True
+            return
         try:
             self._patch(report)
         except Exception as error:
-            log.warning("the report did not reach the Job: %s", redact(str(error))[:200] or type(error).__name__)
-            return False
-        return True
+            why = redact(str(error))[:200] or type(error).__name__
+            message = f"the report did not reach the Job: {why}"
+            raise DownloadError(ErrorClass.EXTERNAL, "ReportNotSent", message) from error
 
 
 def build_patch(job: str, environment: Mapping[str, str] = os.environ, account: Path = ACCOUNT) -> Patch | None:

@@ -11,7 +11,7 @@ from typing import Any
 
 from app.contracts import download as contract
 from app.downloader.egress import ALWAYS_REFUSED, Egress, parse_egress
-from app.downloader.fault import Fault
+from app.downloader.errors import DownloadError
 from app.downloader.names import problem_of
 from app.kube.conditions import ErrorClass
 
@@ -55,7 +55,7 @@ class Task:
 
 
 def parse_task(environment: Mapping[str, str]) -> Task:
-    """The task in the environment; a Fault of class Configuration names what is missing or wrong."""
+    """The task in the environment; a DownloadError of class Configuration names what is missing or wrong."""
     policy = environment.get(contract.POLICY, "IfNotPresent")
     if policy not in POLICIES:
         raise _wrong(contract.POLICY, f"must be one of {', '.join(POLICIES)}")
@@ -128,5 +128,5 @@ def _number(name: str, text: str) -> float:
     return value
 
 
-def _wrong(name: str, problem: str) -> Fault:
-    return Fault(ErrorClass.CONFIGURATION, "BadSettings", f"Environment variable {name} {problem}.")
+def _wrong(name: str, problem: str) -> DownloadError:
+    return DownloadError(ErrorClass.CONFIGURATION, "BadSettings", f"Environment variable {name} {problem}.")

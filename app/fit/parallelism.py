@@ -1,4 +1,4 @@
-"""How the GPUs of one group are used: tensor x pipeline x data parallel, over nodes.
+"""How the GPUs of one group share a model: tensor x pipeline x data parallel, over nodes.
 
 One group holds G GPUs on N nodes, g = G / N on each (vLLM needs equal counts on all nodes), and
 
@@ -35,7 +35,40 @@ class Strategy(StrEnum):
 
 
 @dataclass(frozen=True)
-class Given:
+class Parallelism:
+    """Parallel sizes, in GPUs: tensor x pipeline GPUs hold one copy of the model, data is the number of copies."""
+
+    tensor: int = 1
+    pipeline: int = 1
+    data: int = 1
+    expert_parallel: bool = False
+    """Each expert stays whole on one GPU, instead of a slice of every expert on each."""
+
+    @property
+    def copy(self) -> int:
+        """GPUs of one copy, without those that prefill context adds."""
+        return self.tensor * self.pipeline
+
+    @property
+    def expert_ranks(self) -> int:
+        """GPUs over which the experts of a layer are divided: copies share them (vLLM, with or without
+        expert parallelism)."""
+        return self.tensor * self.data
+
+    def __str__(self) -> str:
+        return f"{self._sizes} with expert parallelism" if self.expert_parallel else self._sizes
+
+    def on(self, nodes: int, gpus_per_node: int) -> str:
+        """In words, with the nodes of the group."""
+        return f"{self._sizes} on {'1 node' if nodes == 1 else f'{nodes} nodes'} with {_gpus(gpus_per_node)} each"
+
+    @property
+    def _sizes(self) -> str:
+        return f"TP {self.tensor} x PP {self.pipeline} x DP {self.data}"
+
+
+@dataclass(frozen=True)
+class GivenSizes:
     """Parallel sizes the user fixed; None = not said."""
 
     tensor: int | None = None
@@ -53,14 +86,14 @@ class Given:
 
 
 @dataclass(frozen=True)
-class Demand:
-    """What one group asks for: pieces of GPUs and nodes."""
+class ParallelismRequest:
+    """The GPUs and nodes of one group, and what the user says of how they are used."""
 
     gpus: int
     nodes: int
     strategy: Strategy
     auto_optimize: bool
-    given: Given
+    given: GivenSizes
     even_copies: bool = True
     """Copies must fill whole nodes or share one evenly."""
 
@@ -72,46 +105,30 @@ class Demand:
     def prefill_context(self) -> int:
         return self.given.prefill_context or 1
 
+    @property
+    def leaves_choice(self) -> bool:
+        """Whether the planner may choose sizes."""
+        sizes_given = self.given.tensor is not None or self.given.pipeline is not None
+        return self.auto_optimize and self.strategy is not Strategy.STATIC and not sizes_given
+
     def allows(self, copy: int) -> bool:
         """Whether copies of so many GPUs can be laid on the nodes."""
         return not self.even_copies or lies_evenly(copy, self.gpus_per_node)
 
 
 @dataclass(frozen=True)
-class Shape:
-    """One group's layout; tensor x pipeline x data (x prefill-context) = nodes x gpus_per_node."""
-
-    tensor: int
-    pipeline: int
-    data: int
-    nodes: int
-    gpus_per_node: int
-
-    @property
-    def gpus(self) -> int:
-        return self.nodes * self.gpus_per_node
-
-    def __str__(self) -> str:
-        nodes = "1 node" if self.nodes == 1 else f"{self.nodes} nodes"
-        return (
-            f"TP {self.tensor} x PP {self.pipeline} x DP {self.data} on {nodes} with {_gpus(self.gpus_per_node)} each"
-        )
-
-
-@dataclass(frozen=True)
 class Impossible:
-    """No layout exists; the message names the numbers and what would work."""
+    """No sizes do; the message names the numbers and what would work."""
 
     message: str
 
 
-def plan_shape(demand: Demand) -> Shape | Impossible:
-    """The layout of one group, from what the spec says alone."""
-    problem = _contradiction(demand)
-    if problem:
+def plan_parallelism(request: ParallelismRequest) -> Parallelism | Impossible:
+    """The sizes of one group, from what the spec says alone."""
+    if problem := _contradiction(request):
         return Impossible(problem)
-    tensor, pipeline, data = _filled(demand) if demand.given.any_given else _chosen(demand)
-    return Shape(tensor, pipeline, data, demand.nodes, demand.gpus_per_node)
+    tensor, pipeline, data = _filled(request) if request.given.any_given else _chosen(request)
+    return Parallelism(tensor, pipeline, data)
 
 
 def lies_evenly(copy: int, gpus_per_node: int) -> bool:
@@ -119,9 +136,9 @@ def lies_evenly(copy: int, gpus_per_node: int) -> bool:
     return copy % gpus_per_node == 0 or gpus_per_node % copy == 0
 
 
-def _contradiction(demand: Demand) -> str:
-    gpus, nodes, given = demand.gpus, demand.nodes, demand.given
-    if demand.strategy is Strategy.STATIC and nodes != gpus:
+def _contradiction(request: ParallelismRequest) -> str | None:
+    gpus, nodes, given = request.gpus, request.nodes, request.given
+    if request.strategy is Strategy.STATIC and nodes != gpus:
         return (
             f"strategy static places one GPU on each node, so totalGpus {gpus} needs distributed.size {gpus}, "
             f"not {nodes}: set distributed.size to {gpus}, or use strategy dynamic"
@@ -137,63 +154,63 @@ def _contradiction(demand: Demand) -> str:
             f"{_product_text(given)} = {given.product} cannot make totalGpus {gpus}: "
             f"the sizes of tensor, pipeline and data parallelism must multiply to {gpus}"
         )
-    copy = _fixed_copy(demand)
-    if copy and not demand.allows(copy):
-        lower = max(size for size in divisors(gpus) if size < copy and demand.allows(size))
-        upper = min(size for size in divisors(gpus) if size > copy and demand.allows(size))
+    copy = _fixed_copy(request)
+    if copy and not request.allows(copy):
+        lower = max(size for size in divisors(gpus) if size < copy and request.allows(size))
+        upper = min(size for size in divisors(gpus) if size > copy and request.allows(size))
         return (
             f"{_product_text(given)} makes copies of {_gpus(copy)}, which cannot be laid evenly on nodes of "
-            f"{demand.gpus_per_node}: use copies (TP x PP) of {lower} or {_gpus(upper)}, or another number of nodes"
+            f"{request.gpus_per_node}: use copies (TP x PP) of {lower} or {_gpus(upper)}, or another number of nodes"
         )
-    return ""
+    return None
 
 
-def _fixed_copy(demand: Demand) -> int | None:
+def _fixed_copy(request: ParallelismRequest) -> int | None:
     """GPUs of one copy, where the given sizes leave no choice."""
-    given = demand.given
+    given = request.given
     if given.data is not None:
-        return demand.gpus // given.data
+        return request.gpus // given.data
     return given.product if given.tensor is not None and given.pipeline is not None else None
 
 
-def _all_given(given: Given) -> bool:
+def _all_given(given: GivenSizes) -> bool:
     return None not in (given.tensor, given.pipeline, given.data)
 
 
-def _product_text(given: Given) -> str:
+def _product_text(given: GivenSizes) -> str:
     sizes = {"TP": given.tensor, "PP": given.pipeline, "DP": given.data, "PCP": given.prefill_context}
     return " x ".join(f"{name} {size}" for name, size in sizes.items() if size is not None)
 
 
-def _filled(demand: Demand) -> tuple[int, int, int]:
+def _filled(request: ParallelismRequest) -> tuple[int, int, int]:
     """Some sizes were given: DP takes the rest, or, when DP was given, the sizes that were not."""
-    given, rest = demand.given, demand.gpus // demand.given.product
+    given, rest = request.given, request.gpus // request.given.product
     if given.data is None:
-        missing = _evening(demand, given.product)
+        missing = _evening(request, given.product)
         return given.tensor or missing, given.pipeline or missing, rest // missing
     if given.tensor is None and given.pipeline is None:
-        tensor = _power_of_two_in(rest, demand.gpus_per_node) if demand.auto_optimize else 1
+        tensor = _power_of_two_in(rest, request.gpus_per_node) if request.auto_optimize else 1
         return tensor, rest // tensor, given.data
     if given.tensor is None:
         return rest, given.pipeline or 1, given.data
     return given.tensor, given.pipeline or rest, given.data
 
 
-def _chosen(demand: Demand) -> tuple[int, int, int]:
+def _chosen(request: ParallelismRequest) -> tuple[int, int, int]:
     """No size was given: autoOptimize, else the strategy's default."""
-    world = demand.gpus // demand.prefill_context
-    if not demand.auto_optimize or demand.strategy is Strategy.STATIC:
+    world = request.gpus // request.prefill_context
+    if not request.auto_optimize or request.strategy is Strategy.STATIC:
         return 1, world, 1
-    tensor = _power_of_two_in(world, demand.gpus_per_node)
-    wanted = demand.nodes if (world // tensor) % demand.nodes == 0 else 1
-    pipeline = _evening(demand, tensor * demand.prefill_context, wanted)
+    tensor = _power_of_two_in(world, request.gpus_per_node)
+    wanted = request.nodes if (world // tensor) % request.nodes == 0 else 1
+    pipeline = _evening(request, tensor * request.prefill_context, wanted)
     return tensor, pipeline, world // tensor // pipeline
 
 
-def _evening(demand: Demand, part: int, least: int = 1) -> int:
+def _evening(request: ParallelismRequest, part: int, least: int = 1) -> int:
     """The smallest size, not below `least`, that makes of a part of a copy one that lies evenly on the nodes. There is
     one: with all GPUs in one copy."""
-    return next(size for size in divisors(demand.gpus // part) if size >= least and demand.allows(part * size))
+    return next(size for size in divisors(request.gpus // part) if size >= least and request.allows(part * size))
 
 
 def _power_of_two_in(world: int, gpus_per_node: int) -> int:

@@ -6,22 +6,21 @@ was not restarted goes on telling what was there before (ROCm/gpu-operator issue
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 
 from app.api.v1alpha1.gpunode import Source
-from app.fit.accelerators import Accelerator
+from app.fit.catalog import Accelerator
 from app.gpunode.facts import Facts, find_declared, products_by_id, products_by_name
 from app.gpunode.inventory import find_mode, has_hidden_partitions, is_possible_count, rounded_gib, told_mode
 from app.gpunode.node_labels import PARTITION_KIND, STABLE_PREFIX
-from app.gpunode.observe import Offer
-
-Check = Callable[[Facts], str | None]
+from app.gpunode.observe import OfferedResource
+from app.policy import Chain
 
 _PARTITION_LABEL = STABLE_PREFIX + PARTITION_KIND
 
 
 def find_several_products(facts: Facts) -> str | None:
-    products = products_by_id(facts.signs) or products_by_name(facts.signs)
+    products = products_by_id(facts.labelled) or products_by_name(facts.labelled)
     if len(products) < 2:
         return None
     return (
@@ -31,14 +30,14 @@ def find_several_products(facts: Facts) -> str | None:
 
 
 def find_other_name(facts: Facts) -> str | None:
-    named = products_by_name(facts.signs)
+    named = products_by_name(facts.labelled)
     if facts.source is not Source.DEVICE_ID or facts.product is None or not named:
         return None
     if all(_is_alike(facts.product, item) for item in named):
         return None
     return (
         f"Label {STABLE_PREFIX}product-name tells {_listed(item.key for item in named)}, the PCI device id "
-        f"{_listed(facts.signs.device_ids)} tells {facts.product.key}: the device id counts."
+        f"{_listed(facts.labelled.device_ids)} tells {facts.product.key}: the device id counts."
     )
 
 
@@ -54,16 +53,16 @@ def find_other_declaration(facts: Facts) -> str | None:
 
 
 def find_nothing_offered(facts: Facts) -> str | None:
-    if facts.node.offers:
+    if facts.node.resources:
         return None
     return "The node is marked as a GPU node but offers no GPUs: is AMD's device plugin running on it?"
 
 
 def find_other_count(facts: Facts) -> str | None:
     """The labeller counts GPUs or partitions, depending on the kind of fact."""
-    offers = facts.node.offers
+    offers = facts.node.resources
     possible = {sum(offer.capacity for offer in offers), sum(_physical(facts, offer) for offer in offers)}
-    wrong = {kind: total for kind, total in facts.signs.counted.items() if total not in possible}
+    wrong = {kind: total for kind, total in facts.labelled.counted.items() if total not in possible}
     if not offers or not wrong:
         return None
     counts = (f"{total} GPUs ({_listed(_kinds_of(wrong, total))})" for total in sorted(set(wrong.values())))
@@ -74,7 +73,7 @@ def find_other_count(facts: Facts) -> str | None:
 
 
 def find_other_mode(facts: Facts) -> str | None:
-    labelled, named = facts.signs.mode, sorted({offer.mode for offer in facts.node.offers if offer.mode})
+    labelled, named = facts.labelled.mode, sorted({offer.mode for offer in facts.node.resources if offer.mode})
     if not labelled or not named or named == [labelled]:
         return None
     return (
@@ -84,7 +83,7 @@ def find_other_mode(facts: Facts) -> str | None:
 
 
 def find_impossible_count(facts: Facts) -> str | None:
-    offer = next((offer for offer in facts.node.offers if not _is_possible(facts, offer)), None)
+    offer = next((offer for offer in facts.node.resources if not _is_possible(facts, offer)), None)
     if offer is None or facts.product is None:
         return None
     mode, whole = told_mode(facts, offer), facts.most_whole
@@ -98,9 +97,9 @@ def find_impossible_count(facts: Facts) -> str | None:
 
 
 def find_other_memory(facts: Facts) -> str | None:
-    told = [(offer, share) for offer in facts.node.offers if (share := _expected(facts, offer))]
-    expected, labelled = {rounded_gib(share.memory_bytes) for _, share in told}, facts.signs.vram_gib
-    if len(told) < len(facts.node.offers) or not told or expected >= set(labelled):
+    told = [(offer, share) for offer in facts.node.resources if (share := _expected(facts, offer))]
+    expected, labelled = {rounded_gib(share.memory_bytes) for _, share in told}, facts.labelled.vram_gib
+    if len(told) < len(facts.node.resources) or not told or expected >= set(labelled):
         return None
     keys = _listed(sorted({share.key for _, share in told}))
     return (
@@ -111,7 +110,7 @@ def find_other_memory(facts: Facts) -> str | None:
 
 def find_other_health(facts: Facts) -> str | None:
     """kubelet follows within a minute where the device plugin asks the exporter for health; elsewhere never."""
-    called, offers = facts.signs.unhealthy, facts.node.offers
+    called, offers = facts.labelled.unhealthy, facts.node.resources
     missing = sum(offer.capacity - offer.allocatable for offer in offers)
     if not called or not offers or missing >= called:
         return None
@@ -121,7 +120,7 @@ def find_other_health(facts: Facts) -> str | None:
     )
 
 
-CHECKS: tuple[Check, ...] = (
+CONTRADICTIONS = Chain[Facts, str](
     find_several_products,
     find_other_name,
     find_other_declaration,
@@ -134,10 +133,6 @@ CHECKS: tuple[Check, ...] = (
 )
 
 
-def find_contradictions(facts: Facts) -> list[str]:
-    return [found for check in CHECKS if (found := check(facts))]
-
-
 def _is_alike(one: Accelerator, other: Accelerator) -> bool:
     """Products that share a device id, as MI250 and MI250X do, are alike in all that counts."""
     return (one.gfx, one.memory_bytes) == (other.gfx, other.memory_bytes)
@@ -147,12 +142,12 @@ def _kinds_of(counted: dict[str, int], total: int) -> list[str]:
     return sorted(kind for kind, found in counted.items() if found == total)
 
 
-def _physical(facts: Facts, offer: Offer) -> int:
+def _physical(facts: Facts, offer: OfferedResource) -> int:
     mode = find_mode(facts, offer)
     return offer.capacity // ((mode and facts.parts(mode)) or 1)
 
 
-def _is_possible(facts: Facts, offer: Offer) -> bool:
+def _is_possible(facts: Facts, offer: OfferedResource) -> bool:
     mode = told_mode(facts, offer)
     if mode is None:
         return not has_hidden_partitions(facts, offer)
@@ -160,7 +155,7 @@ def _is_possible(facts: Facts, offer: Offer) -> bool:
     return parts is None or is_possible_count(facts, offer.capacity, parts)
 
 
-def _expected(facts: Facts, offer: Offer) -> Accelerator | None:
+def _expected(facts: Facts, offer: OfferedResource) -> Accelerator | None:
     mode = told_mode(facts, offer)
     return facts.share(mode) if mode else facts.product
 
@@ -169,7 +164,7 @@ def _sizes(gib: Iterable[int]) -> str:
     return _listed(f"{size}G" for size in gib)
 
 
-def _offered(offers: Iterable[Offer]) -> str:
+def _offered(offers: Iterable[OfferedResource]) -> str:
     return _listed(f"{offer.capacity} {offer.resource}" for offer in offers)
 
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from app.api.schema import API_VERSION
 from app.api.v1alpha1.gpunode import KIND, GPUNodeSpec, Resource
-from app.gpunode.checks import find_contradictions
+from app.gpunode.checks import CONTRADICTIONS
 from app.gpunode.facts import Facts
 from app.gpunode.inventory import Inventory
 from app.gpunode.labels import selectable_labels
@@ -32,7 +32,7 @@ def build_spec(facts: Facts, inventory: Inventory, own: Mapping[str, str | None]
         taints=list(node.taints),
         not_ready_since=node.not_ready_since,
         unhealthy_gpus=inventory.unhealthy or None,
-        contradictions=find_contradictions(facts),
+        contradictions=list(CONTRADICTIONS.evaluate_all(facts)),
     )
 
 

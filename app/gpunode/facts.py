@@ -6,8 +6,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from app.api.v1alpha1.gpunode import Source
-from app.fit.accelerators import ACCELERATORS, Accelerator, find_accelerator, partitioned
-from app.gpunode.node_labels import Signs, has_signs, read_signs
+from app.fit.catalog import ACCELERATORS, Accelerator, find_accelerator, partitioned
+from app.gpunode.node_labels import LabelledHardware, has_hardware_labels, read_hardware_labels
 from app.gpunode.observe import Node, observe
 from app.metacontroller.protocol import Parent
 from app.settings import Settings
@@ -19,7 +19,7 @@ _DISCOVERED = ("feature.node.kubernetes.io/amd-gpu", "feature.node.kubernetes.io
 @dataclass(frozen=True)
 class Facts:
     node: Node
-    signs: Signs
+    labelled: LabelledHardware
     declared: str
     """What an administrator says the product is, "" when nothing."""
     product: Accelerator | None
@@ -53,37 +53,37 @@ def gather_facts(node: Parent, settings: Settings) -> Facts | None:
     seen = observe(node, settings.gpu_resource)
     if not _is_amd(seen, settings.node_selector):
         return None
-    signs, declared = read_signs(seen.labels), seen.labels.get(settings.declared_product_label, "")
-    product, source = _identified(signs, declared)
-    return Facts(seen, signs, declared, product, source)
+    labelled, declared = read_hardware_labels(seen.labels), seen.labels.get(settings.declared_product_label, "")
+    product, source = _identified(labelled, declared)
+    return Facts(seen, labelled, declared, product, source)
 
 
 def _is_amd(node: Node, selector: Mapping[str, str]) -> bool:
     """By what the device plugin offers, by label, or by the selector that the settings name."""
     discovered = any(node.labels.get(label) == "true" for label in _DISCOVERED)
     selected = bool(selector) and selector.items() <= node.labels.items()
-    return bool(node.offers) or has_signs(node.labels) or discovered or selected
+    return bool(node.resources) or has_hardware_labels(node.labels) or discovered or selected
 
 
-def _identified(signs: Signs, declared: str) -> tuple[Accelerator | None, Source]:
+def _identified(labelled: LabelledHardware, declared: str) -> tuple[Accelerator | None, Source]:
     """The first kind of sign that tells a product; when it tells two, pods cannot choose, so it tells none."""
     told = (
-        (Source.DEVICE_ID, products_by_id(signs)),
-        (Source.PRODUCT_NAME, products_by_name(signs)),
+        (Source.DEVICE_ID, products_by_id(labelled)),
+        (Source.PRODUCT_NAME, products_by_name(labelled)),
         (Source.DECLARED, _known([find_declared(declared)])),
     )
     source, products = next(((source, found) for source, found in told if found), (Source.UNKNOWN, ()))
     return (products[0], source) if len(products) == 1 else (None, Source.UNKNOWN)
 
 
-def products_by_id(signs: Signs) -> tuple[Accelerator, ...]:
+def products_by_id(labelled: LabelledHardware) -> tuple[Accelerator, ...]:
     """The products that the device ids name; ids of other chips, such as a CPU's own graphics, name none."""
-    return _known(find_accelerator(device_id=device_id) for device_id in signs.device_ids)
+    return _known(find_accelerator(device_id=device_id) for device_id in labelled.device_ids)
 
 
-def products_by_name(signs: Signs) -> tuple[Accelerator, ...]:
+def products_by_name(labelled: LabelledHardware) -> tuple[Accelerator, ...]:
     """By AMD's name; some drivers tell its last word alone."""
-    return _known(find_declared(name) for name in signs.product_names)
+    return _known(find_declared(name) for name in labelled.product_names)
 
 
 def find_declared(declared: str) -> Accelerator | None:

@@ -17,9 +17,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from app.api.v1alpha1.gpunode import UNKNOWN_PARTITION, Resource
-from app.fit.accelerators import GIB
+from app.fit.catalog import GIB
 from app.gpunode.facts import Facts
-from app.gpunode.observe import Offer
+from app.gpunode.observe import OfferedResource
 
 
 @dataclass(frozen=True)
@@ -33,26 +33,26 @@ class Inventory:
 
 
 def take_inventory(facts: Facts) -> Inventory:
-    resources = tuple(_resource(facts, offer) for offer in facts.node.offers)
+    resources = tuple(_resource(facts, offer) for offer in facts.node.resources)
     modes = {resource.partition for resource in resources}
     missing = sum(resource.capacity - resource.gpus for resource in resources)
     return Inventory(
         resources=resources,
         partition=modes.pop() if len(modes) == 1 else None,
         island=_island(facts, resources),
-        unhealthy=max(missing, facts.signs.unhealthy),
+        unhealthy=max(missing, facts.labelled.unhealthy),
     )
 
 
-def find_mode(facts: Facts, offer: Offer) -> str | None:
+def find_mode(facts: Facts, offer: OfferedResource) -> str | None:
     """The partition mode of an offer: its name tells, else the labeller, unless what is offered refutes it."""
     told = told_mode(facts, offer)
     return told if offer.mode or (told and not _is_refuted(facts, offer, told)) else None
 
 
-def told_mode(facts: Facts, offer: Offer) -> str | None:
+def told_mode(facts: Facts, offer: OfferedResource) -> str | None:
     """The mode that the name or the labeller tells, right or wrong."""
-    return offer.mode or facts.signs.mode
+    return offer.mode or facts.labelled.mode
 
 
 def is_possible_count(facts: Facts, capacity: int, parts: int) -> bool:
@@ -60,16 +60,16 @@ def is_possible_count(facts: Facts, capacity: int, parts: int) -> bool:
     return capacity % parts == 0 and (facts.most_whole is None or capacity <= facts.most_whole * parts)
 
 
-def has_hidden_partitions(facts: Facts, offer: Offer) -> bool:
+def has_hidden_partitions(facts: Facts, offer: OfferedResource) -> bool:
     """More GPUs than fit into a node are partitions, also where no label tells so."""
     return not is_possible_count(facts, offer.capacity, 1)
 
 
-def _is_refuted(facts: Facts, offer: Offer, mode: str) -> bool:
+def _is_refuted(facts: Facts, offer: OfferedResource, mode: str) -> bool:
     parts, share = facts.parts(mode), facts.share(mode)
     wrong_count = parts is not None and not is_possible_count(facts, offer.capacity, parts)
     wrong_memory = share is not None and not all(
-        _is_about(size * GIB, share.memory_bytes) for size in facts.signs.vram_gib
+        _is_about(size * GIB, share.memory_bytes) for size in facts.labelled.vram_gib
     )
     return wrong_count or wrong_memory
 
@@ -84,7 +84,7 @@ def rounded_gib(memory_bytes: int) -> int:
     return round(memory_bytes / GIB)
 
 
-def _resource(facts: Facts, offer: Offer) -> Resource:
+def _resource(facts: Facts, offer: OfferedResource) -> Resource:
     mode = find_mode(facts, offer)
     memory = min(_memories(facts, offer), default=None)
     return Resource(
@@ -96,14 +96,14 @@ def _resource(facts: Facts, offer: Offer) -> Resource:
     )
 
 
-def _is_in_doubt(facts: Facts, offer: Offer, memory: int | None) -> bool:
+def _is_in_doubt(facts: Facts, offer: OfferedResource, memory: int | None) -> bool:
     """A mode was refuted, or there is much less memory than the product has. No word of partitions is no doubt."""
     product = facts.product
     less = product and product.partitions and memory and not _is_about(memory, product.memory_bytes)
     return bool(less) or told_mode(facts, offer) is not None
 
 
-def _memories(facts: Facts, offer: Offer) -> Iterator[int]:
+def _memories(facts: Facts, offer: OfferedResource) -> Iterator[int]:
     """Every amount of memory that a sign allows for one GPU or partition, in bytes."""
     told, product = told_mode(facts, offer), facts.product
     if product and not (told and facts.share(told) is None):
@@ -112,13 +112,13 @@ def _memories(facts: Facts, offer: Offer) -> Iterator[int]:
         yield share.memory_bytes
     if product and facts.most_whole and has_hidden_partitions(facts, offer):
         yield product.memory_bytes * facts.most_whole // offer.capacity
-    if len(facts.signs.vram_gib) == 1:
-        yield facts.signs.vram_gib[0] * GIB
+    if len(facts.labelled.vram_gib) == 1:
+        yield facts.labelled.vram_gib[0] * GIB
 
 
-def _usable(facts: Facts, offer: Offer, mode: str | None) -> int:
+def _usable(facts: Facts, offer: OfferedResource, mode: str | None) -> int:
     """An unhealthy GPU takes all its partitions with it; those that allocatable lacks already count once."""
-    called_unhealthy = facts.signs.unhealthy * ((mode and facts.parts(mode)) or 1)
+    called_unhealthy = facts.labelled.unhealthy * ((mode and facts.parts(mode)) or 1)
     return max(0, min(offer.allocatable, offer.capacity - called_unhealthy))
 
 

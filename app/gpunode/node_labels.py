@@ -29,7 +29,7 @@ _STATE = re.compile(r"metricsexporter\.amd\.com\.gpu\..+\.state")
 
 
 @dataclass(frozen=True)
-class Signs:
+class LabelledHardware:
     """The labels of one node, read. A tuple holds more than one value only where GPUs of a node differ."""
 
     device_ids: tuple[str, ...]
@@ -44,16 +44,16 @@ class Signs:
     """GPUs that AMD's metrics exporter calls unhealthy."""
 
 
-def has_signs(labels: Mapping[str, str]) -> bool:
+def has_hardware_labels(labels: Mapping[str, str]) -> bool:
     """Whether AMD's labeller was here."""
     return any(label.startswith((STABLE_PREFIX, BETA_PREFIX)) for label in labels)
 
 
-def read_signs(labels: Mapping[str, str]) -> Signs:
+def read_hardware_labels(labels: Mapping[str, str]) -> LabelledHardware:
     counted = {kind: sum(_counters(labels, kind).values()) for kind in _COUNTED}
     modes = [mode.lower() for mode in _values(labels, PARTITION_KIND)]
     sizes = (_VRAM.fullmatch(value) for value in _values(labels, "vram"))
-    return Signs(
+    return LabelledHardware(
         device_ids=_values(labels, "device-id"),
         product_names=_values(labels, "product-name"),
         vram_gib=tuple(sorted(int(size[1]) for size in sizes if size)),

@@ -17,7 +17,7 @@ UNSCHEDULABLE = Taint(key="node.kubernetes.io/unschedulable", effect="NoSchedule
 
 
 @dataclass(frozen=True)
-class Offer:
+class OfferedResource:
     """GPUs that the device plugin offers under one resource name."""
 
     resource: str
@@ -41,7 +41,7 @@ class Node:
     taints: tuple[Taint, ...]
     not_ready_since: str | None
     """RFC 3339; None while it is ready."""
-    offers: tuple[Offer, ...]
+    resources: tuple[OfferedResource, ...]
 
 
 def observe(node: Parent, gpu_resource: str) -> Node:
@@ -51,7 +51,7 @@ def observe(node: Parent, gpu_resource: str) -> Node:
         labels={key: value for key, value in sorted(node.labels.items()) if isinstance(value, str)},
         taints=tuple(sorted(_taints(node.spec), key=lambda taint: (taint.key, taint.value or "", taint.effect))),
         not_ready_since=_not_ready_since(node),
-        offers=tuple(_offers(node.status, gpu_resource)),
+        resources=tuple(_offers(node.status, gpu_resource)),
     )
 
 
@@ -73,7 +73,7 @@ def _not_ready_since(node: Parent) -> str | None:
     return next((time for time in times if parse_time(time)), None)
 
 
-def _offers(status: Mapping[str, Any] | None, gpu_resource: str) -> Iterator[Offer]:
+def _offers(status: Mapping[str, Any] | None, gpu_resource: str) -> Iterator[OfferedResource]:
     """kubelet keeps a name that is no longer offered, with 0."""
     capacity, allocatable = mapping_at(status, "capacity"), mapping_at(status, "allocatable")
     for name in sorted({*capacity, *allocatable}):
@@ -81,7 +81,7 @@ def _offers(status: Mapping[str, Any] | None, gpu_resource: str) -> Iterator[Off
             usable = _count(allocatable.get(name))
             found = max(_count(capacity.get(name)), usable)
             if found:
-                yield Offer(name, found, usable)
+                yield OfferedResource(name, found, usable)
 
 
 def _count(value: Any) -> int:

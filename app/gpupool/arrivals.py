@@ -19,7 +19,7 @@ from app.api.v1alpha1.gpurequest import GPURequestStatus
 from app.api.v1alpha1.places import MOST_PLACES, Slot
 from app.kube.conditions import format_time, parse_time
 from app.kube.manifest import emit
-from app.scheduling.request import BoundPod, Decision, Held, Need
+from app.scheduling.request import BoundPod, Decision, ExistingAllocation, PlacementRequest
 
 GIVE_BACK_SECONDS = 600.0
 LONGEST_DELAY = 6 * 3600.0
@@ -70,16 +70,16 @@ def find_retry(given_back: GivenBack | None) -> datetime | None:
 def with_arrivals(
     spec: Mapping[str, Any],
     decision: Decision,
-    need: Need,
-    held: Held | None,
+    need: PlacementRequest,
+    held: ExistingAllocation | None,
     before: GPUAllocation | None,
     now: datetime,
     watched: bool,
 ) -> dict[str, Any]:
     """The spec of an allocation with what it says of pods that do not come."""
     plain = {key: value for key, value in spec.items() if key not in ("awaitingSince", "givenBack")}
-    waits_as_before = held is not None and held.digest != need.digest and not decision.slots
-    granted = held.slots if held and waits_as_before else decision.slots
+    waits_as_before = held is not None and held.digest != need.digest and not decision.hosts
+    granted = held.hosts if held and waits_as_before else decision.hosts
     absent = granted.keys() - need.arrived
     earlier = before.spec.given_back if before else None
     if decision.given_back:

@@ -31,7 +31,7 @@ from app.kube.manifest import Manifest, emit, last_applied
 from app.kube.names import OPERATOR, SERVICE_LABEL
 from app.scheduling.explain import some
 from app.scheduling.nodes import partition_mode
-from app.scheduling.request import Decision, Need, Outcome
+from app.scheduling.request import Decision, Outcome, PlacementRequest
 
 _WAITING = (Outcome.PENDING, Outcome.IMPOSSIBLE)
 
@@ -40,14 +40,14 @@ def build_children(
     pool: str, decisions: Mapping[str, Decision], observed: Observed, answered: Iterable[str], now: datetime
 ) -> list[Manifest]:
     """The answers to these services, in the order of their names."""
-    needs = {need.service: need for need in observed.needs}
+    needs = {need.service: need for need in observed.placement_requests}
     return [_build(pool, key, decisions.get(key), needs.get(key), observed, now) for key in sorted(answered)]
 
 
 def _build(
-    pool: str, key: str, decision: Decision | None, need: Need | None, observed: Observed, now: datetime
+    pool: str, key: str, decision: Decision | None, need: PlacementRequest | None, observed: Observed, now: datetime
 ) -> Manifest:
-    request, before, held = observed.requests[key], observed.allocations.get(key), observed.held.get(key)
+    request, before, held = observed.requests[key], observed.allocations.get(key), observed.existing.get(key)
     if decision is None or need is None:
         fault = observed.faults.get(key)
         if fault and before and held:
@@ -60,7 +60,7 @@ def _build(
 
 
 def _decide(pool: str, key: str, decision: Decision, observed: Observed, now: datetime) -> Manifest:
-    request, before, held = observed.requests[key], observed.allocations.get(key), observed.held.get(key)
+    request, before, held = observed.requests[key], observed.allocations.get(key), observed.existing.get(key)
     if before and decision.is_kept:
         return _kept(last_applied(observed.manifests[key]), decision)
     if before and held and held.digest != request.spec.digest and decision.outcome in _WAITING:
@@ -74,7 +74,7 @@ def _still_granted(key: str, applied: Manifest, decision: Decision, observed: Ob
     """The earlier decision, less what is given back of it because its pods did not come."""
     spec = dict(mapping_at(applied, "spec"))
     if decision.given_back:
-        need = next(need for need in observed.needs if need.service == key)
+        need = next(need for need in observed.placement_requests if need.service == key)
         gpus = GPUAllocationSpec.read(spec).gpus
         left = {slot: place for slot, place in parse_places(gpus).items() if slot in need.arrived}
         memory = {it.node: it.memory_bytes for it in gpus}
@@ -139,14 +139,14 @@ def _decided(
         product=decision.product or None,
         shape=_shape(request, decision),
         gpus=_gpus(request, decision, observed),
-        pool_nodes=[*observed.pool_nodes, *_whole_gpus(request, observed)] if decision.slots else [],
+        pool_nodes=[*observed.pool_nodes, *_whole_gpus(request, observed)] if decision.hosts else [],
         groups=decision.groups or None,
         summary=_summary(decision),
         message=_message(decision, observed.notes.get(key, "")),
         excluded=[ExcludedNodes(reason=reason, nodes=nodes) for reason, nodes in decision.excluded],
         place_in_line=decision.place_in_line or None,
         waiting_since=_since(decision, before, now),
-        foreign_use_unknown=decision.foreign_unknown or None,
+        foreign_use_unknown=decision.foreign_use_unknown or None,
         breaches=list(decision.breaches),
     )
 
@@ -185,21 +185,21 @@ def _since(decision: Decision, before: GPUAllocation | None, now: datetime) -> s
 
 def _shape(request: GPURequest, decision: Decision) -> Shape | None:
     """The shape that was asked for on this product; one without a product is for all."""
-    if not decision.slots:
+    if not decision.hosts:
         return None
     return next((it for it in request.spec.shapes if not it.product or it.product == decision.product), None)
 
 
 def _gpus(request: GPURequest, decision: Decision, observed: Observed) -> list[GrantedGPU]:
     each, memory = request.spec.gpus_per_node, observed.memory.get(request.spec.resource, {})
-    places = {slot: Place(host, each, slot in decision.proposed) for slot, host in decision.slots.items()}
+    places = {slot: Place(host, each, slot in decision.proposed) for slot, host in decision.hosts.items()}
     return build_entries(places, memory)
 
 
 def _summary(decision: Decision) -> str:
     """A few words for `kubectl get`: node names with the number of pods where there are several."""
-    if not decision.slots:
+    if not decision.hosts:
         return decision.outcome.value.lower()
-    pods = Counter(decision.slots.values())
+    pods = Counter(decision.hosts.values())
     names = [host if count == 1 else f"{host} x{count}" for host, count in sorted(pods.items())]
     return some(names, 4)

@@ -46,9 +46,9 @@ def find_answered(observed: Observed, decisions: Mapping[str, Decision], asked: 
 
 def _holding(observed: Observed, decisions: Mapping[str, Decision]) -> frozenset[str]:
     """Services that have GPUs, are promised some, or have pods on nodes: those are as few as GPUs are."""
-    running = {need.service for need in observed.needs if need.bound}
-    granted = {key for key, decision in decisions.items() if decision.slots}
-    return frozenset((running | granted | observed.held.keys()) & observed.requests.keys())
+    running = {need.service for need in observed.placement_requests if need.bound_pods}
+    granted = {key for key, decision in decisions.items() if decision.hosts}
+    return frozenset((running | granted | observed.existing.keys()) & observed.requests.keys())
 
 
 def _was_given_back(observed: Observed, key: str) -> bool:

@@ -6,11 +6,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
 from app.scheduling.explain import some
-from app.scheduling.nodes import Node, Wish
-from app.scheduling.request import Decision, Need, Outcome
+from app.scheduling.nodes import Node, NodeRequirements
+from app.scheduling.request import Decision, Outcome, PlacementRequest
 
 
-def nameless_hosts(nodes: Iterable[Node], wish: Wish, gpus: int) -> list[str]:
+def nameless_hosts(nodes: Iterable[Node], wish: NodeRequirements, gpus: int) -> list[str]:
     """Nodes of which only the product is missing that the model needs."""
     return sorted(node.host for node in nodes if node.at_best >= gpus and wish.misses_only_product(node))
 
@@ -32,7 +32,7 @@ def silent_message(hosts: Sequence[str]) -> str:
 
 def with_nameless(
     decisions: Mapping[str, Decision],
-    needs: Sequence[Need],
+    needs: Sequence[PlacementRequest],
     nodes: Sequence[Node],
     silent: Sequence[str],
     label: str,
@@ -48,7 +48,7 @@ def with_nameless(
         decision = decisions[need.service]
         if decision.outcome is not Outcome.PENDING or not decision.message:
             continue
-        if hosts := nameless_hosts(unknown, need.wish, need.gpus):
+        if hosts := nameless_hosts(unknown, need.requirements, need.gpus_per_node):
             said = nameless_message(hosts, label)
             message = f"{decision.message} {said[0].upper()}{said[1:]}."
             explained[need.service] = replace(decision, message=message)

@@ -9,10 +9,11 @@ from dataclasses import dataclass
 from datetime import datetime
 from functools import cached_property
 
+from app.api.object import Metadata
 from app.api.v1alpha1 import gpuallocation, gpunode, gpupool, gpurequest
 from app.api.v1alpha1.gpuallocation import GPUAllocation, NodeRequirement
 from app.api.v1alpha1.gpunode import UNKNOWN_PARTITION, ForeignUse, GPUNode, ServiceUse
-from app.api.v1alpha1.gpupool import GPUPool, GPUPoolSpec, to_requirements, to_selector
+from app.api.v1alpha1.gpupool import GPUPoolSpec, to_requirements, to_selector
 from app.api.v1alpha1.gpupool import Selector as NodeSelector
 from app.api.v1alpha1.gpurequest import BoundPod as ReportedPod
 from app.api.v1alpha1.gpurequest import GPURequest, GPURequestSpec
@@ -26,8 +27,8 @@ from app.kube.manifest import Manifest
 from app.kube.names import HEARTBEAT_ANNOTATION
 from app.kube.selectors import Selector
 from app.metacontroller.protocol import SyncRequest
-from app.scheduling.nodes import Node, Taint, Toleration, Wish
-from app.scheduling.request import BoundPod, Held, Need
+from app.scheduling.nodes import Node, NodeRequirements, Taint, Toleration
+from app.scheduling.request import BoundPod, ExistingAllocation, PlacementRequest
 
 NODE_KIND = gpunode.KIND.key
 REQUEST_KIND = gpurequest.KIND.key
@@ -44,8 +45,8 @@ class Observed:
     """One pool's world."""
 
     nodes: tuple[Node, ...]
-    needs: tuple[Need, ...]
-    held: Mapping[str, Held]
+    placement_requests: tuple[PlacementRequest, ...]
+    existing: Mapping[str, ExistingAllocation]
     requests: Mapping[str, GPURequest]
     """GPURequests of this pool, by namespace/name."""
     all_requests: Mapping[str, GPURequest]
@@ -105,12 +106,12 @@ def observe(request: SyncRequest, spec: GPUPoolSpec, now: datetime) -> Observed:
     limits = {it: find_limit(spec, it, namespaces) for it in sorted(limited)}
     return Observed(
         nodes=tuple(it for node in ours for it in _offers(node, served, alive, now)),
-        needs=tuple(
+        placement_requests=tuple(
             _need(key, found, allocations.get(key), limits[key.partition("/")[0]], alive, now)
             for key, found in asking.items()
             if key in served
         ),
-        held={key: held for key, found in allocations.items() if (held := _held(found))},
+        existing={key: held for key, found in allocations.items() if (held := _held(found))},
         requests=asking,
         all_requests=requests,
         allocations=allocations,
@@ -144,8 +145,8 @@ def _own_nodes(request: SyncRequest, spec: GPUPoolSpec) -> tuple[list[GPUNode], 
 
 def _older_pools(request: SyncRequest) -> Iterator[Manifest]:
     """As JSON: of a pool whose spec cannot be read the selector may be readable."""
-    own = GPUPool.read({"metadata": request.parent.metadata})
-    return (it for it in _other_pools(request) if _seniority(GPUPool.read(it)) < _seniority(own))
+    own = _seniority(request.parent.metadata)
+    return (it for it in _other_pools(request) if _seniority(it.get("metadata")) < own)
 
 
 def _other_pools(request: SyncRequest) -> Iterator[Manifest]:
@@ -153,8 +154,9 @@ def _other_pools(request: SyncRequest) -> Iterator[Manifest]:
     return (it for it in request.related.get(POOL_KIND, {}).values() if value_at(it, "metadata", "uid") != own)
 
 
-def _seniority(pool: GPUPool) -> tuple[str, str]:
-    return pool.metadata.creation_timestamp, pool.metadata.uid
+def _seniority(metadata: object) -> tuple[str, str]:
+    read = Metadata.read(metadata)
+    return read.creation_timestamp, read.uid
 
 
 def _selector_of(pool: Manifest) -> Selector:
@@ -185,14 +187,14 @@ def _offers(node: GPUNode, served: Set[str], alive: bool, now: datetime) -> Iter
             resource=resource.name,
             product=_product(spec.product or "", resource.partition or ""),
             gpus=resource.gpus,
-            installed=resource.capacity or 0,
+            capacity=resource.capacity or 0,
             memory_bytes=resource.memory_bytes or None,
             island=spec.island or 0,
             domains=domains,
             labels=spec.labels,
             taints=tuple(Taint(it.key, it.value or "", it.effect) for it in spec.taints),
             not_ready_seconds=None if since is None else max(0.0, (now - since).total_seconds()),
-            foreign=None if foreign is None else foreign.get(resource.name, 0),
+            unmanaged_usage=None if foreign is None else foreign.get(resource.name, 0),
         )
 
 
@@ -237,28 +239,28 @@ def _note(pool: str, key: str, request: GPURequest, limits: Mapping[str, Limit])
 
 def _need(
     key: str, request: GPURequest, allocation: GPUAllocation | None, limit: Limit, alive: bool, now: datetime
-) -> Need:
+) -> PlacementRequest:
     spec, status = request.spec, request.status
     bound = tuple(_bound(it) for it in status.pods)
     wanted = min(status.groups or 0, MOST_PLACES // spec.nodes)
     retry = find_retry(allocation.spec.given_back if allocation else None)
-    return Need(
+    return PlacementRequest(
         service=key,
         digest=spec.digest,
-        wish=to_wish(spec),
-        pods=spec.nodes,
-        gpus=spec.gpus_per_node,
-        least=spec.replicas.min,
-        most=spec.replicas.max,
-        wanted=wanted,
+        requirements=to_node_requirements(spec),
+        nodes=spec.nodes,
+        gpus_per_node=spec.gpus_per_node,
+        min_replicas=spec.replicas.min,
+        max_replicas=spec.replicas.max,
+        existing_replicas=wanted,
         priority=limit.capped(spec.priority),
-        created=request.metadata.creation_timestamp,
-        waited=_waited(allocation, now),
+        creation_timestamp=request.metadata.creation_timestamp,
+        waiting_seconds=_waited(allocation, now),
         exclusive=spec.sharing == "exclusive",
-        apart=spec.strategy == "static",
+        one_pod_per_node=spec.strategy == "static",
         islands={it.product or "": it.tensor for it in spec.shapes} if spec.strategy == "topology-aware" else {},
-        bound=bound,
-        shared=_claim(key, spec.claim),
+        bound_pods=bound,
+        claim=_claim(key, spec.claim),
         quota=limit.gpus,
         arrived=find_arrived(status, bound, spec.nodes, max(spec.replicas.min, wanted)),
         overdue=is_overdue(status, allocation, alive, now),
@@ -272,13 +274,13 @@ def _claim(key: str, claim: str | None) -> str:
     return f"{key.partition('/')[0]}/{claim}" if claim else ""
 
 
-def to_wish(spec: GPURequestSpec) -> Wish:
+def to_node_requirements(spec: GPURequestSpec) -> NodeRequirements:
     """What a GPURequest's spec asks of a node."""
-    return Wish(
+    return NodeRequirements(
         resource=spec.resource,
         products=tuple(it.product for it in spec.shapes if it.product),
-        unfit=tuple((it.product, it.reason) for it in spec.excluded),
-        labels=tuple(sorted(spec.node_selector.items())),
+        excluded=tuple((it.product, it.reason) for it in spec.excluded),
+        node_selector=tuple(sorted(spec.node_selector.items())),
         tolerations=tuple(
             Toleration(it.key or "", (it.value or "") if it.operator == "Equal" else None, it.effect or "")
             for it in spec.tolerations
@@ -303,20 +305,20 @@ def _bound(pod: ReportedPod) -> BoundPod:
     return BoundPod(pod.group, pod.worker, pod.node, pod.gpus, pod.resource)
 
 
-def _held(allocation: GPUAllocation) -> Held | None:
+def _held(allocation: GPUAllocation) -> ExistingAllocation | None:
     spec = allocation.spec
     places = parse_places(spec.gpus)
     if not places:
         return None
-    return Held(
+    return ExistingAllocation(
         digest=spec.digest,
         product=spec.product or "",
-        slots={slot: sys.intern(place.node) for slot, place in places.items()},
-        gpus=next(iter(places.values())).gpus,
+        hosts={slot: sys.intern(place.node) for slot, place in places.items()},
+        gpus_per_node=next(iter(places.values())).gpus,
         proposed=frozenset(slot for slot, place in places.items() if place.proposed),
-        created=allocation.metadata.creation_timestamp,
+        creation_timestamp=allocation.metadata.creation_timestamp,
         uid=allocation.metadata.uid,
         resource=spec.resource or "",
         exclusive=spec.exclusive is True,
-        waits=spec.place_in_line is not None or spec.waiting_since is not None,
+        is_waiting=spec.place_in_line is not None or spec.waiting_since is not None,
     )

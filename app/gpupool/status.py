@@ -13,8 +13,8 @@ from app.gpupool.observe import STALE_SECONDS, Observed
 from app.kube.conditions import Condition, Reason, Status, with_times
 from app.scheduling.explain import some
 from app.scheduling.nodes import UNKNOWN, Node
-from app.scheduling.request import Decision, Need, Outcome
-from app.scheduling.scheduler import Look
+from app.scheduling.request import Decision, Outcome, PlacementRequest
+from app.scheduling.scheduler import Schedule
 
 SHOWN = 10
 """Waiting services that are listed."""
@@ -23,7 +23,7 @@ SHOWN = 10
 def build_status(
     spec: GPUPoolSpec,
     observed: Observed,
-    found: Look,
+    found: Schedule,
     previous: Sequence[Mapping[str, Any]],
     now: datetime,
     unanswered: int = 0,
@@ -39,7 +39,9 @@ def build_status(
         nodes=len({node.host for node in observed.nodes}),
         gpus=total,
         free=left,
-        allocated=sum(_granted(decisions[need.service], need) for need in observed.needs if need.service in decisions),
+        allocated=sum(
+            _granted(decisions[need.service], need) for need in observed.placement_requests if need.service in decisions
+        ),
         fragmentation=_fragmentation(observed.nodes, free),
         limits=_limits(spec, observed, found) or None,
         products=products,
@@ -54,8 +56,8 @@ def build_status(
     return content | {"conditions": with_times(_conditions(observed, decisions, unanswered), previous, now)}
 
 
-def _limits(spec: GPUPoolSpec, observed: Observed, found: Look) -> list[LimitUse]:
-    held = Counter(need.tenant for need in observed.needs if found.decisions[need.service].lacks_quota)
+def _limits(spec: GPUPoolSpec, observed: Observed, found: Schedule) -> list[LimitUse]:
+    held = Counter(need.tenant for need in observed.placement_requests if found.decisions[need.service].lacks_quota)
     return build_use(spec, observed.limits, found.used, held)
 
 
@@ -64,27 +66,27 @@ Key = tuple[str, str]
 
 def _free(observed: Observed, decisions: Mapping[str, Decision]) -> dict[Key, int]:
     """GPUs that neither others nor services hold, where pods run or decisions stand; never below 0."""
-    free = {(node.host, node.resource): node.gpus - (node.foreign or 0) for node in observed.nodes}
-    for need in observed.needs:
+    free = {(node.host, node.resource): node.gpus - (node.unmanaged_usage or 0) for node in observed.nodes}
+    for need in observed.placement_requests:
         for key, gpus in _held(need, decisions.get(need.service)):
             if key in free:
                 free[key] -= gpus
     return {key: max(0, count) for key, count in free.items()}
 
 
-def _held(need: Need, decision: Decision | None) -> Iterator[tuple[Key, int]]:
+def _held(need: PlacementRequest, decision: Decision | None) -> Iterator[tuple[Key, int]]:
     """Where pods run, and where they will: a pod of an earlier request has its GPUs until it goes."""
-    resource = need.wish.resource
-    running = [((pod.group, pod.worker), (pod.host, pod.resource or resource), pod.gpus) for pod in need.bound]
+    resource = need.requirements.resource
+    running = [((pod.group, pod.worker), (pod.host, pod.resource or resource), pod.gpus) for pod in need.bound_pods]
     yield from ((key, gpus) for _, key, gpus in running)
     at_their_place = {(slot, key) for slot, key, _ in running}
-    for slot, host in (decision.slots if decision else {}).items():
+    for slot, host in (decision.hosts if decision else {}).items():
         if (slot, (host, resource)) not in at_their_place:
-            yield (host, resource), need.gpus
+            yield (host, resource), need.gpus_per_node
 
 
-def _granted(decision: Decision, need: Need) -> int:
-    return len(decision.slots) * need.gpus
+def _granted(decision: Decision, need: PlacementRequest) -> int:
+    return len(decision.hosts) * need.gpus_per_node
 
 
 def _fragmentation(nodes: Sequence[Node], free: Mapping[Key, int]) -> int:

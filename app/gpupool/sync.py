@@ -17,17 +17,17 @@ from app.gpupool.status import build_status
 from app.gpupool.volumes import with_volumes
 from app.kube.conditions import parse_time
 from app.kube.duration import parse_duration
-from app.metacontroller.hold import RefusedSpecError, hold, read_spec, release
+from app.metacontroller.keep import RefusedSpecError, finalize_immediately, keep_last_applied, read_spec
 from app.metacontroller.protocol import CustomizeResponse, Parent, RelatedRule, SyncRequest, SyncResponse
-from app.scheduling.nodes import GONE_SECONDS
+from app.scheduling.nodes import LOST_SECONDS
 from app.scheduling.request import Outcome
-from app.scheduling.scheduler import Look, look
+from app.scheduling.scheduler import Schedule, schedule
 from app.settings import Settings
 
-finalize = release
+finalize = finalize_immediately
 
 RESUME_SECONDS = 1.0
-"""Until the next look, when there was too much work for one."""
+"""Until the next cycle, when there was too much work for one."""
 _KINDS = ("gpunodes", "gpurequests", "gpupools")
 
 
@@ -37,22 +37,26 @@ def sync(request: SyncRequest, settings: Settings, now: datetime, asked: str = "
     try:
         spec = read_spec(GPUPoolSpec, request.parent)
     except RefusedSpecError as refused:
-        return hold(request, refused.finding, now, "Ready")
+        return keep_last_applied(request, refused.finding, now, "Ready")
     observed = observe(request, spec, now)
-    patience = parse_duration(spec.reserve_after)
-    found = look(
+    reserve_after = parse_duration(spec.reserve_after)
+    found = schedule(
         observed.nodes,
-        observed.needs,
-        observed.held,
-        patience,
+        observed.placement_requests,
+        observed.existing,
+        reserve_after,
         resume=GPUPoolStatus.read(request.parent.status).resume or "",
         elsewhere=observed.elsewhere,
     )
     decisions = with_volumes(
         with_nameless(
-            found.decisions, observed.needs, observed.nodes, observed.silent, settings.declared_product_label
+            found.decisions,
+            observed.placement_requests,
+            observed.nodes,
+            observed.silent,
+            settings.declared_product_label,
         ),
-        observed.needs,
+        observed.placement_requests,
     )
     pool = request.parent.name
     answered = find_answered(observed, decisions, asked)
@@ -63,7 +67,7 @@ def sync(request: SyncRequest, settings: Settings, now: datetime, asked: str = "
         children=build_children(pool, decisions, observed, answered, now) + notices,
         resync_after_seconds=RESUME_SECONDS
         if found.resume
-        else min(_moments(observed, found, patience, now), default=0.0),
+        else min(_moments(observed, found, reserve_after, now), default=0.0),
     )
 
 
@@ -78,19 +82,19 @@ def customize(parent: Parent) -> CustomizeResponse:
     return CustomizeResponse(related_resources=rules + namespaces)
 
 
-def _moments(observed: Observed, found: Look, patience: float, now: datetime) -> Iterator[float]:
-    """Seconds until time alone changes the answer: a node counts as gone, patience ends, the agent counts as silent,
-    GPUs are given back or tried again."""
+def _moments(observed: Observed, found: Schedule, reserve_after: float, now: datetime) -> Iterator[float]:
+    """Seconds until time alone changes the answer: a node counts as lost, reserveAfter ends, the agent counts as
+    silent, GPUs are given back or tried again."""
     decisions = found.decisions
     if found.resume:
         yield RESUME_SECONDS
     yield from _arrival_moments(observed, now)
     for node in observed.nodes:
-        if node.not_ready_seconds is not None and not node.is_gone:
-            yield GONE_SECONDS - node.not_ready_seconds + 1
-    for need in observed.needs:
-        if decisions[need.service].outcome is Outcome.PENDING and need.waited < patience:
-            yield patience - need.waited + 1
+        if node.not_ready_seconds is not None and not node.is_lost:
+            yield LOST_SECONDS - node.not_ready_seconds + 1
+    for need in observed.placement_requests:
+        if decisions[need.service].outcome is Outcome.PENDING and need.waiting_seconds < reserve_after:
+            yield reserve_after - need.waiting_seconds + 1
     if observed.agent_is_alive and observed.heartbeat_age is not None:
         yield STALE_SECONDS - observed.heartbeat_age + 1
 

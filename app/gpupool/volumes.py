@@ -5,16 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 
-from app.scheduling.request import Decision, Need
+from app.scheduling.request import Decision, PlacementRequest
 
 
-def with_volumes(decisions: Mapping[str, Decision], needs: Iterable[Need]) -> dict[str, Decision]:
+def with_volumes(decisions: Mapping[str, Decision], needs: Iterable[PlacementRequest]) -> dict[str, Decision]:
     """The decisions; those that wait for the one node where their volume is also say which, and what to do."""
     explained = dict(decisions)
     for need in needs if any(it.beside for it in decisions.values()) else ():
         decision = decisions[need.service]
         if decision.beside and decision.message:
-            said = _message(need.shared, *decision.beside)
+            said = _message(need.claim, *decision.beside)
             explained[need.service] = replace(decision, message=f"{decision.message} {said}")
     return explained
 

@@ -5,8 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from app.api.schema import API_VERSION
+from app.api.v1alpha1.inferenceservice import NetworkingSpec
+from app.api.v1alpha1.inferenceservice_status import InferenceServiceStatus
 from app.inferenceendpoint.names import service_name
-from app.kube.lenient import count_at, mappings_at, text_at
+from app.kube.lenient import count_at, mapping_at, mappings_at, text_at
+from app.kube.manifest import Manifest
 from app.metacontroller.protocol import SyncRequest
 
 SERVICE = "Service.v1"
@@ -20,8 +23,7 @@ class Target:
 
     ready_groups: int
     http_port: int
-    """Port of its own Service; 0 = the default."""
-    model: str
+    """Port of its own Service."""
 
 
 @dataclass(frozen=True)
@@ -34,25 +36,22 @@ class Observed:
     """Port name and node port."""
 
 
-def parse_observed(request: SyncRequest, target: str) -> Observed:
+def observe(request: SyncRequest, target: str) -> Observed:
     """The facts of one sync."""
     service = request.child(SERVICE, service_name(request.parent.name))
     points = mappings_at(service, "status", "loadBalancer", "ingress")
     ports = mappings_at(service, "spec", "ports")
+    found = request.related_object(INFERENCE_SERVICE, target)
     return Observed(
-        target=_target(request, target),
+        target=_target(found) if found else None,
         service_exists=service is not None,
         address=next((text_at(point, "hostname") or text_at(point, "ip") for point in points), ""),
         node_ports=tuple((text_at(port, "name"), count_at(port, "nodePort")) for port in ports),
     )
 
 
-def _target(request: SyncRequest, name: str) -> Target | None:
-    found = request.related_object(INFERENCE_SERVICE, name)
-    if found is None:
-        return None
-    return Target(
-        ready_groups=count_at(found, "status", "readyReplicas"),
-        http_port=count_at(found, "spec", "networking", "ports", "http"),
-        model=text_at(found, "spec", "model", "name"),
-    )
+def _target(service: Manifest) -> Target:
+    """Two parts of an InferenceService: to read all of it would take longer than all else here."""
+    status = InferenceServiceStatus.read(service.get("status"))
+    networking = NetworkingSpec.read(mapping_at(service, "spec").get("networking"))
+    return Target(ready_groups=status.ready_replicas or 0, http_port=networking.ports.http)

@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from app.api.v1alpha1.inferenceendpoint import InferenceEndpointSpec
-from app.inferenceendpoint.plan import PERIOD, TIMEOUT, Plan, PortPlan
+from app.inferenceendpoint.checks import PERIOD, TIMEOUT
+from app.inferenceendpoint.plan import Plan, PortPlan
 from app.kube.conditions import Condition, ErrorClass, Finding, Reason, Status, listed
 
 AVAILABLE = "Available"

@@ -81,8 +81,8 @@ def partition_contradicts(proposal: Proposal) -> Finding | None:
 
 def shape_impossible(proposal: Proposal) -> Finding | None:
     facts = proposal.facts
-    shape = facts.shape
-    return _configuration(shape.message) if isinstance(shape, Impossible) else None
+    sizes = facts.parallelism
+    return _configuration(sizes.message) if isinstance(sizes, Impossible) else None
 
 
 def launch_contradiction(proposal: Proposal) -> Finding | None:

@@ -13,16 +13,17 @@ from functools import lru_cache
 from typing import Any
 
 from app.api.v1alpha1.gpunode import resource_mode
-from app.api.v1alpha1.gpurequest import ExcludedProduct, GPURequestSpec, ReplicaRange, Toleration
+from app.api.v1alpha1.gpurequest import ExcludedProduct, GPURequestSpec, ReplicaRange
 from app.api.v1alpha1.gpurequest import Shape as ShapeSpec
 from app.api.v1alpha1.inferenceservice import InferenceServiceSpec, Sharing
-from app.fit.accelerators import ACCELERATORS, Accelerator, partitioned
-from app.fit.fit import Excluded, Fits, ProductFit, Unknown, fit_products
-from app.fit.memory import Needs
-from app.fit.models import ModelFacts
-from app.fit.parallelism import Demand, Impossible, Shape, Strategy, plan_shape
+from app.fit.catalog import ACCELERATORS, Accelerator, partitioned
+from app.fit.fit import fit_products
+from app.fit.memory.estimate import Engine
+from app.fit.model import ModelFacts
+from app.fit.parallelism import Impossible, Parallelism, ParallelismRequest, Strategy, plan_parallelism
+from app.fit.request import DoesNotFit, FitResult, Fits, Unknown
 from app.fit.suggestion import find_suggestion
-from app.inferenceservice.engine_needs import engine_needs, quantization_method
+from app.inferenceservice.fit_inputs import parse_engine, quantization_method
 from app.inferenceservice.length import find_limit
 from app.kube.names import HOSTNAME_LABEL, digest
 from app.settings import Settings
@@ -32,12 +33,12 @@ from app.settings import Settings
 class Need:
     """What the service asks its pool for."""
 
-    demand: Demand
-    shape: Shape
+    demand: ParallelismRequest
+    parallelism: Parallelism
     """What the spec's sizes alone make of a group."""
     fits: tuple[Fits, ...]
     """Products that hold the model, best first; empty when nothing is known of the model."""
-    excluded: tuple[Excluded, ...]
+    excluded: tuple[DoesNotFit, ...]
     unfit: str
     """Why no product holds the model, and what would; "" when one does, or nothing is known."""
     gated: bool
@@ -52,7 +53,7 @@ class Need:
 
     def find_fit(self, product: str) -> Fits | None:
         """What was planned for a product of the catalogue."""
-        return next((fit for fit in self.fits if fit.accelerator.key == product), None)
+        return next((fit for fit in self.fits if fit.gpu.key == product), None)
 
 
 def plan_need(
@@ -61,24 +62,23 @@ def plan_need(
     """The need of a service, or how its sizes contradict each other. `node` is the only one that will do, "" where any
     will."""
     demand = spec.demand
-    shape = plan_shape(demand)
-    if isinstance(shape, Impossible):
-        return shape
-    architectures = tuple(settings.gpu_architectures) or None
-    needs = engine_needs(spec, find_limit(spec, model))
-    answers = _answers(model, demand, needs, spec.partition, architectures)
+    sizes = plan_parallelism(demand)
+    if isinstance(sizes, Impossible):
+        return sizes
+    engine = parse_engine(spec, find_limit(spec, model), tuple(settings.gpu_architectures) or None)
+    answers = _answers(model, demand, engine, spec.partition)
     fits = tuple(sorted((it for it in answers if isinstance(it, Fits)), key=_preference))
-    excluded = tuple(it for it in answers if isinstance(it, Excluded))
+    excluded = tuple(it for it in answers if isinstance(it, DoesNotFit))
     sharing = spec.sharing or Sharing(settings.sharing)
     gated = sharing is Sharing.EXCLUSIVE or demand.strategy is Strategy.TOPOLOGY_AWARE
     return Need(
         demand=demand,
-        shape=shape,
+        parallelism=sizes,
         fits=fits,
         excluded=excluded,
-        unfit="" if len(excluded) < len(answers) else _unfit(model, spec, needs, architectures, excluded),
+        unfit="" if len(excluded) < len(answers) else _unfit(model, spec, engine, excluded),
         gated=gated,
-        request=_request(spec, settings, sharing, gated, _shapes(spec, shape, answers, fits), excluded, node),
+        request=_request(spec, settings, sharing, gated, _shapes(spec, sizes, answers, fits), excluded, node),
         note="" if model else _unchecked(spec),
     )
 
@@ -91,14 +91,10 @@ def _unchecked(spec: InferenceServiceSpec) -> str:
 
 @lru_cache(maxsize=4096)
 def _answers(
-    model: ModelFacts | None,
-    demand: Demand,
-    needs: Needs,
-    partition: str | None,
-    architectures: tuple[str, ...] | None,
-) -> tuple[ProductFit, ...]:
+    model: ModelFacts | None, demand: ParallelismRequest, engine: Engine, partition: str | None
+) -> tuple[FitResult, ...]:
     """Pure arithmetic over the catalogue, the same at every sync of a service: remembered, not state."""
-    return fit_products(model, demand, needs, _candidates(partition), architectures)
+    return fit_products(model, demand, engine, _candidates(partition))
 
 
 def _candidates(partition: str | None) -> Sequence[Accelerator]:
@@ -108,33 +104,30 @@ def _candidates(partition: str | None) -> Sequence[Accelerator]:
 
 
 def _preference(fit: Fits) -> tuple[int, str]:
-    return fit.accelerator.memory_bytes, fit.accelerator.key
+    return fit.gpu.memory_bytes, fit.gpu.key
 
 
 def _unfit(
     model: ModelFacts | None,
     spec: InferenceServiceSpec,
-    needs: Needs,
-    architectures: tuple[str, ...] | None,
-    excluded: tuple[Excluded, ...],
+    engine: Engine,
+    excluded: tuple[DoesNotFit, ...],
 ) -> str:
     """The reason of the product that comes nearest, and the smallest demand that would do."""
     if not excluded:
         return f"no AMD GPU has the partition mode {spec.partition}"
-    largest = max(excluded, key=lambda it: (bool(it.rejected) or "needs" in it.reason, it.accelerator.memory_bytes))
-    head = f"{spec.model.name} fits no known AMD GPU as asked; {largest.accelerator.key}: {largest.reason}"
+    largest = max(excluded, key=lambda it: (bool(it.alternatives) or "needs" in it.reason, it.gpu.memory_bytes))
+    head = f"{spec.model.name} fits no known AMD GPU as asked; {largest.gpu.key}: {largest.reason}"
     if model is None:
         return head
-    found = _suggestion(model, spec.demand, needs, spec.partition, architectures)
+    found = _suggestion(model, spec.demand, engine, spec.partition)
     return f"{head}; {found}" if found else head
 
 
 @lru_cache(maxsize=256)
-def _suggestion(
-    model: ModelFacts, demand: Demand, needs: Needs, partition: str | None, architectures: tuple[str, ...] | None
-) -> str:
+def _suggestion(model: ModelFacts, demand: ParallelismRequest, engine: Engine, partition: str | None) -> str:
     """What would do, or ""; a search over many demands, remembered because a blocked service is synced again."""
-    return str(find_suggestion(model, demand, needs, _candidates(partition), architectures) or "")
+    return str(find_suggestion(model, demand, engine, _candidates(partition)) or "")
 
 
 def _request(
@@ -143,7 +136,7 @@ def _request(
     sharing: Sharing,
     gated: bool,
     shapes: list[ShapeSpec],
-    excluded: tuple[Excluded, ...],
+    excluded: tuple[DoesNotFit, ...],
     node: str,
 ) -> GPURequestSpec:
     """The request without its number of groups, which the caller knows."""
@@ -156,19 +149,19 @@ def _request(
         sharing=sharing.value,
         resource=spec.gpu_resource(settings.gpu_resource),
         nodes=spec.nodes,
-        gpus_per_node=spec.total_gpus // spec.nodes,
+        gpus_per_node=spec.gpus_per_node,
         replicas=ReplicaRange(min=1, max=1),
         shapes=shapes,
-        excluded=[ExcludedProduct(product=it.accelerator.key, reason=it.reason) for it in excluded],
+        excluded=[ExcludedProduct(product=it.gpu.key, reason=it.reason) for it in excluded],
         node_selector=dict(sorted((settings.node_selector | only).items())),
-        tolerations=[Toleration(**toleration.model_dump()) for toleration in settings.tolerations],
+        tolerations=list(settings.tolerations),
         gated=gated,
     )
     return request.model_copy(update={"digest": _digest(request)})
 
 
 def _shapes(
-    spec: InferenceServiceSpec, by_spec: Shape, answers: tuple[ProductFit, ...], fits: tuple[Fits, ...]
+    spec: InferenceServiceSpec, by_spec: Parallelism, answers: tuple[FitResult, ...], fits: tuple[Fits, ...]
 ) -> list[ShapeSpec]:
     """What the pool may choose among. Of an unknown model that is one shape for any product; but a partition mode that
     the resource's name does not tell names its products, or any GPU would do."""
@@ -177,17 +170,17 @@ def _shapes(
     shape = ShapeSpec(tensor=by_spec.tensor, pipeline=by_spec.pipeline, data=by_spec.data)
     if not spec.resources.gpu.partition or resource_mode(spec.resources.gpu.resource or "") == spec.partition:
         return [shape]
-    cut = [it.accelerator.key for it in answers if isinstance(it, Unknown)]
+    cut = [it.gpu.key for it in answers if isinstance(it, Unknown)]
     return [shape.model_copy(update={"product": product}) for product in cut] or [shape]
 
 
 def _shape(fit: Fits) -> ShapeSpec:
     return ShapeSpec(
-        product=fit.accelerator.key,
-        tensor=fit.shape.tensor,
-        pipeline=fit.shape.pipeline,
-        data=fit.shape.data,
-        expert_parallel=fit.expert_parallel,
+        product=fit.gpu.key,
+        tensor=fit.parallelism.tensor,
+        pipeline=fit.parallelism.pipeline,
+        data=fit.parallelism.data,
+        expert_parallel=fit.parallelism.expert_parallel,
         max_model_len=fit.max_model_len,
     )
 

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 from app.api.v1alpha1.inferenceservice import InferenceServiceSpec
-from app.api.v1alpha1.source_uri import hub_id
 from app.contracts.runtime import HTTP_PORT, LaunchMode
+from app.contracts.sources import hub_id
 from app.inferenceservice.facts import Facts
 from app.inferenceservice.grant import Grant
 from app.inferenceservice.length import find_limit
 from app.inferenceservice.model_volume import Store
 from app.kube.duration import whole_seconds
 from app.vllm.command import CommandLine, EngineSpec, build_command_line
-from app.vllm.command import Shape as EngineShape
 
 
 def launch_mode(spec: InferenceServiceSpec) -> LaunchMode:
@@ -24,7 +23,7 @@ def launch_mode(spec: InferenceServiceSpec) -> LaunchMode:
 
 def command_line(facts: Facts, grant: Grant, store: Store | None) -> CommandLine:
     """vLLM's command line: the model is a folder of the volume, else the id that vLLM fetches itself."""
-    spec = facts.spec
+    spec, sizes = facts.spec, grant.parallelism
     repository, revision = hub_id(spec.model.name)
     stored = facts.model.quantization if facts.model else None
     return build_command_line(
@@ -37,9 +36,8 @@ def command_line(facts: Facts, grant: Grant, store: Store | None) -> CommandLine
             max_tokens=spec.model.max_tokens or grant.max_model_len,
             longest=find_limit(spec, facts.model),
             temperature=spec.model.temperature,
-            shape=EngineShape(grant.shape.tensor, grant.shape.pipeline, grant.shape.data),
-            expert_parallel=grant.expert_parallel,
-            nodes=grant.shape.nodes,
+            parallelism=sizes,
+            nodes=spec.nodes,
             engine_args=spec.engine_args,
             env=spec.vllm.env_vars,
             allowed_variables=facts.settings.allowed_variables,

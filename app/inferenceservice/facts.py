@@ -7,11 +7,12 @@ from datetime import datetime
 
 from app.api.bounds import ENTRIES
 from app.api.v1alpha1.inferenceservice import InferenceServiceSpec
-from app.api.v1alpha1.source_uri import hub_id
-from app.fit.models import ModelFacts, find_model, parse_facts
-from app.fit.parallelism import Impossible, Shape
-from app.inferenceservice.checkpoint import as_served
+from app.contracts.sources import hub_id
+from app.fit.catalog import find_model
+from app.fit.model import ModelFacts, parse_facts
+from app.fit.parallelism import Impossible, Parallelism
 from app.inferenceservice.demand import Need, plan_need
+from app.inferenceservice.fit_inputs import as_served
 from app.inferenceservice.neighbours import Neighbour, find_neighbour
 from app.inferenceservice.observe import Observed, WorkloadKind, parse_observed
 from app.ingress.allowed import allow_ingress
@@ -68,9 +69,9 @@ class Facts:
         return None if isinstance(self.asked, Impossible) else self.asked
 
     @property
-    def shape(self) -> Shape | Impossible:
+    def parallelism(self) -> Parallelism | Impossible:
         """What the spec's sizes alone make of a group."""
-        return self.asked if isinstance(self.asked, Impossible) else self.asked.shape
+        return self.asked if isinstance(self.asked, Impossible) else self.asked.parallelism
 
     @property
     def makes_ssh_keys(self) -> bool:

@@ -17,7 +17,7 @@ from dataclasses import dataclass, replace
 from app.api.v1alpha1.gpuallocation import GPUAllocationSpec, NextDecision, NodeRequirement, Phase
 from app.api.v1alpha1.gpurequest import GPURequest
 from app.api.v1alpha1.gpurequest import Shape as GrantedShape
-from app.fit.parallelism import Shape
+from app.fit.parallelism import Parallelism
 from app.inferenceservice.demand import Need
 from app.inferenceservice.facts import Facts
 from app.kube.conditions import ErrorClass, Finding, Reason, parse_time
@@ -29,10 +29,9 @@ UNANSWERED_SECONDS = 30.0
 class Grant:
     """The GPUs of each group."""
 
-    shape: Shape
+    parallelism: Parallelism
     product: str = ""
     """Key in the accelerator catalogue; "" = whatever node the scheduler finds."""
-    expert_parallel: bool = False
     max_model_len: int | None = None
     """Chosen by the planner because the user named none."""
     pool_nodes: tuple[NodeRequirement, ...] = ()
@@ -43,30 +42,30 @@ class Grant:
     """What was not checked, and why."""
 
 
-def find_grant(facts: Facts, need: Need, standing: str = "") -> Grant | Finding:
+def find_grant(facts: Facts, need: Need, current_digest: str = "") -> Grant | Finding:
     """The grant, or what it waits for.
 
-    `standing` is the digest of the request that a workload was built for which goes on: its answer stands too, also
+    `current_digest` is the digest of the request that a running workload was built for: its answer stands too, even
     when the same spec would be asked differently today.
     """
-    found = _find_grant(facts, need, standing)
+    found = _find_grant(facts, need, current_digest)
     if isinstance(found, Finding) and found.reason is Reason.INSUFFICIENT_GPU and facts.neighbour:
         return replace(found, message=f"{found.message}; {facts.neighbour.message}")
     return found
 
 
-def _find_grant(facts: Facts, need: Need, standing: str) -> Grant | Finding:
+def _find_grant(facts: Facts, need: Need, current_digest: str) -> Grant | Finding:
     allocation = facts.observed.allocation
-    if allocation and allocation.digest in (need.digest, standing):
+    if allocation and allocation.digest in (need.digest, current_digest):
         return _answered(facts, need, allocation)
     if allocation and allocation.next and allocation.next.digest == need.digest:
         return _refused(facts, allocation.next)
-    return _unanswered(facts, need, standing)
+    return _unanswered(facts, need, current_digest)
 
 
 def grant_by_spec(need: Need, note: str = "") -> Grant:
     """Without a pool: the shape that the spec alone gives."""
-    return Grant(need.shape, note=note)
+    return Grant(need.parallelism, note=note)
 
 
 def _answered(facts: Facts, need: Need, allocation: GPUAllocationSpec) -> Grant | Finding:
@@ -96,11 +95,9 @@ def told_given_back(allocation: GPUAllocationSpec) -> str:
 
 
 def _granted(need: Need, granted: GrantedShape, pool_nodes: tuple[NodeRequirement, ...]) -> Grant:
-    request = need.request
     return Grant(
-        shape=Shape(granted.tensor, granted.pipeline, granted.data, request.nodes, request.gpus_per_node),
+        parallelism=Parallelism(granted.tensor, granted.pipeline, granted.data, granted.expert_parallel),
         product=granted.product or "",
-        expert_parallel=granted.expert_parallel,
         max_model_len=granted.max_model_len,
         pool_nodes=() if need.gated else pool_nodes,
         gated=need.gated,
@@ -117,13 +114,13 @@ def _without_nodes(facts: Facts, need: Need, more: str) -> Grant | Finding:
     return Finding(ErrorClass.RESOURCE, Reason.INSUFFICIENT_GPU, message)
 
 
-def _unanswered(facts: Facts, need: Need, standing: str) -> Grant | Finding:
+def _unanswered(facts: Facts, need: Need, current_digest: str) -> Grant | Finding:
     request, pool = facts.observed.request, facts.spec.resources.pool
     if not facts.observed.pools_possible:
         return grant_by_spec(need, "this installation has no GPU pools: free GPUs were not checked")
     if facts.observed.is_held_back:
         return _held_back(facts, pool)
-    if request is None or request.spec.digest not in (need.digest, standing) or request.spec.pool != pool:
+    if request is None or request.spec.digest not in (need.digest, current_digest) or request.spec.pool != pool:
         return Finding(ErrorClass.TRANSIENT, Reason.PENDING, f"asks pool {pool} for GPUs")
     if request.status.pool_exists is False:
         return _unknown_pool(facts, need, request)

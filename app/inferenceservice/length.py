@@ -14,7 +14,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from app.api.v1alpha1.inferenceservice import InferenceServiceSpec
-from app.fit.models import ModelFacts
+from app.fit.model import ModelFacts
 from app.vllm.command import LONG_LENGTH
 from app.vllm.values import parse_json, parse_number
 

@@ -10,11 +10,12 @@ from typing import Any
 from pydantic import ValidationError
 
 from app.api.v1alpha1.modelcache import CopyStatus
-from app.api.v1alpha1.source import SourceSpec, SourceType, named_repository
+from app.api.v1alpha1.source import SourceSpec, named_repository
 from app.contracts import runtime as contract
+from app.contracts.sources import SourceType
 from app.inferenceservice.observe import CacheState
 from app.settings import Settings
-from app.source.container import Fetch
+from app.source.container import DownloadTask
 from app.source.folders import find_folder
 
 
@@ -34,7 +35,7 @@ class Store:
     """One node at a time can mount the claim."""
     is_others: bool = False
     """The volume was not made by the cache: it is never mounted writable."""
-    fetch: Fetch | None = None
+    fetch: DownloadTask | None = None
     size: str = ""
     """Limit of the pod's own volume, "" for none."""
 
@@ -52,8 +53,8 @@ def choose_copy(service: str, cache: CacheState) -> CopyStatus | None:
 
 
 def find_store(service: str, cache: CacheState | None, settings: Settings) -> Store | None:
-    """`service` is namespace/name; None without a cache, or with a folder that the namespace may not use. Call it only
-    when the cache can be used."""
+    """`service` is namespace/name; None without a cache, or with a folder that the namespace may not use. The path of a
+    cache that is not filled yet is ""."""
     if cache is None:
         return None
     version = cache.version
@@ -69,10 +70,10 @@ def find_store(service: str, cache: CacheState | None, settings: Settings) -> St
     return Store(path, version, claim, of_one_node=once, is_others=not cache.made(claim))
 
 
-def _fetch(cache: CacheState) -> Fetch:
+def _fetch(cache: CacheState) -> DownloadTask:
     source = read_source(cache.source)
     member = (source.member if source else None) or named_repository(cache.model_name)
-    return Fetch(cache.model_name, source.type if source else SourceType.HUGGINGFACE, member, cache.path)
+    return DownloadTask(cache.model_name, source.type if source else SourceType.HUGGINGFACE, member, cache.path)
 
 
 def read_source(raw: Mapping[str, Any]) -> SourceSpec | None:

@@ -13,7 +13,7 @@ from app.api.v1alpha1.gpuallocation import GPUAllocation, GPUAllocationSpec
 from app.api.v1alpha1.gpurequest import GPURequest
 from app.api.v1alpha1.inferenceservice_status import InferenceServiceStatus
 from app.api.v1alpha1.modelcache import CopyStatus, ModelCache
-from app.api.v1alpha1.source_uri import hub_name
+from app.contracts.sources import hub_name
 from app.inferenceservice.names import cache_child_name, deployment_name, keys_name
 from app.kube.conditions import find_condition
 from app.kube.lenient import count_at, mapping_at, mappings_at, text_at, value_at

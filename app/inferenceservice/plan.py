@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from app.api.v1alpha1.inferenceservice import DEFAULT_REPLICAS, InferenceServiceSpec, Sharing
 from app.contracts.runtime import LaunchMode
-from app.fit.parallelism import Shape
+from app.fit.parallelism import Parallelism
 from app.inferenceservice.checks import BLOCKERS, PREREQUISITES
 from app.inferenceservice.engine import launch_mode
 from app.inferenceservice.facts import Facts, Identity
@@ -44,8 +44,13 @@ class Decision:
     """Digest of the GPURequest."""
 
     @property
-    def shape(self) -> Shape:
-        return self.grant.shape
+    def parallelism(self) -> Parallelism:
+        return self.grant.parallelism
+
+    @property
+    def claim_of_one_node(self) -> str:
+        """The claim that pods of one node alone can mount, "" where there is none."""
+        return self.store.claim if self.store and self.store.of_one_node else ""
 
 
 @dataclass(frozen=True)
@@ -86,8 +91,8 @@ def plan_service(facts: Facts) -> Plan:
     current = facts.observed.workload(facts.kind)
     wanted = spec_digest(facts.spec)
     kept = current is not None and _still_wanted(current, wanted, facts.identity)
-    standing = annotation(current.applied, REQUEST_ANNOTATION) if current and kept else ""
-    proposal = propose(facts, standing)
+    current_digest = annotation(current.applied, REQUEST_ANNOTATION) if current and kept else ""
+    proposal = propose(facts, current_digest)
     blocked = BLOCKERS.evaluate(proposal)
     missing = blocked or PREREQUISITES.evaluate(proposal)
     outcome = missing or _decide(proposal, wanted)

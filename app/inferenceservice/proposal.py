@@ -29,13 +29,13 @@ class Proposal:
     shape."""
 
 
-def propose(facts: Facts, standing: str) -> Proposal:
-    """`standing` as in find_grant."""
+def propose(facts: Facts, current_digest: str) -> Proposal:
+    """`current_digest` as in find_grant."""
     store = find_store(facts.identity.key, facts.observed.cache, facts.settings)
     need = facts.asked
     if isinstance(need, Impossible):
         problem = Finding(ErrorClass.CONFIGURATION, Reason.CONFIGURATION_ERROR, need.message)
         return Proposal(facts, problem, store, NO_COMMAND)
-    grant = find_grant(facts, need, standing)
+    grant = find_grant(facts, need, current_digest)
     known = grant if isinstance(grant, Grant) else grant_by_spec(need)
     return Proposal(facts, grant, store, command_line(facts, known, store))

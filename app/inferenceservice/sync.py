@@ -16,7 +16,7 @@ from app.kube.conditions import with_times
 from app.kube.conflict import conflict_condition, managed, unmanaged_finding
 from app.kube.lenient import count_at, text_at
 from app.kube.names import CACHE_LABEL, LINE_IS_FULL, LINE_LABEL, label_value
-from app.metacontroller.hold import RefusedSpecError, hold, read_spec, release
+from app.metacontroller.keep import RefusedSpecError, finalize_immediately, keep_last_applied, read_spec
 from app.metacontroller.protocol import CustomizeResponse, Parent, RelatedRule, SyncRequest, SyncResponse, sooner
 from app.settings import Settings
 
@@ -27,7 +27,7 @@ def sync(request: SyncRequest, settings: Settings, now: datetime) -> SyncRespons
         spec = read_spec(InferenceServiceSpec, request.parent)
     except RefusedSpecError as refused:
         rebuild = rebuild_grants(request.parent.name, settings.client_namespaces)
-        return hold(request, refused.finding, now, "Ready", _held_phase(request.parent), rebuild)
+        return keep_last_applied(request, refused.finding, now, "Ready", _held_phase(request.parent), rebuild)
     facts = gather_facts(request, spec, settings, now)
     plan = plan_service(facts)
     today = build_today(plan, facts)
@@ -42,7 +42,7 @@ def sync(request: SyncRequest, settings: Settings, now: datetime) -> SyncRespons
 
 def finalize(request: SyncRequest) -> SyncResponse:
     """Children go by their owner references."""
-    return release(request, rebuild_grants(request.parent.name, ()))
+    return finalize_immediately(request, rebuild_grants(request.parent.name, ()))
 
 
 def customize(parent: Parent) -> CustomizeResponse:

@@ -3,24 +3,25 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 
 from app.api.v1alpha1.modelcache import AccessMode
-from app.api.v1alpha1.source import REPOSITORY, DownloadPolicy, SourceType, named_repository
-from app.contracts.download import DownloadError
+from app.api.v1alpha1.source import REPOSITORY, DownloadPolicy, named_repository
+from app.contracts.download import ReportedError
+from app.contracts.sources import SourceType
 from app.kube.conditions import RETRY_SECONDS, ErrorClass, Finding, Reason, format_time, later, parse_time
 from app.kube.names import REFRESH_ANNOTATION
 from app.kube.quantity import parse_quantity
-from app.modelcache.facts import Copy, Facts
+from app.modelcache.facts import Facts
+from app.modelcache.observe import READ_ONLY_MANY, Copy
 from app.modelcache.volume import VolumeKind
+from app.policy import Chain
 from app.source.folders import find_folder, home_folders
-
-Policy = Callable[[Facts], Finding | None]
 
 AGAIN = f"annotate {REFRESH_ANNOTATION}=<anything new>"
 
 
-def find_forbidden_path(facts: Facts) -> Finding | None:
+def path_forbidden(facts: Facts) -> Finding | None:
     """Whoever may write a folder of the nodes may write over what others have there."""
     path, allowed = facts.volume.host_path, facts.settings.host_path_prefixes
     if not path or find_folder(path, allowed, facts.namespace):
@@ -35,7 +36,7 @@ def find_forbidden_path(facts: Facts) -> Finding | None:
     return Finding(ErrorClass.CONFIGURATION, Reason.CONFIGURATION_ERROR, message)
 
 
-def find_own_claim(facts: Facts) -> Finding | None:
+def claim_is_own(facts: Facts) -> Finding | None:
     """Nobody can take over a claim by naming it: it stays a child, and goes with its parent."""
     if not facts.own_claims:
         return None
@@ -46,7 +47,7 @@ def find_own_claim(facts: Facts) -> Finding | None:
     return Finding(ErrorClass.CONFIGURATION, Reason.CONFIGURATION_ERROR, message)
 
 
-def find_missing_claim(facts: Facts) -> Finding | None:
+def claim_missing(facts: Facts) -> Finding | None:
     first = facts.first
     if facts.volume.kind is not VolumeKind.EXISTING_CLAIM or first is None or first.is_there:
         return None
@@ -57,7 +58,7 @@ def find_missing_claim(facts: Facts) -> Finding | None:
     return Finding(ErrorClass.CONFIGURATION, Reason.CONFIGURATION_ERROR, message)
 
 
-def find_lost_claim(facts: Facts) -> Finding | None:
+def claim_lost(facts: Facts) -> Finding | None:
     lost = next((copy for copy in facts.copies if copy.is_lost), None)
     if lost is None:
         return None
@@ -68,30 +69,36 @@ def find_lost_claim(facts: Facts) -> Finding | None:
     return Finding(ErrorClass.PERMANENT, Reason.FAILED, message)
 
 
-def find_failed_download(facts: Facts) -> Finding | None:
+def download_failed(facts: Facts) -> Finding | None:
     return next((finding for copy in facts.copies if (finding := failure_of(copy))), None)
 
 
 def failure_of(copy: Copy) -> Finding | None:
     """Why a copy's Job failed: in the downloader's words, else in those of the Job."""
-    job = copy.job
-    if job is None or not job.failure:
+    job, error_class = copy.job, error_class_of(copy)
+    if job is None or error_class is None:
         return None
     error = job.report.error
     if error is None:
         silent = f"Job {copy.job_name} failed: {job.failure}. Its pods' logs say more."
-        return Finding(ErrorClass.EXTERNAL, Reason.FAILED, f"{silent} {_what_next(copy, ErrorClass.EXTERNAL)}")
-    error_class = class_of(error)
+        return Finding(error_class, Reason.FAILED, f"{silent} {_what_next(copy, error_class)}")
     reason = Reason.CONFIGURATION_ERROR if error_class is ErrorClass.CONFIGURATION else Reason.FAILED
     return Finding(error_class, reason, f"{said(error)} {_what_next(copy, error_class)}")
 
 
-def said(error: DownloadError) -> str:
+def error_class_of(copy: Copy) -> ErrorClass | None:
+    """Of the failure of a copy's Job; None where it did not fail."""
+    if copy.job is None or not copy.job.failure:
+        return None
+    return class_of(copy.job.report.error) if copy.job.report.error else ErrorClass.EXTERNAL
+
+
+def said(error: ReportedError) -> str:
     """A fault in the downloader's words."""
     return f"{error.reason}: {error.message.rstrip('.')}."
 
 
-def class_of(error: DownloadError) -> ErrorClass:
+def class_of(error: ReportedError) -> ErrorClass:
     """What the downloader says; a word that nobody knows is a fault that may pass."""
     try:
         return ErrorClass(error.error_class)
@@ -100,38 +107,32 @@ def class_of(error: DownloadError) -> ErrorClass:
 
 
 def _what_next(copy: Copy, error: ErrorClass) -> str:
-    moment = _retry_at(copy, error)
+    moment = retry_at(copy, error)
     if moment:
         return f"It is tried again at {moment}; to try sooner, {AGAIN}."
     return f"It is not tried again by itself: edit the spec, or {AGAIN}."
 
 
-def _retry_at(copy: Copy, error: ErrorClass) -> str:
-    """When a Job that used up its tries is made anew; "" = only when somebody asks."""
+def retry_at(copy: Copy, error: ErrorClass) -> str:
+    """When a Job that used up its tries is made anew, RFC 3339; "" = only when somebody asks."""
     end = parse_time(copy.job.finished) if copy.job else None
     delay = RETRY_SECONDS.get(error)
     return format_time(later(end, delay)) if end and delay else ""
 
 
-def retry_moment(copy: Copy) -> str:
-    """RFC 3339; "" = never, or nothing failed."""
-    finding = failure_of(copy)
-    return _retry_at(copy, finding.error) if finding else ""
-
-
-def find_shrunk_size(facts: Facts) -> Finding | None:
+def size_shrunk(facts: Facts) -> Finding | None:
     there = _own_claim(facts, "size")
     if not there or parse_quantity(facts.size) >= parse_quantity(there):
         return None
     return _unapplied(facts, "size", there, facts.size)
 
 
-def find_other_class(facts: Facts) -> Finding | None:
+def class_differs(facts: Facts) -> Finding | None:
     there, asked = _own_claim(facts, "storage_class"), facts.spec.storage_class
     return _unapplied(facts, "StorageClass", there, asked) if there and asked and there != asked else None
 
 
-def find_no_repository(facts: Facts) -> Finding | None:
+def repository_unknown(facts: Facts) -> Finding | None:
     """Without a source the model's name says where its weights are; a volume that is there may hold any."""
     spec = facts.spec
     if spec.source_type is not SourceType.HUGGINGFACE or (spec.source and spec.source.huggingface):
@@ -147,7 +148,7 @@ def find_no_repository(facts: Facts) -> Finding | None:
     return Finding(ErrorClass.CONFIGURATION, Reason.CONFIGURATION_ERROR, message)
 
 
-def find_unwritable_claim(facts: Facts) -> Finding | None:
+def claim_read_only(facts: Facts) -> Finding | None:
     first = facts.first
     if first is None or not first.is_read_only or facts.spec.download_policy is DownloadPolicy.NEVER:
         return None
@@ -158,10 +159,10 @@ def find_unwritable_claim(facts: Facts) -> Finding | None:
     return Finding(ErrorClass.CONFIGURATION, Reason.CONFIGURATION_ERROR, message)
 
 
-def find_other_access_mode(facts: Facts) -> Finding | None:
+def access_mode_differs(facts: Facts) -> Finding | None:
     first, asked = facts.first, facts.spec.access_mode.value
     there = first.claim.access_modes if first and first.claim else ()
-    if facts.volume.kind is VolumeKind.EXISTING_CLAIM and "ReadOnlyMany" in there:
+    if facts.volume.kind is VolumeKind.EXISTING_CLAIM and READ_ONLY_MANY in there:
         return None  # the spec has no word for it: what the claim can do is read from the claim
     if facts.volume.kind is VolumeKind.EXISTING_CLAIM and there and asked not in there:
         message = (
@@ -172,7 +173,7 @@ def find_other_access_mode(facts: Facts) -> Finding | None:
     return _unapplied(facts, "access mode", ", ".join(there), asked) if there and asked not in there else None
 
 
-def find_unused_without_cache(facts: Facts) -> Finding | None:
+def fields_unused_without_cache(facts: Facts) -> Finding | None:
     """Fields about a volume where there is none. `size` is the limit of the pods' own volumes."""
     spec = facts.spec
     if facts.volume.kind is not VolumeKind.NONE:
@@ -189,7 +190,7 @@ def find_unused_without_cache(facts: Facts) -> Finding | None:
     return _unused(values, "spec.caching.enabled is false, so every pod fetches the model once for itself")
 
 
-def find_unused_beside_volume(facts: Facts) -> Finding | None:
+def fields_unused_beside_volume(facts: Facts) -> Finding | None:
     """Fields about a volume that is made, where one is used that is there."""
     spec = facts.spec
     there = {VolumeKind.EXISTING_CLAIM: "existingClaim", VolumeKind.HOST_PATH: "hostPath"}.get(facts.volume.kind)
@@ -209,7 +210,7 @@ def _unused(values: Mapping[str, bool], why: str) -> Finding | None:
     return Finding(ErrorClass.CONFIGURATION, Reason.PENDING, message)
 
 
-def find_unused_replicas(facts: Facts) -> Finding | None:
+def replicas_unused(facts: Facts) -> Finding | None:
     """Copies are for volumes that one node alone can mount."""
     replicas, made = facts.spec.caching.replicas, max(1, len(facts.copies))
     if facts.volume.kind is not VolumeKind.CLAIMS:
@@ -239,25 +240,22 @@ def _unapplied(facts: Facts, what: str, there: str, asked: str) -> Finding:
     return Finding(ErrorClass.CONFIGURATION, Reason.CONFIGURATION_ERROR, message)
 
 
-OBSTACLES: tuple[Policy, ...] = (
-    find_no_repository,
-    find_forbidden_path,
-    find_own_claim,
-    find_missing_claim,
-    find_unwritable_claim,
+OBSTACLES = Chain[Facts, Finding](
+    repository_unknown,
+    path_forbidden,
+    claim_is_own,
+    claim_missing,
+    claim_read_only,
 )
 """No Job is made while one of these holds."""
-FAILURES: tuple[Policy, ...] = (*OBSTACLES, find_lost_claim, find_failed_download)
-UNAPPLIED: tuple[Policy, ...] = (
-    find_shrunk_size,
-    find_other_class,
-    find_other_access_mode,
-    find_unused_replicas,
-    find_unused_without_cache,
-    find_unused_beside_volume,
+FAILURES = Chain[Facts, Finding](claim_lost, download_failed)
+"""What comes after the obstacles."""
+UNAPPLIED = Chain[Facts, Finding](
+    size_shrunk,
+    class_differs,
+    access_mode_differs,
+    replicas_unused,
+    fields_unused_without_cache,
+    fields_unused_beside_volume,
 )
-
-
-def find_all(policies: tuple[Policy, ...], facts: Facts) -> tuple[Finding, ...]:
-    """What the policies find, in their order."""
-    return tuple(finding for policy in policies if (finding := policy(facts)))
+"""What of the spec is not done; the model is served all the same."""

@@ -16,9 +16,7 @@ import orjson
 from app.api.v1alpha1.modelcache import ModelCacheSpec
 from app.api.v1alpha1.source import DownloadPolicy, SourceMember
 from app.kube.names import label_value, short_hash
-from app.source.container import Fetch
-
-_NOT_CONTENT = {"token_secret", "credentials_secret", "region"}
+from app.source.container import DownloadTask
 
 
 @dataclass(frozen=True)
@@ -26,23 +24,23 @@ class Download:
     """One download: its Job, and what it fetches."""
 
     job_name: str
-    fetch: Fetch
+    task: DownloadTask
 
     @property
     def path(self) -> str:
-        return self.fetch.path
+        return self.task.path
 
     @property
     def revision(self) -> str | None:
         """The revision asked for; None where the source has none."""
-        return getattr(self.fetch.source, "revision", None)
+        return getattr(self.task.source, "revision", None)
 
 
 def plan_download(cache: str, spec: ModelCacheSpec, refresh: str) -> Download:
     """The download that a ModelCache of this name, spec and refresh annotation asks for."""
     path = _path(spec)
-    fetch = Fetch(spec.model_name, spec.source_type, spec.source_member, path, spec.download_policy)
-    return Download(_job_name(cache, _job_hash(path, spec, refresh)), fetch)
+    task = DownloadTask(spec.model_name, spec.source_type, spec.source_member, path, spec.download_policy)
+    return Download(_job_name(cache, _job_hash(path, spec, refresh)), task)
 
 
 def is_folder_of(path: str, wanted: str) -> bool:
@@ -61,7 +59,8 @@ def _job_name(cache: str, suffix: str) -> str:
 
 
 def _path(spec: ModelCacheSpec) -> str:
-    identity = {"type": spec.source_type.value, **_said(spec.source_member, _NOT_CONTENT)}
+    member = spec.source_member
+    identity = {"type": spec.source_type.value, **_said(member, {member.secret_field, *member.access_fields})}
     return f"{label_value(spec.model_name) or 'model'}-{short_hash(_canonical(identity))}"
 
 

@@ -1,22 +1,27 @@
-"""What is there: claims, Jobs with what their downloaders report, and the previous status, as the few facts read."""
+"""What is there: claims, and Jobs with what their downloaders report, as the few facts that are read."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from pathlib import PurePosixPath
 from typing import Any
 
+from app.api.v1alpha1.modelcache import AccessMode, CopyStatus, ModelCacheStatus
 from app.contracts.download import REPORT_ANNOTATION, DownloadReport, parse_annotation
 from app.kube.conditions import find_condition, parse_time
-from app.kube.lenient import count_at, mapping_at, mappings_at, text_at, texts_at, value_at
+from app.kube.lenient import mappings_at, text_at, texts_at, value_at
 from app.kube.manifest import Manifest, annotation, last_applied
 from app.kube.names import PROBLEM_ANNOTATION
 from app.kube.quantity import canonical_quantity
 from app.metacontroller.protocol import SyncRequest
+from app.modelcache.volume import Volume, VolumeKind
 
 CLAIM_KIND = "PersistentVolumeClaim.v1"
 JOB_KIND = "Job.batch/v1"
+READ_ONLY_MANY = "ReadOnlyMany"
+"""An access mode that claims of others may have; the spec has no word for it."""
 FILLED = "cache"
 """Name of the volume in the downloader's pod that it fills."""
 
@@ -64,27 +69,60 @@ class Job:
 
 
 @dataclass(frozen=True)
-class Record:
-    """What the previous status remembers of a copy's completed download."""
+class Copy:
+    """One volume of the cache: its claim, its Job, and what is remembered of it."""
 
-    completed_job: str = ""
-    last_updated: str = ""
-    path: str = ""
+    index: int
+    claim_name: str
+    """"" = a folder of the nodes."""
+    job_name: str
+    claim: Claim | None
+    job: Job | None
+    stray: bool
+    """A Job of this name fills another volume, for the spec named that one before: it must go first."""
+    record: CopyStatus | None
+    """What the previous status says of its completed download."""
+
+    @property
+    def is_there(self) -> bool:
+        """Whether there is a volume that a Job can mount; a claim must be seen first, for its name may be another's."""
+        return not self.claim_name or self.claim is not None
+
+    @property
+    def is_bound(self) -> bool:
+        return not self.claim_name or (self.claim is not None and self.claim.phase == "Bound")
+
+    @property
+    def is_lost(self) -> bool:
+        return self.claim is not None and self.claim.phase == "Lost"
+
+    @property
+    def is_read_only(self) -> bool:
+        """The claim can be mounted for reading only."""
+        return self.claim is not None and set(self.claim.access_modes) == {READ_ONLY_MANY}
+
+    @property
+    def is_of_one_node(self) -> bool:
+        """Pods of one node at a time can mount it."""
+        modes = set(self.claim.access_modes) if self.claim else set()
+        return bool(modes) and not modes & {AccessMode.READ_WRITE_MANY.value, READ_ONLY_MANY}
 
 
-@dataclass(frozen=True)
-class Previous:
-    """What the previous status remembers of the model."""
-
-    records: Mapping[str, Record]
-    """By name of the claim, or by the nodes' folder."""
-    path: str
-    version: str
-    size_on_disk: str
-    model: Mapping[str, Any]
-    parameters: int
-    model_unknown: str
-    download: Mapping[str, Any]
+def find_copy(request: SyncRequest, volume: Volume, index: int, job_name: str, previous: ModelCacheStatus) -> Copy:
+    """A copy of the volume that the spec asks for."""
+    name, is_ours = volume.claims[index], volume.kind is VolumeKind.CLAIMS
+    place, job = name or str(PurePosixPath(volume.host_path)), find_job(request, job_name)
+    stray = job is not None and job.fills != place
+    records = {it.claim_name or previous.host_path or "": it for it in previous.copies or ()}
+    return Copy(
+        index=index,
+        claim_name=name,
+        job_name=job_name,
+        claim=find_claim(request, name, is_ours) if name else None,
+        job=None if stray else job,
+        stray=stray,
+        record=records.get(name or volume.host_path),
+    )
 
 
 def find_claim(request: SyncRequest, name: str, is_ours: bool) -> Claim | None:
@@ -106,26 +144,6 @@ def find_job(request: SyncRequest, name: str) -> Job | None:
 def find_jobs(request: SyncRequest) -> dict[str, Job]:
     """All Jobs of this cache, by name."""
     return {text_at(found, "metadata", "name"): _job(found) for found in request.children.get(JOB_KIND, {}).values()}
-
-
-def parse_previous(status: Mapping[str, Any] | None) -> Previous:
-    known = mapping_at(status)
-    return Previous(
-        records={
-            text_at(it, "claimName") or text_at(known, "hostPath"): _record(it) for it in mappings_at(known, "copies")
-        },
-        path=text_at(known, "path"),
-        version=text_at(known, "version"),
-        size_on_disk=_quantity(value_at(known, "sizeOnDisk")),
-        model=mapping_at(known, "model"),
-        parameters=count_at(known, "parameters"),
-        model_unknown=text_at(known, "modelUnknown"),
-        download=mapping_at(known, "download"),
-    )
-
-
-def _record(copy: Mapping[str, Any]) -> Record:
-    return Record(text_at(copy, "completedJob"), text_at(copy, "lastUpdated"), text_at(copy, "path"))
 
 
 def _claim(claim: Manifest) -> Claim:

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
+from datetime import datetime
 from enum import Enum
 
+from app.api.v1alpha1.modelcache import ModelCacheSpec
 from app.kube.conditions import Finding, format_time, later, parse_time
 from app.kube.duration import parse_duration
 from app.kube.quantity import parse_quantity
-from app.modelcache.checks import FAILURES, OBSTACLES, UNAPPLIED, find_all, find_forbidden_path, retry_moment
-from app.modelcache.facts import Copy, Facts
+from app.modelcache.checks import FAILURES, OBSTACLES, UNAPPLIED, error_class_of, path_forbidden, retry_at
+from app.modelcache.completion import Completion
+from app.modelcache.facts import Facts
+from app.modelcache.observe import Copy
 from app.settings import Settings
 
 LEAST_INTERVAL = 60.0
@@ -41,6 +44,8 @@ class Plan:
     """The model is at its path: complete, or an earlier download of the same content is still there."""
     readable: bool
     """It is there, and who wants to may read it."""
+    forbidden: bool
+    """The nodes' folder is not allowed."""
     failure: Finding | None
     unapplied: tuple[Finding, ...]
     again_in: float
@@ -49,17 +54,25 @@ class Plan:
 
 def plan_cache(facts: Facts, settings: Settings) -> Plan:
     """The plan for a ModelCache."""
-    there = facts.first is None or facts.first.is_readable(facts.download.path)
+    obstacle, forbidden = OBSTACLES.evaluate(facts), path_forbidden(facts) is not None
+    copies = tuple(zip(facts.copies, facts.completions, strict=True))
+    moments = tuple(_next_moment(facts.spec, copy, done) for copy, done in copies)
+    filled = facts.first_done is not None and facts.first_done.complete
+    there = facts.first_done is None or facts.first_done.readable
     return Plan(
         size=_kept_size(facts),
         storage_class=facts.spec.storage_class or settings.storage_class,
-        steps=tuple(_job_step(facts, copy) for copy in facts.copies),
-        complete=all(copy.is_complete for copy in facts.copies),
+        steps=tuple(
+            _kept_or_awaited(copy) if obstacle else _job_step(copy, done, filled, _is_past(moment, facts.now))
+            for (copy, done), moment in zip(copies, moments, strict=True)
+        ),
+        complete=all(done.complete for done in facts.completions),
         there=there,
-        readable=there and find_forbidden_path(facts) is None,
-        failure=next(iter(find_all(FAILURES, facts)), None),
-        unapplied=find_all(UNAPPLIED, facts),
-        again_in=min(_waits(facts), default=0.0),
+        readable=there and not forbidden,
+        forbidden=forbidden,
+        failure=obstacle or FAILURES.evaluate(facts),
+        unapplied=UNAPPLIED.evaluate_all(facts),
+        again_in=min((max(1.0, (it - facts.now).total_seconds()) for it in moments if it), default=0.0),
     )
 
 
@@ -69,40 +82,33 @@ def _kept_size(facts: Facts) -> str:
     return max((*there, facts.size), key=parse_quantity)
 
 
-def _job_step(facts: Facts, copy: Copy) -> JobStep:
+def _kept_or_awaited(copy: Copy) -> JobStep:
+    """Where no Job may be made."""
     if copy.stray:
         return JobStep.DISCARD
-    if find_all(OBSTACLES, facts):
-        return JobStep.KEEP if copy.job else JobStep.WAIT
+    return JobStep.KEEP if copy.job else JobStep.WAIT
+
+
+def _job_step(copy: Copy, done: Completion, filled: bool, is_due: bool) -> JobStep:
+    """`filled` says whether the first copy is complete: the others are made of it."""
+    if copy.stray:
+        return JobStep.DISCARD
     if copy.job:
-        ended_elsewhere = copy.job.is_over and not copy.on_this_volume(copy.job.finished)
-        return JobStep.DISCARD if ended_elsewhere or _is_due(facts, copy) else JobStep.KEEP
-    if not copy.is_there or not _may_fill(facts, copy):
+        return JobStep.DISCARD if done.stale_job or is_due else JobStep.KEEP
+    if not copy.is_there or (copy.index > 0 and not filled):
         return JobStep.WAIT
-    return JobStep.DONE if copy.is_recorded and not _is_due(facts, copy) else JobStep.CREATE
+    return JobStep.DONE if done.recorded and not is_due else JobStep.CREATE
 
 
-def _may_fill(facts: Facts, copy: Copy) -> bool:
-    """Further copies are made of the first one."""
-    first = facts.first
-    return copy.index == 0 or (first is not None and first.is_complete)
+def _next_moment(spec: ModelCacheSpec, copy: Copy, done: Completion) -> datetime | None:
+    """When the copy's Job is to be made anew by itself: after a failure that may pass, or by schedule."""
+    error, interval, updated = error_class_of(copy), spec.refresh_interval, parse_time(done.updated)
+    if error:
+        return parse_time(retry_at(copy, error))
+    if not interval or copy.index or updated is None or not done.complete:
+        return None
+    return parse_time(format_time(later(updated, max(LEAST_INTERVAL, parse_duration(interval)))))
 
 
-def _is_due(facts: Facts, copy: Copy) -> bool:
-    moment = parse_time(_next_moment(facts, copy))
-    return moment is not None and moment <= facts.now
-
-
-def _next_moment(facts: Facts, copy: Copy) -> str:
-    """When the copy's Job is to be made anew by itself: after a failure that may pass, or by schedule; "" = never."""
-    if copy.job and copy.job.failure:
-        return retry_moment(copy)
-    interval, done = facts.spec.refresh_interval, parse_time(copy.updated)
-    if not interval or copy.index or done is None or not copy.is_complete:
-        return ""
-    return format_time(later(done, max(LEAST_INTERVAL, parse_duration(interval))))
-
-
-def _waits(facts: Facts) -> Iterator[float]:
-    moments = (parse_time(_next_moment(facts, copy)) for copy in facts.copies)
-    yield from (max(1.0, (moment - facts.now).total_seconds()) for moment in moments if moment)
+def _is_past(moment: datetime | None, now: datetime) -> bool:
+    return moment is not None and moment <= now

@@ -4,16 +4,15 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from app.api.v1alpha1.modelcache import ModelCacheSpec, Phase
+from app.api.v1alpha1.modelcache import ModelCacheSpec, ModelCacheStatus, Phase
 from app.kube.conflict import conflict_condition, managed, unmanaged_finding
-from app.kube.lenient import text_at
 from app.kube.names import REFRESH_ANNOTATION
-from app.metacontroller.hold import RefusedSpecError, hold, read_spec, release
+from app.metacontroller.keep import RefusedSpecError, finalize_immediately, keep_last_applied, read_spec
 from app.metacontroller.protocol import CustomizeResponse, Parent, RelatedRule, SyncRequest, SyncResponse, sooner
 from app.modelcache.children import build_children
+from app.modelcache.children.access import rebuild_grants
 from app.modelcache.download import plan_download
 from app.modelcache.facts import gather_facts
-from app.modelcache.grants import rebuild_grants
 from app.modelcache.plan import plan_cache
 from app.modelcache.status import build_status
 from app.modelcache.volume import plan_volume
@@ -25,7 +24,9 @@ def sync(request: SyncRequest, settings: Settings, now: datetime) -> SyncRespons
     try:
         spec = read_spec(ModelCacheSpec, request.parent)
     except RefusedSpecError as refused:
-        return hold(request, refused.finding, now, "Ready", _held_phase(request.parent), rebuild_grants(request))
+        return keep_last_applied(
+            request, refused.finding, now, "Ready", _held_phase(request.parent), rebuild_grants(request)
+        )
     return _apply(request, spec, settings, now)
 
 
@@ -44,16 +45,16 @@ def _apply(request: SyncRequest, spec: ModelCacheSpec, settings: Settings, now: 
 
 def finalize(request: SyncRequest) -> SyncResponse:
     """Children go by their owner references."""
-    return release(request, rebuild_grants(request))
+    return finalize_immediately(request, rebuild_grants(request))
 
 
 def customize(parent: Parent) -> CustomizeResponse:
     """A ModelCache looks at its own children, and at the claim that its spec names."""
-    name = text_at(parent.spec, "existingClaim")
+    name = ModelCacheSpec.read(parent.spec).existing_claim or ""
     rule = RelatedRule(api_version="v1", resource="persistentvolumeclaims", namespace=parent.namespace, names=[name])
     return CustomizeResponse(related_resources=[rule] if name else [])
 
 
 def _held_phase(parent: Parent) -> Phase:
     """A model that could be read still can."""
-    return Phase.READY if text_at(parent.status, "phase") == Phase.READY else Phase.FAILED
+    return Phase.READY if ModelCacheStatus.read(parent.status).phase is Phase.READY else Phase.FAILED

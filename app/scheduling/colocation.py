@@ -9,8 +9,8 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from app.scheduling.assignment import Draft
-from app.scheduling.request import Need
+from app.scheduling.assignment import Assignment
+from app.scheduling.request import PlacementRequest
 
 MOST_HOSTS = 16
 """Hosts of one thing that are told; more have it only where what runs broke the rule before."""
@@ -23,56 +23,56 @@ Hosts = dict[str, Counter[str]]
 
 @dataclass
 class _Sharers:
-    drafts: list[Draft] = field(default_factory=list)
+    assignments: list[Assignment] = field(default_factory=list)
     running: Hosts = field(default_factory=dict)
     placed: Hosts = field(default_factory=dict)
 
 
-class Sharing:
+class Colocation:
     """Who shares what, and where it is."""
 
-    def __init__(self, drafts: Iterable[Draft]) -> None:
+    def __init__(self, assignments: Iterable[Assignment]) -> None:
         self._sharers: dict[str, _Sharers] = {}
-        for draft in drafts:
-            if draft.need.shared:
-                sharers = self._sharers.setdefault(draft.need.shared, _Sharers())
-                sharers.drafts.append(draft)
-                for pod in draft.need.bound:
-                    sharers.running.setdefault(pod.host, Counter())[draft.need.service] += 1
+        for assignment in assignments:
+            if assignment.request.claim:
+                sharers = self._sharers.setdefault(assignment.request.claim, _Sharers())
+                sharers.assignments.append(assignment)
+                for pod in assignment.request.bound_pods:
+                    sharers.running.setdefault(pod.host, Counter())[assignment.request.service] += 1
 
-    def count(self, need: Need, host: str, places: int) -> None:
+    def count(self, request: PlacementRequest, host: str, places: int) -> None:
         """Places of a service on a host that were booked, or given up (negative)."""
-        if need.shared:
-            services = self._sharers[need.shared].placed.setdefault(host, Counter())
-            services[need.service] += places
-            if not services[need.service]:
-                del services[need.service]
+        if request.claim:
+            services = self._sharers[request.claim].placed.setdefault(host, Counter())
+            services[request.service] += places
+            if not services[request.service]:
+                del services[request.service]
 
-    def homes(self, need: Need) -> Mapping[str, str]:
+    def homes(self, request: PlacementRequest) -> Mapping[str, str]:
         """Hosts of others that share what this one reads, each with one of them: where pods run; else where pods are to
         be. Nothing = any host will do."""
-        sharers = self._sharers.get(need.shared) if need.shared else None
-        if sharers is None or len(sharers.drafts) < 2:
+        sharers = self._sharers.get(request.claim) if request.claim else None
+        if sharers is None or len(sharers.assignments) < 2:
             return {}
-        return _of_others(sharers.running, need) or _of_others(sharers.placed, need)
+        return _of_others(sharers.running, request) or _of_others(sharers.placed, request)
 
-    def find_wanted(self, draft: Draft) -> int:
+    def find_wanted(self, assignment: Assignment) -> int:
         """GPUs that it needs together with the others of its kind that wait, 0 where it is alone."""
-        sharers = self._sharers.get(draft.need.shared) if draft.need.shared else None
-        if sharers is None or len(sharers.drafts) < 2:
+        sharers = self._sharers.get(assignment.request.claim) if assignment.request.claim else None
+        if sharers is None or len(sharers.assignments) < 2:
             return 0
-        together = _first_of(sharers.drafts, draft)
-        return sum(it.need.least * it.need.group_gpus for it in together if it is draft or it.waits)
+        together = _first_of(sharers.assignments, assignment)
+        return sum(it.request.min_replicas * it.request.group_gpus for it in together if it is assignment or it.waits)
 
 
-def _first_of(drafts: Sequence[Draft], own: Draft) -> list[Draft]:
-    return [own, *(it for it in drafts[:MOST_TOGETHER] if it is not own)]
+def _first_of(assignments: Sequence[Assignment], own: Assignment) -> list[Assignment]:
+    return [own, *(it for it in assignments[:MOST_TOGETHER] if it is not own)]
 
 
-def _of_others(hosts: Hosts, need: Need) -> dict[str, str]:
+def _of_others(hosts: Hosts, request: PlacementRequest) -> dict[str, str]:
     found: dict[str, str] = {}
     for host, services in hosts.items():
-        other = next((it for it in services if it != need.service), "")
+        other = next((it for it in services if it != request.service), "")
         if other:
             found[host] = other
         if len(found) >= MOST_HOSTS:

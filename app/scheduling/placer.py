@@ -1,6 +1,6 @@
-"""Places for one service's groups, booked in the ledger: found, taken and given up again.
+"""Places for one service's groups, booked in the snapshot: found, taken and given up again.
 
-A place is taken only while the tenant's quota leaves room for it, and while the look has work left.
+A place is taken only while the tenant's quota leaves room for it, and while the cycle has work left.
 """
 
 from __future__ import annotations
@@ -9,182 +9,190 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 
-from app.scheduling.assignment import Draft
-from app.scheduling.colocation import Sharing
+from app.scheduling.assignment import Assignment
+from app.scheduling.colocation import Colocation
 from app.scheduling.nodes import Eligibility
 from app.scheduling.placement import count_groups, place_group
 from app.scheduling.quota import Quota
 from app.scheduling.request import Slot
-from app.scheduling.snapshot import Ledger
+from app.scheduling.snapshot import Snapshot
 
 
-class Filler:
-    """Fills drafts; what it does to a draft it does to the ledger too."""
+class GroupPlacer:
+    """Fills assignments; what it does to a assignment it does to the snapshot too."""
 
-    def __init__(self, ledger: Ledger, eligible: Eligibility, most_looks: int, drafts: Iterable[Draft]) -> None:
-        self.ledger, self.eligible, self._most_looks = ledger, eligible, most_looks
+    def __init__(
+        self, snapshot: Snapshot, eligible: Eligibility, most_examined: int, assignments: Iterable[Assignment]
+    ) -> None:
+        self.snapshot, self.eligible, self._most_examined = snapshot, eligible, most_examined
         self._tried = 0
-        self.quota = Quota(ledger, eligible)
-        self.sharing = Sharing(drafts)
+        self.quota = Quota(snapshot, eligible)
+        self.colocation = Colocation(assignments)
 
     @property
     def is_spent(self) -> bool:
-        """Whether this look has done all the work it may; one group is tried in any case, so that it is of use."""
-        return self._tried > 0 and self.ledger.looks >= self._most_looks
+        """Whether this cycle has done all the work it may; one group is tried in any case, so that it is of use."""
+        return self._tried > 0 and self.snapshot.examined >= self._most_examined
 
-    def allowed(self, draft: Draft, product: str) -> list[int]:
+    def allowed(self, assignment: Assignment, product: str) -> list[int]:
         """Nodes of a product that it may use now: where others have what it shares, and those that its quota reaches
         for."""
-        places = self.eligible.now(draft.need.wish, product)
-        if homes := self.sharing.homes(draft.need):
-            places = [place for place in places if self.ledger.nodes[place].host in homes]
-        return self.quota.affordable(draft, places)
+        places = self.eligible.now(assignment.request.requirements, product)
+        if homes := self.colocation.homes(assignment.request):
+            places = [place for place in places if self.snapshot.nodes[place].host in homes]
+        return self.quota.affordable(assignment, places)
 
-    def lacks_quota(self, draft: Draft, pods: int) -> bool:
+    def lacks_quota(self, assignment: Assignment, pods: int) -> bool:
         """Whether the quota does not reach for so many more pods, whatever is free; what its earlier request holds
         counts as free."""
-        with self.lending(draft):
-            return not self.quota.may_hold(draft, pods)
+        with self.reusing_previous_usage(assignment):
+            return not self.quota.may_hold(assignment, pods)
 
-    def _among_others(self, draft: Draft, places: list[int]) -> list[int]:
+    def _among_others(self, assignment: Assignment, places: list[int]) -> list[int]:
         """The first of several that share something goes rather where all find room."""
-        wanted = self.sharing.find_wanted(draft)
-        return [place for place in places if self.ledger.free[place] >= wanted] or places if wanted else places
+        wanted = self.colocation.find_wanted(assignment)
+        return [place for place in places if self.snapshot.free[place] >= wanted] or places if wanted else places
 
-    def place(self, draft: Draft, groups: range) -> None:
-        if not draft.lacks(groups):
+    def place(self, assignment: Assignment, groups: range) -> None:
+        if not assignment.lacks(groups):
             return
-        with self.lending(draft):
-            before = self.ledger.looks
-            self._fill(draft, groups)
-            if self.drop_torn(draft, groups):
-                self._fill(draft, groups)
-            affordable = self.ledger.looks + 2 * (self.ledger.looks - before) < self._most_looks
-            apart = draft.need.apart and len(groups) > 1
-            if apart and affordable and draft.lacks(groups):
-                self._even_out(draft, groups)
+        with self.reusing_previous_usage(assignment):
+            before = self.snapshot.examined
+            self._fill(assignment, groups)
+            if self.drop_partially_placed(assignment, groups):
+                self._fill(assignment, groups)
+            affordable = self.snapshot.examined + 2 * (self.snapshot.examined - before) < self._most_examined
+            apart = assignment.request.one_pod_per_node and len(groups) > 1
+            if apart and affordable and assignment.lacks(groups):
+                self._spread_out(assignment, groups)
 
     @contextmanager
-    def lending(self, draft: Draft) -> Iterator[None]:
+    def reusing_previous_usage(self, assignment: Assignment) -> Iterator[None]:
         """While it lasts, what the earlier request of this service holds counts as free."""
-        self._lend(draft, 1)
-        if draft.was_exclusive and draft.former:
-            former = {self.ledger.nodes[place].host for place in draft.former}
-            self.ledger.lend(former.difference(draft.slots.values()), draft.need.service)
+        self._lend(assignment, 1)
+        if assignment.was_exclusive and assignment.previous_usage:
+            former = {self.snapshot.nodes[place].host for place in assignment.previous_usage}
+            self.snapshot.lend(former.difference(assignment.hosts.values()), assignment.request.service)
         yield
-        self.ledger.take_back(draft.need.service)
-        self._lend(draft, -1)
+        self.snapshot.take_back(assignment.request.service)
+        self._lend(assignment, -1)
 
-    def _fill(self, draft: Draft, groups: range, even: bool = False) -> None:
+    def _fill(self, assignment: Assignment, groups: range, even: bool = False) -> None:
         """Every group that finds a place, on the product that is chosen already or on the best one."""
-        if not draft.slots and len(groups) == 1:
-            self._place_on_first(draft, groups.start)
-        elif not draft.slots:
-            draft.product = self._best_product(draft, self.eligible.products(draft.need.wish), groups)
-        started, full = {group for group, _ in draft.slots}, False
+        if not assignment.hosts and len(groups) == 1:
+            self._place_on_first(assignment, groups.start)
+        elif not assignment.hosts:
+            assignment.product = self._best_product(
+                assignment, self.eligible.products(assignment.request.requirements), groups
+            )
+        started, full = {group for group, _ in assignment.hosts}, False
         for group in groups:
             if group in started or not full:
-                full |= not self._place_one(draft, group, even) and group not in started
+                full |= not self._place_one(assignment, group, even) and group not in started
 
-    def _even_out(self, draft: Draft, groups: range) -> None:
+    def _spread_out(self, assignment: Assignment, groups: range) -> None:
         """Once more on the emptiest nodes: fullest first leaves too few nodes for pods that must be apart."""
         for group in groups:
-            placed = draft.placed(group)
-            if draft.proposed.issuperset(placed):
-                self.give_up(draft, placed)
-        self._fill(draft, groups, even=True)
+            placed = assignment.placed(group)
+            if assignment.proposed.issuperset(placed):
+                self.give_up(assignment, placed)
+        self._fill(assignment, groups, even=True)
 
-    def _place_on_first(self, draft: Draft, group: int) -> None:
+    def _place_on_first(self, assignment: Assignment, group: int) -> None:
         """The usual service has one group: it goes where it fits first."""
-        for product in self.eligible.products(draft.need.wish):
-            draft.product = product
-            self._place_one(draft, group)
-            if draft.slots:
+        for product in self.eligible.products(assignment.request.requirements):
+            assignment.product = product
+            self._place_one(assignment, group)
+            if assignment.hosts:
                 return
-        draft.product = None
+        assignment.product = None
 
-    def _lend(self, draft: Draft, sign: int) -> None:
-        for place, count in self._still_former(draft).items():
-            self.ledger.free[place] += sign * count
-            if not draft.was_exclusive:
-                self.ledger.use(draft.need.tenant, -sign * count)
+    def _lend(self, assignment: Assignment, sign: int) -> None:
+        for place, count in self._unused_previous(assignment).items():
+            self.snapshot.free[place] += sign * count
+            if not assignment.was_exclusive:
+                self.snapshot.use(assignment.request.tenant, -sign * count)
 
-    def _still_former(self, draft: Draft) -> dict[int, int]:
+    def _unused_previous(self, assignment: Assignment) -> dict[int, int]:
         """What the earlier request holds beside what the new decision uses of it."""
-        if not draft.former:
+        if not assignment.previous_usage:
             return {}
-        need, used = draft.need, dict[int, int]()
-        for slot in draft.slots.keys() - draft.running:
-            place = self.ledger.find(draft.slots[slot], need.wish.resource)
+        request, used = assignment.request, dict[int, int]()
+        for slot in assignment.hosts.keys() - assignment.running:
+            place = self.snapshot.find(assignment.hosts[slot], request.requirements.resource)
             if place is not None:
-                used[place] = used.get(place, 0) + need.gpus
-        return {place: max(0, gpus - used.get(place, 0)) for place, gpus in draft.former.items()}
+                used[place] = used.get(place, 0) + request.gpus_per_node
+        return {place: max(0, gpus - used.get(place, 0)) for place, gpus in assignment.previous_usage.items()}
 
-    def _best_product(self, draft: Draft, products: Sequence[str], groups: range) -> str | None:
+    def _best_product(self, assignment: Assignment, products: Sequence[str], groups: range) -> str | None:
         """The first on which all groups fit, else the one that holds most of them."""
-        need, most = draft.need, 0
+        request, most = assignment.request, 0
         best: str | None = None
         for product in products:
-            fitting = count_groups(need.group(product), self.allowed(draft, product), self.ledger)
+            fitting = count_groups(request.group(product), self.allowed(assignment, product), self.snapshot)
             if fitting >= len(groups):
                 return product
             best, most = (product, fitting) if fitting > most else (best, most)
         return best
 
-    def _place_one(self, draft: Draft, group: int, even: bool = False) -> bool:
+    def _place_one(self, assignment: Assignment, group: int, even: bool = False) -> bool:
         """The whole group, or those of its pods that lost their place, near to the others; whether it is whole now."""
-        need, missing = draft.need, draft.missing(group)
-        if not missing or draft.product is None:
+        request, missing = assignment.request, assignment.missing(group)
+        if not missing or assignment.product is None:
             return not missing
         if self.is_spent:
-            draft.unseen = True
+            assignment.untried = True
             return False
-        if not self.quota.may_hold(draft, len(missing)):
+        if not self.quota.may_hold(assignment, len(missing)):
             return False
         self._tried += 1
-        stay = [draft.slots[slot] for slot in draft.placed(group)]
-        anchors = [place for host in stay if (place := self.ledger.find(host, need.wish.resource)) is not None]
-        places = self._among_others(draft, self.allowed(draft, draft.product))
-        if need.apart:
+        stay = [assignment.hosts[slot] for slot in assignment.placed(group)]
+        anchors = [
+            place for host in stay if (place := self.snapshot.find(host, request.requirements.resource)) is not None
+        ]
+        places = self._among_others(assignment, self.allowed(assignment, assignment.product))
+        if request.one_pod_per_node:
             places = [place for place in places if place not in anchors]
-        wanted = replace(need.group(draft.product, len(missing)), even=even)
-        found = place_group(wanted, places, self.ledger, anchors)
-        if found and not self.quota.affords(need, found):
-            found = place_group(wanted, self.quota.cheapest(need, wanted, places), self.ledger, anchors)
-            found = found if found and self.quota.affords(need, found) else None
+        wanted = replace(request.group(assignment.product, len(missing)), spread=even)
+        found = place_group(wanted, places, self.snapshot, anchors)
+        if found and not self.quota.affords(request, found):
+            found = place_group(wanted, self.quota.cheapest(request, wanted, places), self.snapshot, anchors)
+            found = found if found and self.quota.affords(request, found) else None
         for slot, place in zip(missing, found or (), strict=bool(found)):
-            self.book(draft, slot, place)
-            draft.proposed.add(slot)
+            self.book(assignment, slot, place)
+            assignment.proposed.add(slot)
         return found is not None
 
-    def book(self, draft: Draft, slot: Slot, place: int) -> None:
-        self.ledger.book(place, draft.need.gpus, draft.need.service, draft.need.exclusive)
-        draft.slots[slot] = self.ledger.nodes[place].host
-        self.sharing.count(draft.need, draft.slots[slot], 1)
+    def book(self, assignment: Assignment, slot: Slot, place: int) -> None:
+        self.snapshot.book(
+            place, assignment.request.gpus_per_node, assignment.request.service, assignment.request.exclusive
+        )
+        assignment.hosts[slot] = self.snapshot.nodes[place].host
+        self.colocation.count(assignment.request, assignment.hosts[slot], 1)
 
-    def give_up(self, draft: Draft, slots: Iterable[Slot]) -> None:
+    def give_up(self, assignment: Assignment, slots: Iterable[Slot]) -> None:
         """Places in which nothing runs."""
-        need = draft.need
+        request = assignment.request
         for slot in slots:
-            host = draft.slots.pop(slot)
-            self.sharing.count(need, host, -1)
-            place = self.ledger.find(host, need.wish.resource)
-            draft.proposed.discard(slot)
+            host = assignment.hosts.pop(slot)
+            self.colocation.count(request, host, -1)
+            place = self.snapshot.find(host, request.requirements.resource)
+            assignment.proposed.discard(slot)
             if place is not None:
-                self.ledger.release(place, need.gpus, need.service, need.exclusive)
+                self.snapshot.release(place, request.gpus_per_node, request.service, request.exclusive)
 
-    def restore(self, draft: Draft, slots: Mapping[Slot, str], product: str | None) -> None:
+    def restore(self, assignment: Assignment, slots: Mapping[Slot, str], product: str | None) -> None:
         """New places that were given up for a trial."""
-        draft.product = product
+        assignment.product = product
         for slot, host in slots.items():
-            place = self.ledger.find(host, draft.need.wish.resource)
+            place = self.snapshot.find(host, assignment.request.requirements.resource)
             if place is not None:
-                self.book(draft, slot, place)
-                draft.proposed.add(slot)
+                self.book(assignment, slot, place)
+                assignment.proposed.add(slot)
 
-    def drop_torn(self, draft: Draft, groups: Iterable[int]) -> bool:
+    def drop_partially_placed(self, assignment: Assignment, groups: Iterable[int]) -> bool:
         """Groups that are neither whole nor running give up what they have; whether there were any."""
-        torn = [group for group in groups if draft.is_torn(group)]
+        torn = [group for group in groups if assignment.is_partially_placed(group)]
         for group in torn:
-            self.give_up(draft, draft.placed(group))
+            self.give_up(assignment, assignment.placed(group))
         return bool(torn)

@@ -10,88 +10,98 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 
-from app.scheduling.assignment import Draft
+from app.scheduling.assignment import Assignment
 from app.scheduling.nodes import Eligibility
 from app.scheduling.placement import Group, capacity
-from app.scheduling.request import Need
-from app.scheduling.snapshot import Ledger
+from app.scheduling.request import PlacementRequest
+from app.scheduling.snapshot import Snapshot
 
 
 class Quota:
-    """Reads the ledger; changes nothing but the count of looks."""
+    """Reads the snapshot; changes nothing but the count of examined nodes."""
 
-    def __init__(self, ledger: Ledger, eligible: Eligibility) -> None:
-        self._ledger, self._eligible = ledger, eligible
+    def __init__(self, snapshot: Snapshot, eligible: Eligibility) -> None:
+        self._snapshot, self._eligible = snapshot, eligible
         self._sizes: dict[object, list[int]] = {}
 
-    def room(self, need: Need) -> int:
+    def room(self, request: PlacementRequest) -> int:
         """GPUs that its tenant may get; negative where what runs is past the quota."""
-        return sys.maxsize if need.quota is None else need.quota - self._ledger.used.get(need.tenant, 0)
+        return sys.maxsize if request.quota is None else request.quota - self._snapshot.used.get(request.tenant, 0)
 
-    def affords(self, need: Need, places: Sequence[int]) -> bool:
+    def affords(self, request: PlacementRequest, places: Sequence[int]) -> bool:
         """Whether the tenant may have a pod on each of the places."""
-        return self._ledger.cost(places, need.gpus, need.service, need.exclusive) <= self.room(need)
+        return self._snapshot.cost(places, request.gpus_per_node, request.service, request.exclusive) <= self.room(
+            request
+        )
 
-    def affordable(self, draft: Draft, places: list[int]) -> list[int]:
+    def affordable(self, assignment: Assignment, places: list[int]) -> list[int]:
         """The places for a pod whose hosts the quota reaches for, each by itself."""
-        need, ledger = draft.need, self._ledger
-        room = self.room(need)
-        if not need.exclusive or ledger.largest <= room:
+        request, snapshot = assignment.request, self._snapshot
+        room = self.room(request)
+        if not request.exclusive or snapshot.largest <= room:
             return places
-        ledger.looks += len(places)
-        own = {place for host in draft.slots.values() if (place := ledger.find(host, need.wish.resource)) is not None}
-        return [place for place in places if ledger.sizes[place] <= room or place in own]
+        snapshot.examined += len(places)
+        own = {
+            place
+            for host in assignment.hosts.values()
+            if (place := snapshot.find(host, request.requirements.resource)) is not None
+        }
+        return [place for place in places if snapshot.sizes[place] <= room or place in own]
 
-    def reaches_everywhere(self, need: Need) -> bool:
+    def reaches_everywhere(self, request: PlacementRequest) -> bool:
         """Whether there is room for a group wherever it would go."""
-        return need.pods * (self._ledger.largest if need.exclusive else need.gpus) <= self.room(need)
+        return request.nodes * (self._snapshot.largest if request.exclusive else request.gpus_per_node) <= self.room(
+            request
+        )
 
-    def cheapest(self, need: Need, group: Group, places: Sequence[int]) -> list[int]:
+    def cheapest(self, request: PlacementRequest, group: Group, places: Sequence[int]) -> list[int]:
         """Those of the places that hold the group and cost least: exactly where its pods must be apart."""
-        held, chosen = 0, list[int]()
-        cost = {it: self._ledger.cost([it], need.gpus, need.service, need.exclusive) for it in places}
+        existing, chosen = 0, list[int]()
+        cost = {
+            it: self._snapshot.cost([it], request.gpus_per_node, request.service, request.exclusive) for it in places
+        }
         for place in sorted(places, key=lambda it: (cost[it], it)):
-            if held < group.pods and (slots := capacity(group, place, self._ledger)):
+            if existing < group.pods and (slots := capacity(group, place, self._snapshot)):
                 chosen.append(place)
-                held += slots
+                existing += slots
         return chosen
 
-    def may_hold(self, draft: Draft, pods: int) -> bool:
+    def may_hold(self, assignment: Assignment, pods: int) -> bool:
         """Whether there is room for so many more pods at the least that they may cost, whatever is free."""
-        need = draft.need
-        if not need.exclusive or need.quota is None:
-            return pods * need.gpus <= self.room(need)
-        room = self.room(need)
-        return self._least(need, pods) <= room or self._least(need, pods - self._beside_own(draft)) <= room
+        request = assignment.request
+        if not request.exclusive or request.quota is None:
+            return pods * request.gpus_per_node <= self.room(request)
+        room = self.room(request)
+        return self._least(request, pods) <= room or self._least(request, pods - self._beside_own(assignment)) <= room
 
-    def _least(self, need: Need, pods: int) -> int:
+    def _least(self, request: PlacementRequest, pods: int) -> int:
         """GPUs of the hosts that so many pods close at least; 0 where no product has hosts for them now."""
-        products = self._eligible.products(need.wish)
-        costs = (_least_of(self._host_sizes(need, product), need, pods) for product in products)
+        products = self._eligible.products(request.requirements)
+        costs = (_least_of(self._host_sizes(request, product), request, pods) for product in products)
         return min((it for it in costs if it is not None), default=0)
 
-    def _beside_own(self, draft: Draft) -> int:
+    def _beside_own(self, assignment: Assignment) -> int:
         """Pods that find room on hosts that the service has already."""
-        need, ledger = draft.need, self._ledger
-        found = (ledger.find(host, need.wish.resource) for host in set(draft.slots.values()))
-        slots = (max(0, ledger.free[place]) // need.gpus for place in found if place is not None)
-        return sum(min(1, it) if need.apart else it for it in slots)
+        request, snapshot = assignment.request, self._snapshot
+        found = (snapshot.find(host, request.requirements.resource) for host in set(assignment.hosts.values()))
+        slots = (max(0, snapshot.free[place]) // request.gpus_per_node for place in found if place is not None)
+        return sum(min(1, it) if request.one_pod_per_node else it for it in slots)
 
-    def _host_sizes(self, need: Need, product: str) -> list[int]:
+    def _host_sizes(self, request: PlacementRequest, product: str) -> list[int]:
         """GPUs of the hosts of a product that could ever hold a pod of it, the smallest first."""
-        key = need.wish.reach, product, need.gpus
+        key = request.requirements.equivalence_class, product, request.gpus_per_node
         if key not in self._sizes:
-            nodes = self._ledger.nodes
-            places = self._eligible.ever(need.wish, product)
-            hosts = {nodes[place].host for place in places if nodes[place].gpus >= need.gpus}
-            self._sizes[key] = sorted(map(self._ledger.size, hosts))
+            nodes = self._snapshot.nodes
+            places = self._eligible.ever(request.requirements, product)
+            hosts = {nodes[place].host for place in places if nodes[place].gpus >= request.gpus_per_node}
+            self._sizes[key] = sorted(map(self._snapshot.size, hosts))
         return self._sizes[key]
 
 
-def _least_of(sizes: Sequence[int], need: Need, pods: int) -> int | None:
+def _least_of(sizes: Sequence[int], request: PlacementRequest, pods: int) -> int | None:
     """What the cheapest of these hosts cost that hold so many pods, or less; None where they are too few."""
     if pods <= 0:
         return 0
-    together = 1 if need.apart or not sizes else sizes[-1] // need.gpus
+    together = 1 if request.one_pod_per_node or not sizes else sizes[-1] // request.gpus_per_node
     hosts = -(-pods // together)
-    return max(pods * need.gpus, sum(sizes[:hosts])) if hosts <= len(sizes) else None
+    return max(pods * request.gpus_per_node, sum(sizes[:hosts])) if hosts <= len(sizes) else None

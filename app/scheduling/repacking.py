@@ -10,52 +10,63 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from app.scheduling.assignment import Draft
-from app.scheduling.placer import Filler
+from app.scheduling.assignment import Assignment
+from app.scheduling.placer import GroupPlacer
 
 MOST = 48
 """Groups that are placed once more: one call costs that many placements."""
 
 
-def may_repack(filler: Filler, fresh: Sequence[Draft], draft: Draft) -> bool:
+def may_repack(placer: GroupPlacer, fresh: Sequence[Assignment], assignment: Assignment) -> bool:
     """Whether it is worth a try: few enough groups, and as many GPUs as are missing."""
-    together = (*fresh, draft)
-    if not draft.is_fresh or not fresh or sum(len(it.guaranteed) for it in together) > MOST:
+    together = (*fresh, assignment)
+    if not assignment.is_new or not fresh or sum(len(it.guaranteed) for it in together) > MOST:
         return False
-    need, ledger = draft.need, filler.ledger
+    request, snapshot = assignment.request, placer.snapshot
     nodes = {
-        place for product in filler.eligible.products(need.wish) for place in filler.eligible.now(need.wish, product)
+        place
+        for product in placer.eligible.products(request.requirements)
+        for place in placer.eligible.now(request.requirements, product)
     }
-    given_up = sum(len(it.slots) * it.need.gpus for it in together)
-    return sum(max(0, ledger.free[place]) for place in nodes) + given_up >= len(draft.guaranteed) * need.group_gpus
+    given_up = sum(len(it.hosts) * it.request.gpus_per_node for it in together)
+    return (
+        sum(max(0, snapshot.free[place]) for place in nodes) + given_up
+        >= len(assignment.guaranteed) * request.group_gpus
+    )
 
 
-def repack(filler: Filler, fresh: Sequence[Draft], draft: Draft) -> bool:
-    """Whether the draft found its places together with all of `fresh`; if not, nothing has changed."""
-    before = [(it, dict(it.slots), it.product) for it in (*fresh, draft)]
-    _clear(filler, before)
-    for it in sorted((*fresh, draft), key=_bulk):
-        filler.place(it, it.guaranteed)
+def repack(placer: GroupPlacer, fresh: Sequence[Assignment], assignment: Assignment) -> bool:
+    """Whether the assignment found its places together with all of `fresh`; if not, nothing has changed."""
+    before = [(it, dict(it.hosts), it.product) for it in (*fresh, assignment)]
+    _clear(placer, before)
+    for it in sorted((*fresh, assignment), key=_bulk):
+        placer.place(it, it.guaranteed)
         if it.waits:
             break
     else:
         return True
-    _clear(filler, before)
+    _clear(placer, before)
     for it, slots, product in before:
-        filler.restore(it, slots, product)
+        placer.restore(it, slots, product)
     return False
 
 
-Before = tuple[Draft, dict[tuple[int, int], str], str | None]
+Before = tuple[Assignment, dict[tuple[int, int], str], str | None]
 
 
-def _clear(filler: Filler, before: Iterable[Before]) -> None:
-    for draft, _, _ in before:
-        filler.give_up(draft, list(draft.slots))
-        draft.product = None
+def _clear(placer: GroupPlacer, before: Iterable[Before]) -> None:
+    for assignment, _, _ in before:
+        placer.give_up(assignment, list(assignment.hosts))
+        assignment.product = None
 
 
-def _bulk(draft: Draft) -> tuple[bool, bool, int, int, str]:
+def _bulk(assignment: Assignment) -> tuple[bool, bool, int, int, str]:
     """Who needs whole nodes comes first, then who needs most on one node, then who needs most."""
-    need = draft.need
-    return not need.exclusive, not need.apart, -need.gpus, -need.pods * need.gpus, need.service
+    request = assignment.request
+    return (
+        not request.exclusive,
+        not request.one_pod_per_node,
+        -request.gpus_per_node,
+        -request.nodes * request.gpus_per_node,
+        request.service,
+    )

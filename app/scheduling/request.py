@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from functools import cached_property
 
-from app.scheduling.nodes import Wish
+from app.scheduling.nodes import NodeRequirements
 from app.scheduling.placement import Group
 from app.scheduling.snapshot import tenant_of
 
@@ -28,33 +28,33 @@ class BoundPod:
 
 
 @dataclass(frozen=True)
-class Need:
+class PlacementRequest:
     """One service's request. Groups between `least` and `most` are placed once they exist (`wanted`)."""
 
     service: str
     """Unique in the pool: namespace/name."""
     digest: str
-    wish: Wish
-    pods: int
+    requirements: NodeRequirements
+    nodes: int
     """Pods of one group."""
-    gpus: int
+    gpus_per_node: int
     """GPUs of each pod."""
-    least: int = 1
+    min_replicas: int = 1
     """Groups that are guaranteed."""
-    most: int = 1
-    wanted: int = 0
+    max_replicas: int = 1
+    existing_replicas: int = 0
     priority: int = 0
-    created: str = ""
+    creation_timestamp: str = ""
     """RFC 3339, so that text order is time order."""
-    waited: float = 0.0
+    waiting_seconds: float = 0.0
     """Seconds since it began to wait for GPUs."""
     exclusive: bool = False
-    apart: bool = False
+    one_pod_per_node: bool = False
     islands: Mapping[str, int] = field(default_factory=dict)
     """By product, "" for all others: GPUs that must be in one island; nothing = no matter."""
-    bound: tuple[BoundPod, ...] = ()
-    shared: str = ""
-    """What it reads that one host at a time can have: all needs that say the same go to one host. "" = nothing."""
+    bound_pods: tuple[BoundPod, ...] = ()
+    claim: str = ""
+    """What it reads that one host at a time can have: all requests that say the same go to one host. "" = nothing."""
     quota: int | None = None
     """GPUs that all services of its tenant may hold together before it gets new ones; None = no limit."""
     arrived: frozenset[Slot] = frozenset()
@@ -72,20 +72,27 @@ class Need:
 
     @property
     def group_gpus(self) -> int:
-        return self.pods * self.gpus
+        return self.nodes * self.gpus_per_node
 
     @cached_property
     def footprint(self) -> object:
-        """The same for needs that fit in the same places."""
-        return self.wish.reach, self.pods, self.gpus, self.apart, self.exclusive, tuple(sorted(self.islands.items()))
-
-    def is_at_least(self, other: Need) -> bool:
-        """Wherever a group of this need fits, one of the other does, too."""
+        """The same for requests that fit in the same places."""
         return (
-            self.wish.reach == other.wish.reach
-            and self.pods >= other.pods
-            and self.gpus >= other.gpus
-            and self.apart >= other.apart
+            self.requirements.equivalence_class,
+            self.nodes,
+            self.gpus_per_node,
+            self.one_pod_per_node,
+            self.exclusive,
+            tuple(sorted(self.islands.items())),
+        )
+
+    def is_at_least(self, other: PlacementRequest) -> bool:
+        """Wherever a group of this request fits, one of the other does, too."""
+        return (
+            self.requirements.equivalence_class == other.requirements.equivalence_class
+            and self.nodes >= other.nodes
+            and self.gpus_per_node >= other.gpus_per_node
+            and self.one_pod_per_node >= other.one_pod_per_node
             and self.exclusive >= other.exclusive
             and (not any(other.islands.values()) or self.islands == other.islands)
         )
@@ -93,7 +100,7 @@ class Need:
     @property
     def target(self) -> int:
         """Groups to place: the guaranteed ones, and those beyond that exist."""
-        return max(self.least, min(self.wanted, self.most))
+        return max(self.min_replicas, min(self.existing_replicas, self.max_replicas))
 
     def island(self, product: str) -> int:
         """GPUs that must be in one island of this product; 0 = no matter."""
@@ -103,32 +110,32 @@ class Need:
         """One group on a product, or so many pods of it."""
         return Group(
             service=self.service,
-            pods=self.pods if pods is None else pods,
-            gpus=self.gpus,
-            apart=self.apart,
+            pods=self.nodes if pods is None else pods,
+            gpus=self.gpus_per_node,
+            one_pod_per_node=self.one_pod_per_node,
             exclusive=self.exclusive,
             island=self.island(product),
         )
 
 
 @dataclass(frozen=True)
-class Held:
+class ExistingAllocation:
     """An earlier decision as it is observed: perhaps stale, perhaps in conflict with another one."""
 
     digest: str
     product: str
-    slots: Mapping[Slot, str]
+    hosts: Mapping[Slot, str]
     """Host of each pod."""
-    gpus: int = 0
+    gpus_per_node: int = 0
     """GPUs of each pod."""
     proposed: frozenset[Slot] = frozenset()
     """Those that no later sync has confirmed yet."""
-    created: str = ""
+    creation_timestamp: str = ""
     uid: str = ""
     resource: str = ""
     """Under which name the nodes offer the GPUs."""
     exclusive: bool = False
-    waits: bool = False
+    is_waiting: bool = False
     """It was said to wait for more groups."""
 
 
@@ -138,7 +145,7 @@ class Outcome(StrEnum):
     BOUND = "Bound"
     """Its guaranteed groups have their GPUs, or run already."""
     PROPOSED = "Proposed"
-    """GPUs were chosen; another look must confirm that nobody else was promised them."""
+    """GPUs were chosen; another cycle must confirm that nobody else was promised them."""
     PENDING = "Pending"
     """The hardware could hold it, and is in use."""
     IMPOSSIBLE = "Impossible"
@@ -149,11 +156,11 @@ class Outcome(StrEnum):
 
 @dataclass(frozen=True)
 class Decision:
-    """The answer to one need."""
+    """The answer to one request."""
 
     outcome: Outcome
     product: str = ""
-    slots: Mapping[Slot, str] = field(default_factory=dict)
+    hosts: Mapping[Slot, str] = field(default_factory=dict)
     """Host of each pod, of those that run already too."""
     proposed: frozenset[Slot] = frozenset()
     groups: int = 0
@@ -161,11 +168,11 @@ class Decision:
     place_in_line: int = 0
     """1 = next; 0 = waits for nothing."""
     is_kept: bool = False
-    """The same as was held: its explanation, given when it was decided, stays, and is not repeated here."""
+    """The same as the existing allocation, whose explanation stays and is not repeated here."""
     message: str = ""
     excluded: tuple[tuple[str, int], ...] = ()
     """Reasons and numbers of nodes; with the nodes taken they are all nodes of the pool."""
-    foreign_unknown: bool = False
+    foreign_use_unknown: bool = False
     """What pods of no service hold is not known for some node; it was counted as free."""
     breaches: tuple[str, ...] = ()
     """Where what runs breaks a rule."""

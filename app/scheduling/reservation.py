@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from app.scheduling.islands import exceeds_island
 from app.scheduling.nodes import Eligibility
 from app.scheduling.quota import Quota
-from app.scheduling.request import Need
-from app.scheduling.snapshot import Ledger
+from app.scheduling.request import PlacementRequest
+from app.scheduling.snapshot import Snapshot
 
 MOST = 64
 """Services for which nodes are looked for in one call, the first of the line."""
@@ -17,42 +18,44 @@ Allowed = Callable[[str], list[int]]
 
 
 class Reserver:
-    """Holds nodes back in a ledger."""
+    """Holds nodes back in a snapshot."""
 
-    def __init__(self, ledger: Ledger, eligible: Eligibility, quota: Quota) -> None:
-        self._ledger, self._eligible, self._quota = ledger, eligible, quota
+    def __init__(self, snapshot: Snapshot, eligible: Eligibility, quota: Quota) -> None:
+        self._snapshot, self._eligible, self._quota = snapshot, eligible, quota
         self._tried = 0
 
-    def reserve(self, need: Need, allowed: Allowed) -> None:
+    def reserve(self, request: PlacementRequest, allowed: Allowed) -> None:
         """The nodes that lack least for one group are held back, as few as it needs; rather such as others of the pool
         will leave than such as pods of no service hold."""
         self._tried += 1
         if self._tried > MOST:
             return
         for counts_foreign in (True, False):
-            for product in self._eligible.products(need.wish):
-                if found := self._closest(need, allowed(product), counts_foreign):
-                    self._ledger.reserve(found, need.service)
+            for product in self._eligible.products(request.requirements):
+                if found := self._closest(request, allowed(product), counts_foreign):
+                    self._snapshot.reserve(found, request.service)
                     return
 
-    def _closest(self, need: Need, places: list[int], counts_foreign: bool) -> list[int]:
+    def _closest(self, request: PlacementRequest, places: list[int], counts_foreign: bool) -> list[int]:
         """Nodes that would hold one group once services have left them, [] when they do not, or are past its quota."""
-        free, nodes = self._ledger.free, self._ledger.nodes
+        free, nodes = self._snapshot.free, self._snapshot.nodes
         count, chosen = 0, list[int]()
         for place in sorted(places, key=lambda place: (-free[place], nodes[place].host)):
-            slots = self._slots_at_most(need, place, counts_foreign)
-            if count < need.pods and slots:
+            slots = self._slots_at_most(request, place, counts_foreign)
+            if count < request.nodes and slots:
                 chosen.append(place)
                 count += slots
-        return chosen if count >= need.pods and self._quota.affords(need, chosen) else []
+        return chosen if count >= request.nodes and self._quota.affords(request, chosen) else []
 
-    def _slots_at_most(self, need: Need, place: int, counts_foreign: bool) -> int:
+    def _slots_at_most(self, request: PlacementRequest, place: int, counts_foreign: bool) -> int:
         """Pods that a node holds when no other service is there."""
-        node, foreign = self._ledger.nodes[place], self._ledger.nodes[place].foreign or 0
-        taken = self._ledger.owner(place) not in ("", need.service) or self._ledger.reserved_for(place)
-        if taken or need.island(node.product) > (node.island or node.gpus):
+        node, foreign = self._snapshot.nodes[place], self._snapshot.nodes[place].unmanaged_usage or 0
+        taken = self._snapshot.exclusive_holder(place) not in ("", request.service) or self._snapshot.reserved_for(
+            place
+        )
+        if taken or exceeds_island(request.island(node.product), node):
             return 0
-        if counts_foreign and need.exclusive and foreign:
+        if counts_foreign and request.exclusive and foreign:
             return 0
-        slots = (node.gpus - foreign * counts_foreign) // need.gpus
-        return min(slots, 1) if need.apart else slots
+        slots = (node.gpus - foreign * counts_foreign) // request.gpus_per_node
+        return min(slots, 1) if request.one_pod_per_node else slots

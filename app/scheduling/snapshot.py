@@ -13,12 +13,12 @@ from collections.abc import Iterable, Sequence
 from app.scheduling.nodes import Node
 
 
-class Ledger:
+class Snapshot:
     """Free GPUs by node (its place in the list), and who is on each host."""
 
     def __init__(self, nodes: Sequence[Node]) -> None:
         self.nodes = nodes
-        self.free = [node.gpus - (node.foreign or 0) for node in nodes]
+        self.free = [node.gpus - (node.unmanaged_usage or 0) for node in nodes]
         self._places: dict[tuple[str, str], int] = {(node.host, node.resource): it for it, node in enumerate(nodes)}
         self._hosts: dict[str, list[int]] = {}
         for place, node in enumerate(nodes):
@@ -36,7 +36,7 @@ class Ledger:
         self.used: dict[str, int] = {}
         """GPUs by tenant that count towards its quota: where pods run, and where they will; of exclusive services all
         of their hosts."""
-        self.looks = 0
+        self.examined = 0
         """Nodes that were looked at for a place: the work of one call, counted so that it is the same everywhere."""
 
     def find(self, host: str, resource: str) -> int | None:
@@ -98,9 +98,9 @@ class Ledger:
         for place in places:
             self._reserved.setdefault(place, service)
 
-    def is_open(self, place: int, service: str, exclusive: bool) -> bool:
+    def admits(self, place: int, service: str, exclusive: bool) -> bool:
         """Whether the service may come here at all, whatever the number of free GPUs."""
-        owner = self.owner(place)
+        owner = self.exclusive_holder(place)
         if owner not in ("", service) or self._reserved.get(place, service) != service:
             return False
         return not exclusive or owner == service or self.is_unused(place)
@@ -109,14 +109,14 @@ class Ledger:
         """Nobody holds a GPU of the host, under whatever resource name."""
         return all(self.free[it] == self.nodes[it].gpus for it in self._hosts[self.nodes[place].host])
 
-    def owner(self, place: int) -> str:
+    def exclusive_holder(self, place: int) -> str:
         """The service that has the host for itself, or ""."""
         return next(iter(self._owners.get(self.nodes[place].host, ())), "")
 
     def reserved_for(self, place: int) -> str:
         return self._reserved.get(place, "")
 
-    def guests(self, place: int) -> dict[str, int]:
+    def usage_by_service(self, place: int) -> dict[str, int]:
         """GPUs by service; read only."""
         return self._guests[place]
 

@@ -14,50 +14,47 @@ from kubernetes.client.models.v1_secret_volume_source import V1SecretVolumeSourc
 from kubernetes.client.models.v1_volume import V1Volume
 from kubernetes.client.models.v1_volume_mount import V1VolumeMount
 
-from app.api.v1alpha1.source import GCSSource, HuggingFaceSource, S3Source, SourceMember
+from app.api.v1alpha1.source import SourceMember
+from app.contracts.sources import BY_TYPE, SourceType
 
-GCS_MOUNT = "/var/run/secrets/inference.ai/gcs"
-GCS_KEY = "key.json"
-
-_AWS = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY")
+_MOUNT = "/var/run/secrets/inference.ai"
 _READABLE_BY_GROUP = 0o440
 
 
-def secret_of(source: SourceMember) -> str:
-    """The Secret that the source names, or ""."""
-    return getattr(source, "token_secret", None) or getattr(source, "credentials_secret", None) or ""
+def credential_env(kind: SourceType, source: SourceMember, default_secret: str) -> list[V1EnvVar]:
+    """Environment variables that refer to the source's Secret, or to the operator's where it names none and may."""
+    credentials = BY_TYPE[kind].credentials
+    secret = source.secret or (default_secret if credentials.has_default else "")
+    if not secret:
+        return []
+    values = [_from_secret(variable, secret, key) for variable, key in credentials.values.items()]
+    files = [V1EnvVar(name=variable, value=f"{_mount(kind)}/{key}") for variable, key in credentials.files.items()]
+    return [*values, *files]
 
 
-def credential_env(source: SourceMember, token_secret: str) -> list[V1EnvVar]:
-    """Environment variables that refer to the source's Secret; `token_secret` is for the Hub where it names none."""
-    match source:
-        case HuggingFaceSource(token_secret=secret) if secret or token_secret:
-            return [_from_secret("HF_TOKEN", secret or token_secret, "token")]
-        case S3Source(credentials_secret=str(secret)):
-            return [_from_secret(name, secret, name) for name in _AWS]
-        case GCSSource(credentials_secret=str()):
-            return [V1EnvVar(name="GOOGLE_APPLICATION_CREDENTIALS", value=f"{GCS_MOUNT}/{GCS_KEY}")]
-        case _:
-            return []
-
-
-def credential_volumes(source: SourceMember) -> list[V1Volume]:
-    """Google's libraries read a key file, so its Secret is a volume."""
-    if not isinstance(source, GCSSource) or not source.credentials_secret:
+def credential_volumes(kind: SourceType, source: SourceMember) -> list[V1Volume]:
+    """Where a library reads a file, its Secret is a volume."""
+    files = BY_TYPE[kind].credentials.files
+    if not files or not source.secret:
         return []
     secret = V1SecretVolumeSource(
-        secret_name=source.credentials_secret,
+        secret_name=source.secret,
         default_mode=_READABLE_BY_GROUP,
         optional=True,
-        items=[V1KeyToPath(key=GCS_KEY, path=GCS_KEY)],
+        items=[V1KeyToPath(key=key, path=key) for key in files.values()],
     )
-    return [V1Volume(name="gcs-credentials", secret=secret)]
+    return [V1Volume(name=f"{kind}-credentials", secret=secret)]
 
 
-def credential_mounts(source: SourceMember) -> list[V1VolumeMount]:
+def credential_mounts(kind: SourceType, source: SourceMember) -> list[V1VolumeMount]:
     return [
-        V1VolumeMount(name=volume.name, mount_path=GCS_MOUNT, read_only=True) for volume in credential_volumes(source)
+        V1VolumeMount(name=volume.name, mount_path=_mount(kind), read_only=True)
+        for volume in credential_volumes(kind, source)
     ]
+
+
+def _mount(kind: SourceType) -> str:
+    return f"{_MOUNT}/{kind}"
 
 
 def _from_secret(variable: str, secret: str, key: str) -> V1EnvVar:

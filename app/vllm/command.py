@@ -11,7 +11,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from app.fit.precision import Precision
+from app.fit.memory.precision import Precision
+from app.fit.parallelism import Parallelism
 from app.vllm.arguments import PATH, SIZES, Given, check, check_names, resolve
 from app.vllm.code import argument_danger
 from app.vllm.environment import build_environment
@@ -19,16 +20,7 @@ from app.vllm.finding import Finding, Severity, error, warning, with_hints
 from app.vllm.hub import check_hub
 from app.vllm.values import Tokens, compact, flag, parse_json, parse_size
 
-__all__ = ["CommandLine", "EngineSpec", "Finding", "Precision", "Severity", "Shape", "build_command_line"]
-
-
-@dataclass(frozen=True)
-class Shape:
-    """Parallel sizes of one group, in GPUs."""
-
-    tensor: int = 1
-    pipeline: int = 1
-    data: int = 1
+__all__ = ["CommandLine", "EngineSpec", "Finding", "Precision", "Severity", "build_command_line"]
 
 
 @dataclass(frozen=True)
@@ -48,9 +40,7 @@ class EngineSpec:
     """Tokens of the longest sequence that the model takes: vLLM does not start with more. None = not known, or vLLM is
     told to go beyond."""
     temperature: float | None = None
-    shape: Shape = Shape()
-    expert_parallel: bool = False
-    """The GPU plan keeps experts whole, each on one GPU."""
+    parallelism: Parallelism = field(default_factory=Parallelism)
     nodes: int = 1
     """Pods of one group."""
     engine_args: Mapping[str, Any] = field(default_factory=dict)
@@ -120,11 +110,11 @@ def _fixed(spec: EngineSpec) -> dict[str, Tokens]:
 
 def _sizes(spec: EngineSpec) -> dict[str, Tokens]:
     """The GPU plan; 1 is vLLM's default. Without a backend, vLLM would look for GPUs of all nodes on one."""
-    shape = spec.shape
-    sizes = zip(SIZES, (shape.tensor, shape.pipeline, shape.data), strict=True)
+    plan = spec.parallelism
+    sizes = zip(SIZES, (plan.tensor, plan.pipeline, plan.data), strict=True)
     tokens: dict[str, Tokens] = {name: (f"{flag(name)}={size}",) for name, size in sizes if size > 1}
     backend: dict[str, Tokens] = {_BACKEND: (f"{flag(_BACKEND)}=mp",)} if spec.nodes > 1 else {}
-    experts: dict[str, Tokens] = {_EXPERTS: (flag(_EXPERTS),)} if spec.expert_parallel else {}
+    experts: dict[str, Tokens] = {_EXPERTS: (flag(_EXPERTS),)} if plan.expert_parallel else {}
     return tokens | experts | backend
 
 

@@ -75,9 +75,11 @@ def test_every_example_fits(path: Path) -> None:
 
 @pytest.mark.parametrize("path", [path for path in ANSWERS if "status" in load(path)], ids=case_name)
 def test_every_status_that_is_answered_fits_whole(path: Path) -> None:
-    """What the schema does not know would be dropped, and written again in every sync."""
+    """What the schema does not know would be dropped, and written again in every sync. A spec of an earlier version may
+    have its own problems."""
     parent = load(path.with_name(path.name.replace(".response.", ".request.")))["parent"]
-    assert problems(parent | {"metadata": {}, "status": load(path)["status"]}) == []
+    bare = {key: value for key, value in parent.items() if key != "status"} | {"metadata": {}}
+    assert problems(bare | {"status": load(path)["status"]}) == problems(bare)
 
 
 @pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.stem)

@@ -12,11 +12,11 @@ import sys
 from collections import Counter
 from collections.abc import Sequence
 
-from app.scheduling.nodes import Node, Wish
-from app.scheduling.request import Need
+from app.scheduling.nodes import Node, NodeRequirements
+from app.scheduling.request import PlacementRequest
 from app.scheduling.scheduler import allocate
 
-WISH = Wish("amd.com/gpu", ())
+WISH = NodeRequirements("amd.com/gpu", ())
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -33,8 +33,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         nodes, needs = build(random.Random(seed))
         admitted = admit(nodes, needs)
         broken += not is_feasible(nodes, needs)
-        ours += sum(need.pods * need.gpus for need in admitted)
-        exact += sum(need.pods * need.gpus for need in admit_exactly(nodes, needs))
+        ours += sum(need.nodes * need.gpus_per_node for need in admitted)
+        exact += sum(need.nodes * need.gpus_per_node for need in admit_exactly(nodes, needs))
     print(
         f"exact solver: {ours} of {exact} GPUs admitted ({100 * ours / exact:.1f} %) on {arguments.clusters} clusters, "
         f"{broken} infeasible"
@@ -42,16 +42,16 @@ def main(argv: Sequence[str] | None = None) -> int:
     return 0
 
 
-def build(chance: random.Random) -> tuple[list[Node], list[Need]]:
+def build(chance: random.Random) -> tuple[list[Node], list[PlacementRequest]]:
     nodes = [Node(f"n{it}", "amd.com/gpu", "MI300X", chance.choice((4, 8))) for it in range(chance.randint(2, 6))]
     needs = [
-        Need(
+        PlacementRequest(
             f"ns/s{it:02}",
             "d",
             WISH,
-            pods=chance.choice((1, 1, 1, 2)),
-            gpus=chance.choice((1, 2, 2, 4, 8)),
-            created=f"{it:02}",
+            nodes=chance.choice((1, 1, 1, 2)),
+            gpus_per_node=chance.choice((1, 2, 2, 4, 8)),
+            creation_timestamp=f"{it:02}",
             exclusive=chance.random() < 0.15,
         )
         for it in range(chance.randint(4, 16))
@@ -59,18 +59,18 @@ def build(chance: random.Random) -> tuple[list[Node], list[Need]]:
     return nodes, needs
 
 
-def admit(nodes: list[Node], needs: list[Need]) -> list[Need]:
+def admit(nodes: list[Node], needs: list[PlacementRequest]) -> list[PlacementRequest]:
     """Those that the allocator gives GPUs."""
     decisions = allocate(nodes, needs, {}, 1e9)
-    return [need for need in needs if decisions[need.service].slots]
+    return [need for need in needs if decisions[need.service].hosts]
 
 
-def is_feasible(nodes: list[Node], needs: list[Need]) -> bool:
+def is_feasible(nodes: list[Node], needs: list[PlacementRequest]) -> bool:
     """No node over its GPUs, nobody beside an exclusive service."""
     decisions, guests = allocate(nodes, needs, {}, 1e9), dict[str, Counter[str]]()
     for need in needs:
-        for host in decisions[need.service].slots.values():
-            guests.setdefault(host, Counter())[need.service] += need.gpus
+        for host in decisions[need.service].hosts.values():
+            guests.setdefault(host, Counter())[need.service] += need.gpus_per_node
     exclusive = {need.service for need in needs if need.exclusive}
     gpus = {node.host: node.gpus for node in nodes}
     return all(
@@ -78,31 +78,31 @@ def is_feasible(nodes: list[Node], needs: list[Need]) -> bool:
     )
 
 
-def admit_exactly(nodes: list[Node], needs: list[Need]) -> list[Need]:
+def admit_exactly(nodes: list[Node], needs: list[PlacementRequest]) -> list[PlacementRequest]:
     """In the same order: whoever can be placed together with all that were admitted before."""
-    admitted: list[Need] = []
+    admitted: list[PlacementRequest] = []
     for need in needs:
         if can_be_placed(nodes, [*admitted, need]):
             admitted.append(need)
     return admitted
 
 
-def can_be_placed(nodes: list[Node], needs: list[Need]) -> bool:
+def can_be_placed(nodes: list[Node], needs: list[PlacementRequest]) -> bool:
     """Whether pods of all needs have a place at once."""
     from ortools.sat.python import cp_model
 
     model = cp_model.CpModel()
-    pods = [[model.new_int_var(0, need.pods, "") for _ in nodes] for need in needs]
+    pods = [[model.new_int_var(0, need.nodes, "") for _ in nodes] for need in needs]
     there = [[model.new_bool_var("") for _ in nodes] for _ in needs]
     for row, need in enumerate(needs):
-        model.add(sum(pods[row]) == need.pods)
+        model.add(sum(pods[row]) == need.nodes)
         for column in range(len(nodes)):
-            model.add(pods[row][column] <= need.pods * there[row][column])
+            model.add(pods[row][column] <= need.nodes * there[row][column])
             for other in range(len(needs)) if need.exclusive else ():
                 if other != row:
                     model.add(there[row][column] + there[other][column] <= 1)
     for column, node in enumerate(nodes):
-        model.add(sum(need.gpus * pods[row][column] for row, need in enumerate(needs)) <= node.gpus)
+        model.add(sum(need.gpus_per_node * pods[row][column] for row, need in enumerate(needs)) <= node.gpus)
     solver = cp_model.CpSolver()
     solver.parameters.num_workers = 1
     return solver.solve(model) in (cp_model.OPTIMAL, cp_model.FEASIBLE)

@@ -20,9 +20,9 @@ import orjson
 
 from app.gpupool import sync
 from app.metacontroller.protocol import SyncRequest
-from app.scheduling.nodes import Node, Wish
-from app.scheduling.request import Held, Need
-from app.scheduling.scheduler import allocate, look
+from app.scheduling.nodes import Node, NodeRequirements
+from app.scheduling.request import ExistingAllocation, PlacementRequest
+from app.scheduling.scheduler import allocate, schedule
 from app.settings import Settings
 from tests.bench.__main__ import machine
 
@@ -62,9 +62,11 @@ def time_allocation(size: int) -> tuple[float, float]:
     decisions = allocate(nodes, needs, {}, PATIENCE)
     placed = time.process_time()
     held = {
-        need.service: Held(need.digest, it.product, it.slots, need.gpus, created=need.created)
+        need.service: ExistingAllocation(
+            need.digest, it.product, it.hosts, need.gpus_per_node, creation_timestamp=need.creation_timestamp
+        )
         for need in needs
-        if (it := decisions[need.service]).slots
+        if (it := decisions[need.service]).hosts
     }
     held_at = time.process_time()
     allocate(nodes, needs, held, PATIENCE)
@@ -80,26 +82,28 @@ def time_sync(size: int) -> tuple[float, float]:
     return time.process_time() - begun, len(body) / 1e6
 
 
-def hostile_mixes() -> Iterator[tuple[str, list[Node], list[Need]]]:
+def hostile_mixes() -> Iterator[tuple[str, list[Node], list[PlacementRequest]]]:
     """Requests that cost most: each found by attack, or by looking for what a look does in vain."""
     thousand = build_nodes(1000)
-    wish = Wish("amd.com/gpu", ("MI300X",))
+    requirements = NodeRequirements("amd.com/gpu", ("MI300X",))
 
-    def need(number: int, tenant: str = "b", **fields: Any) -> Need:
-        return Need(f"{tenant}/s{number:05}", "d", fields.pop("wish", wish), created=f"{number:05}", **fields)
+    def need(number: int, tenant: str = "b", pods: int = 1, gpus: int = 1, **fields: Any) -> PlacementRequest:
+        wish = fields.pop("requirements", requirements)
+        service, created = f"{tenant}/s{number:05}", f"{number:05}"
+        return PlacementRequest(service, "d", wish, pods, gpus, creation_timestamp=created, **fields)
 
-    def other(number: int) -> Wish:
-        return Wish("amd.com/gpu", ("MI300X",), unfit=(("MI210", f"needs {number} GiB"),))
+    def other(number: int) -> NodeRequirements:
+        return NodeRequirements("amd.com/gpu", ("MI300X",), excluded=(("MI210", f"needs {number} GiB"),))
 
-    def waiting(number: int, **fields: Any) -> Need:
-        return need(number, waited=10 * PATIENCE, **fields)
+    def waiting(number: int, **fields: Any) -> PlacementRequest:
+        return need(number, waiting_seconds=10 * PATIENCE, **fields)
 
     yield "2,000 mixed services", thousand, build_needs(2000)
     yield (
         "7,900 groups, 40 long ones wait",
         thousand,
         [
-            need(0, "a", pods=1, gpus=1, least=7900),
+            need(0, "a", pods=1, gpus=1, min_replicas=7900),
             *(need(it, pods=200 + it, gpus=8) for it in range(1, 41)),
         ],
     )
@@ -107,7 +111,7 @@ def hostile_mixes() -> Iterator[tuple[str, list[Node], list[Need]]]:
         "7,900 groups, 1,999 long ones wait, each shorter than the one before",
         thousand,
         [
-            need(0, "a", pods=1, gpus=1, least=7900),
+            need(0, "a", pods=1, gpus=1, min_replicas=7900),
             *(need(it, pods=2200 - it, gpus=8) for it in range(1, 2000)),
         ],
     )
@@ -115,7 +119,7 @@ def hostile_mixes() -> Iterator[tuple[str, list[Node], list[Need]]]:
         "40 x 40 groups, 400 wait",
         build_nodes(256),
         [
-            *(need(it, "a", pods=1, gpus=1, least=40) for it in range(40)),
+            *(need(it, "a", pods=1, gpus=1, min_replicas=40) for it in range(40)),
             *(need(it, pods=it, gpus=8) for it in range(40, 440)),
         ],
     )
@@ -123,7 +127,7 @@ def hostile_mixes() -> Iterator[tuple[str, list[Node], list[Need]]]:
         "1 x 2,000 groups, 200 wait",
         build_nodes(256),
         [
-            need(0, "a", pods=1, gpus=1, least=2000),
+            need(0, "a", pods=1, gpus=1, min_replicas=2000),
             *(need(it, pods=200 + it, gpus=8) for it in range(1, 201)),
         ],
     )
@@ -132,59 +136,64 @@ def hostile_mixes() -> Iterator[tuple[str, list[Node], list[Need]]]:
         "2,000 different wishes wait long",
         thousand,
         [
-            need(0, "a", pods=1, gpus=1, least=8000),
-            *(waiting(it, pods=1 + it % 7, gpus=1 + it % 8, wish=other(it)) for it in range(1, 2000)),
+            need(0, "a", pods=1, gpus=1, min_replicas=8000),
+            *(waiting(it, pods=1 + it % 7, gpus=1 + it % 8, requirements=other(it)) for it in range(1, 2000)),
         ],
     )
     yield (
         "fewer GPUs, more pods, each less than the one before",
         thousand,
         [
-            need(0, "a", pods=1, gpus=1, least=7999),
+            need(0, "a", pods=1, gpus=1, min_replicas=7999),
             *(waiting(it, pods=2 + it // 8, gpus=8 - it % 8, exclusive=it % 2 == 0) for it in range(1, 2000)),
         ],
     )
     yield (
         "apart, ten thousand groups each",
         thousand,
-        [need(it, pods=1 + it % 3, gpus=1, least=10_000, apart=True) for it in range(200)],
+        [need(it, pods=1 + it % 3, gpus=1, min_replicas=10_000, one_pod_per_node=True) for it in range(200)],
     )
     yield (
         "8,000 groups, each of a service that counts with whole nodes, below a limit",
         thousand,
-        [need(it, pods=1, gpus=1, least=4000, exclusive=True, quota=7996) for it in range(2)],
+        [need(it, pods=1, gpus=1, min_replicas=4000, exclusive=True, quota=7996) for it in range(2)],
     )
     yield (
         "2,000 wait for nodes that their limit reaches for",
-        [*build_nodes(500), *(Node(f"s{it:03}", "amd.com/gpu", "MI300X", 4, foreign=4) for it in range(500))],
+        [*build_nodes(500), *(Node(f"s{it:03}", "amd.com/gpu", "MI300X", 4, unmanaged_usage=4) for it in range(500))],
         [waiting(it, pods=1, gpus=1 + it % 4, exclusive=True, quota=4) for it in range(2000)],
     )
     yield (
         "a thousand yield, a thousand wait",
         thousand,
         [
-            *(need(it, "a", pods=1, gpus=1, least=1, most=20, wanted=20) for it in range(1000)),
+            *(
+                need(it, "a", pods=1, gpus=1, min_replicas=1, max_replicas=20, existing_replicas=20)
+                for it in range(1000)
+            ),
             *(waiting(it, pods=1 + it % 5, gpus=8, priority=1) for it in range(1000, 2000)),
         ],
     )
 
 
-def time_look(nodes: Sequence[Node], needs: Sequence[Need]) -> tuple[float, int, int]:
+def time_look(nodes: Sequence[Node], needs: Sequence[PlacementRequest]) -> tuple[float, int, int]:
     """CPU seconds of the worst look, looks until everything is decided, and pods that were placed."""
-    held: dict[str, Held] = {}
+    held: dict[str, ExistingAllocation] = {}
     worst, resume, looks = 0.0, "", 0
     by_service = {need.service: need for need in needs}
     while True:
         begun = time.process_time()
-        found = look(nodes, needs, held, PATIENCE, resume=resume)
+        found = schedule(nodes, needs, held, PATIENCE, resume=resume)
         worst, looks, resume = max(worst, time.process_time() - begun), looks + 1, found.resume
         held = {
-            key: Held(by_service[key].digest, it.product, it.slots, by_service[key].gpus, it.proposed)
+            key: ExistingAllocation(
+                by_service[key].digest, it.product, it.hosts, by_service[key].gpus_per_node, it.proposed
+            )
             for key, it in found.decisions.items()
-            if it.slots
+            if it.hosts
         }
         if not resume or looks >= MOST_SHOWN:
-            return worst, looks, sum(len(it.slots) for it in found.decisions.values())
+            return worst, looks, sum(len(it.hosts) for it in found.decisions.values())
 
 
 def build_nodes(size: int) -> list[Node]:
@@ -202,16 +211,16 @@ def build_nodes(size: int) -> list[Node]:
     ]
 
 
-def build_needs(size: int) -> list[Need]:
-    chance, wish = random.Random(1), Wish("amd.com/gpu", ("MI300X",))
+def build_needs(size: int) -> list[PlacementRequest]:
+    chance, wish = random.Random(1), NodeRequirements("amd.com/gpu", ("MI300X",))
     return [
-        Need(
+        PlacementRequest(
             f"team-{it % 10}/s{it:05}",
             "d",
             wish,
-            pods=chance.choice((1, 1, 1, 1, 2)),
-            gpus=chance.choice((1, 2, 4, 8)),
-            created=f"{it:05}",
+            nodes=chance.choice((1, 1, 1, 1, 2)),
+            gpus_per_node=chance.choice((1, 2, 4, 8)),
+            creation_timestamp=f"{it:05}",
             exclusive=chance.random() < 0.1,
         )
         for it in range(size)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from tests.cli.asking import Json, batch, one, question, run, service
+from tests.cli.questions import Json, batch, one, question, run, service
 
 GIB = 1024**3
 FIELDS = {

@@ -10,7 +10,7 @@ import pytest
 
 from app.cli.main import EXIT_CODES
 from app.cli.usage import build_parser
-from tests.cli.asking import one, run, service, written
+from tests.cli.questions import one, run, service, written
 from tools.sandbox.nodes import build_node
 from tools.sandbox.operator import PROJECT
 

@@ -7,29 +7,29 @@ from datetime import UTC, datetime
 
 import pytest
 
-from app.cli.case import Case, named, offline_case
 from app.cli.decide import decide
+from app.cli.inputs import NO_OVERRIDE
 from app.cli.live import Live
-from app.cli.model import NOTHING_TOLD
+from app.cli.render import print_report
 from app.cli.report import Report, build_report
-from app.cli.table import print_report
+from app.cli.scenario import Scenario, named, offline_scenario
 from app.settings import Settings
-from tests.cli.asking import Json, nodes, service
+from tests.cli.questions import Json, nodes, service
 
 NOW = datetime(2026, 1, 1, 12, tzinfo=UTC)
 BATCH = {"matchLabels": {"tier": "batch"}}
 LABELS = {"metadata": {"name": "default", "labels": {"tier": "batch"}}}
 
 
-def limited(asked: Json, *limits: Json, tier: str = "batch") -> Case:
-    case = offline_case(named(asked), nodes(2), NOTHING_TOLD, Settings())
+def limited(asked: Json, *limits: Json, tier: str = "batch") -> Scenario:
+    scenario = offline_scenario(named(asked), nodes(2), NO_OVERRIDE, Settings())
     pool = {"metadata": {"name": "default", "uid": "p"}, "spec": {"limits": list(limits)}}
     namespace = {"metadata": {"name": "default", "labels": {"tier": tier}}}
-    return replace(case, pool=pool, namespaces={"default": namespace})
+    return replace(scenario, pool=pool, namespaces={"default": namespace})
 
 
-def report(case: Case) -> Report:
-    return build_report(decide(case, Settings(), NOW))
+def report(scenario: Scenario) -> Report:
+    return build_report(decide(scenario, Settings(), NOW))
 
 
 def test_a_service_over_the_limit_is_told_which_one_and_how_far_it_is_used(capsys: pytest.CaptureFixture[str]) -> None:

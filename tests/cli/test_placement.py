@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from tests.cli.asking import Json, nodes, one, service
+from tests.cli.questions import Json, nodes, one, service
 from tools.sandbox.nodes import build_node
 
 TAINT = {"taints": [{"key": "maintenance", "effect": "NoSchedule"}]}

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.cli.asking import SCRIPT, Json, nodes, one, run, service, written
+from tests.cli.questions import SCRIPT, Json, nodes, one, run, service, written
 from tools.sandbox.nodes import build_node
 
 SEVENTY = "meta-llama/Llama-3.3-70B-Instruct"

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from tests.cli.asking import Json, batch, nodes, question, service
+from tests.cli.questions import Json, batch, nodes, question, service
 
 HERE = Path(__file__).parent
 KNOWN: list[Json] = json.loads((HERE.parent / "fit" / "published.json").read_text())

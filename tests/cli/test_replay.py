@@ -9,7 +9,7 @@ import pytest
 import yaml
 
 from app.kube.manifest import LAST_APPLIED
-from tests.cli.asking import run
+from tests.cli.questions import run
 from tests.golden.replay import FOLDER, answer_path, kind_of, load
 
 CASES = [

@@ -7,50 +7,51 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
-from app.cli.case import Case, named, offline_case
-from app.cli.decide import Verdict, decide
-from app.cli.model import NOTHING_TOLD
+from app.cli.decide import PlanResult, decide
+from app.cli.inputs import NO_OVERRIDE
 from app.cli.report import Report, build_report
+from app.cli.scenario import Scenario, named, offline_scenario
 from app.inferenceservice.observe import GPU_REQUEST
 from app.kube.manifest import Manifest, kind_key
 from app.settings import Settings
-from tests.cli.asking import Json, nodes, service
+from tests.cli.questions import Json, nodes, service
 
 NOW = datetime(2026, 1, 1, 12, tzinfo=UTC)
 SEVENTY = "meta-llama/Llama-3.3-70B-Instruct"
 WORKLOADS = ("Deployment", "LeaderWorkerSet")
 
 
-def started(asked: Json, on: list[Json]) -> Case:
+def started(asked: Json, on: list[Json]) -> Scenario:
     """The service as it runs, all groups ready."""
-    verdict = decide(offline_case(named(asked), on, NOTHING_TOLD, Settings()), Settings(), NOW)
-    children: dict[str, dict[str, Manifest]] = {kind: dict(found) for kind, found in verdict.case.children.items()}
-    for child in verdict.children:
-        children[kind_key(child)] = {verdict.case.key: _observed(child, verdict)}
+    result = decide(offline_scenario(named(asked), on, NO_OVERRIDE, Settings()), Settings(), NOW)
+    children: dict[str, dict[str, Manifest]] = {kind: dict(found) for kind, found in result.scenario.children.items()}
+    for child in result.children:
+        children[kind_key(child)] = {result.scenario.key: _observed(child, result)}
     by_name = {
         kind: {f"default/{it['metadata']['name']}": it for it in found.values()} for kind, found in children.items()
     }
-    return replace(verdict.case, children=by_name)
+    return replace(result.scenario, children=by_name)
 
 
-def _observed(child: Manifest, verdict: Verdict) -> Manifest:
+def _observed(child: Manifest, result: PlanResult) -> Manifest:
     metadata = {"uid": "1", "creationTimestamp": "2026-01-01T00:00:00Z", **child["metadata"]}
     status: dict[str, Any] = {}
     if child["kind"] in WORKLOADS:
         status = {"replicas": child["spec"]["replicas"], "readyReplicas": child["spec"]["replicas"]}
     if kind_key(child) == GPU_REQUEST:
-        status = {"poolExists": True, "groups": 1, "pods": _pods(verdict)}
+        status = {"poolExists": True, "groups": 1, "pods": _pods(result)}
     return {**child, "metadata": metadata, "status": status}
 
 
-def _pods(verdict: Verdict) -> list[Json]:
-    gpus = verdict.allocation["spec"]["gpus"]
-    return [{"name": "pod", "group": 0, "worker": 0, "node": gpus[0]["node"], "gpus": gpus[0]["count"]}]
+def _pods(result: PlanResult) -> list[Json]:
+    assert result.allocation is not None
+    first = result.allocation.gpus[0]
+    return [{"name": "pod", "group": 0, "worker": 0, "node": first.node, "gpus": first.count}]
 
 
-def edited(case: Case, settings: Settings | None = None, **spec: Any) -> Report:
-    changed = {**case.service, "spec": {**case.service["spec"], **spec}}
-    return build_report(decide(replace(case, service=changed), settings or Settings(), NOW))
+def edited(scenario: Scenario, settings: Settings | None = None, **spec: Any) -> Report:
+    changed = {**scenario.service, "spec": {**scenario.service["spec"], **spec}}
+    return build_report(decide(replace(scenario, service=changed), settings or Settings(), NOW))
 
 
 def model(**more: Any) -> Mapping[str, Any]:

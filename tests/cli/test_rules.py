@@ -7,11 +7,13 @@ from datetime import UTC, datetime
 
 import pytest
 
-from app.api.v1alpha1.inferenceservice import InferenceServiceSpec
+from app.api.admission import find_violations
+from app.api.v1alpha1.inferenceservice import SIZE_RULES
 from app.cli.batch import answer_lines
-from app.cli.rules import CHECKED, PLANNED
+from app.hooks.kinds import KINDS
 from app.settings import Settings
-from tests.cli.asking import Json, question, service
+from tests.api.rule_table import ROWS, Row
+from tests.cli.questions import Json, question, service
 from tests.fit.configs import CONFIGS
 
 QWEN = "Qwen/Qwen3-8B"
@@ -28,10 +30,21 @@ def with_spec(**spec: object) -> Json:
     return question(item | {"spec": HOLDER | {"resources": {"totalGpus": 4}} | spec})
 
 
-def test_every_rule_is_told_here_or_by_the_planner() -> None:
-    starts = [words for words, _ in CHECKED] + list(PLANNED)
-    told = [sum(rule.message.startswith(words) for words in starts) for rule in InferenceServiceSpec.rules]
-    assert told == [1] * len(starts)
+(KIND,) = (kind for kind in KINDS if kind.name == "InferenceService")
+SERVICES = [row for row in ROWS if row.kind == KIND.name]
+
+
+@pytest.mark.parametrize("row", SERVICES, ids=lambda row: row.what)
+def test_what_admission_would_refuse_is_refused_and_sizes_are_explained_by_the_planner(row: Row) -> None:
+    broken = list(find_violations(KIND, row.manifest()))
+    sizes = [it for it in broken if it.rule in SIZE_RULES]
+    found = answer(question(row.manifest()))
+    if len(sizes) < len(broken):
+        assert all(it.message in found["error"] for it in broken if it not in sizes)
+    elif broken:
+        assert found["outcome"] == "impossible"
+    else:
+        assert "outcome" in found
 
 
 @pytest.mark.parametrize(
@@ -54,6 +67,17 @@ def test_every_rule_is_told_here_or_by_the_planner() -> None:
 )
 def test_a_spec_that_breaks_a_rule_is_refused(spec: Json, words: str) -> None:
     assert f"InferenceService demo is not accepted: spec: {words}" in answer(with_spec(**spec))["error"]
+
+
+def test_broken_rules_are_told_by_field() -> None:
+    asked = with_spec(autoscaling={"enabled": True, "minReplicas": 2, "maxReplicas": 1}, distributed={"enabled": True})
+    assert answer(asked | {"service": asked["service"] | {"metadata": {"name": "Demo"}}}) == {
+        "error": "InferenceService Demo is not accepted: the name must start with a letter and have lower-case "
+        "letters, digits and '-' only, because its Service has the same name; "
+        "spec: say how many nodes one group uses: set distributed.size; "
+        "autoscaling aims at a share of the CPU request: set resources.cpuRequest; "
+        "spec.autoscaling: autoscaling.minReplicas must not be greater than maxReplicas"
+    }
 
 
 @pytest.mark.parametrize(

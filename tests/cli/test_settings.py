@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import pytest
 
-from app.cli.errors import InputError
-from app.cli.settings import from_variables
+from app.cli.inputs import InputError, settings_from_variables
 from app.settings import Settings
-from tests.cli.asking import run
+from tests.cli.questions import run
 from tools.sandbox.hooks import read_settings
 
 
 def test_the_config_map_of_deploy_means_what_it_means_to_the_operator(monkeypatch: pytest.MonkeyPatch) -> None:
     variables = read_settings()
-    told = from_variables(variables | {"OTHER": "1"}, "ConfigMap it")
+    told = settings_from_variables(variables | {"OTHER": "1"}, "ConfigMap it")
     for name, value in variables.items():
         monkeypatch.setenv(name, value)
     assert told == Settings()
@@ -29,7 +28,7 @@ def test_the_config_map_of_deploy_means_what_it_means_to_the_operator(monkeypatc
 )
 def test_a_setting_that_makes_no_sense_is_named(name: str, value: str, sentence: str) -> None:
     with pytest.raises(InputError, match=sentence):
-        from_variables({name: value}, "ConfigMap it")
+        settings_from_variables({name: value}, "ConfigMap it")
 
 
 def test_a_setting_of_the_environment_that_makes_no_sense_is_named() -> None:

@@ -17,7 +17,8 @@ import httpx2
 import pytest
 
 from app.contracts.download import REPORT_ANNOTATION, DownloadReport, to_annotation
-from app.fit.models import find_model, parse_facts
+from app.fit.catalog import find_model
+from app.fit.model import parse_facts
 from tests.cluster.runner import RUNS_HERE, Runner, install, wait_installed
 from tests.cluster.world import API, World, condition, service
 from tests.downloader.conftest import REPOSITORY, files_of

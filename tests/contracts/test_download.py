@@ -4,14 +4,14 @@ import json
 
 import pytest
 
-from app.contracts.download import DownloadError, DownloadReport, parse_annotation, to_annotation
-from app.fit.models import find_model
+from app.contracts.download import DownloadReport, ReportedError, parse_annotation, to_annotation
+from app.fit.catalog import find_model
 
 REPORTS = [
     DownloadReport(),
     DownloadReport(bytes_done=5, bytes_total=10, bytes_per_second=3, files_done=1, files_total=4),
     DownloadReport(revision="abc", size_on_disk=2**40, verified_files=3, model=find_model("Qwen/Qwen3-8B")),
-    DownloadReport(error=DownloadError("Configuration", "GatedRepository", "Ask for access.")),
+    DownloadReport(error=ReportedError("Configuration", "GatedRepository", "Ask for access.")),
 ]
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from app.contracts.download import ALLOWED_HOSTS, DownloadReport
-from app.downloader import fetch
+from app.downloader import retry
 from app.downloader.egress import Egress
 from app.downloader.run import Run
 from app.downloader.task import Task
@@ -28,7 +28,7 @@ def alone(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """Nothing of this machine's credentials, proxies or metadata services."""
     for name in ("HF_TOKEN", "AWS_PROFILE", "GOOGLE_APPLICATION_CREDENTIALS", "HTTP_PROXY", "http_proxy"):
         monkeypatch.delenv(name, raising=False)
-    monkeypatch.setattr(fetch, "FIRST_PAUSE", 0.05)
+    monkeypatch.setattr(retry, "FIRST_PAUSE", 0.05)
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
     monkeypatch.setenv(ALLOWED_HOSTS, "127.0.0.1")
     monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")

@@ -37,8 +37,8 @@ def zipped(members: dict[str, bytes]) -> bytes:
 
 @pytest.mark.parametrize("name", ["m.tar.gz", "m.tgz", "m.tar", "m.zip", "m.tar.xz"])
 def test_an_archive_is_refused_unless_asked_for(web: Web, volume: Path, name: str) -> None:
-    fault = refused(volume, source(web, name))
-    assert (fault.error.reason, fault.error.error_class) == ("ArchiveRefused", "Configuration")
+    failure = refused(volume, source(web, name))
+    assert (failure.error.reason, failure.error.error_class) == ("ArchiveRefused", "Configuration")
     assert web[1].asked == [], "the name alone tells"
 
 
@@ -74,8 +74,8 @@ def test_links_and_devices_in_an_archive_are_refused(web: Web, volume: Path, kin
         archive.addfile(info)
 
     host(web, **{"m.tar.gz": tar(model(), add)})
-    fault = refused(volume, source(web, "m.tar.gz", extract=True))
-    assert (fault.error.reason, fault.error.error_class) == ("BadArchive", "Permanent")
+    failure = refused(volume, source(web, "m.tar.gz", extract=True))
+    assert (failure.error.reason, failure.error.error_class) == ("BadArchive", "Permanent")
 
 
 def test_a_symlink_in_a_zip_is_refused(web: Web, volume: Path) -> None:
@@ -94,14 +94,14 @@ def test_an_archive_without_files_is_no_model(
 ) -> None:
     name = "m.zip" if make is zipped else "m.tar.gz"
     host(web, **{name: make({})})
-    fault = refused(volume, source(web, name, extract=True))
-    assert (fault.error.reason, fault.exit_code) == ("BadArchive", 42)
+    failure = refused(volume, source(web, name, extract=True))
+    assert (failure.error.reason, failure.exit_code) == ("BadArchive", 42)
 
 
 def test_an_archive_that_unpacks_to_more_than_the_limit_is_not_unpacked(web: Web, volume: Path) -> None:
     host(web, **{"m.tar.gz": tar({"w.bin": bytes(50 << 20)})})
-    fault = refused(volume, source(web, "m.tar.gz", extract=True), volume_bytes=40 << 20)
-    assert fault.error.reason == "VolumeTooSmall"
+    failure = refused(volume, source(web, "m.tar.gz", extract=True), volume_bytes=40 << 20)
+    assert failure.error.reason == "VolumeTooSmall"
     assert not list(volume.rglob("w.bin"))
 
 
@@ -118,6 +118,6 @@ def test_an_archive_that_announces_more_than_the_volume_holds_is_not_unpacked(we
         archive.fileobj.write(info.tobuf())
 
     host(web, **{"m.tar.gz": tar(model(), add)})
-    fault = refused(volume, source(web, "m.tar.gz", extract=True))
-    assert fault.error.reason in ("VolumeTooSmall", "BadArchive")
+    failure = refused(volume, source(web, "m.tar.gz", extract=True))
+    assert failure.error.reason in ("VolumeTooSmall", "BadArchive")
     assert files_of(volume).keys().isdisjoint({"huge"})

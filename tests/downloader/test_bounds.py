@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from app.downloader import names
-from app.downloader.fault import Fault
+from app.downloader.errors import DownloadError
 from app.downloader.sources import huggingface, s3
 from tests.downloader.conftest import REPOSITORY, download
 from tests.downloader.server import Answer, Asked, Backend, Server
@@ -24,8 +24,8 @@ def keys(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv(name, "x")
 
 
-def refused(volume: Path, kind: str, source: dict[str, Any]) -> Fault:
-    with pytest.raises(Fault) as caught:
+def refused(volume: Path, kind: str, source: dict[str, Any]) -> DownloadError:
+    with pytest.raises(DownloadError) as caught:
         download(volume, kind, source, retry_seconds=0.1)
     return caught.value
 
@@ -46,8 +46,8 @@ def test_a_bucket_without_an_end(volume: Path, monkeypatch: pytest.MonkeyPatch, 
     monkeypatch.setattr(names, "MOST_FILES", 2_000)
     monkeypatch.setattr(s3, "MOST_PAGES", 10)
     with Server(endless_s3(size)).running() as server:
-        fault = refused(volume, "s3", {"bucket": "models", "key": "m/", "endpoint": server.url})
-        assert (fault.error.reason, fault.exit_code) == ("ListingTooLong", 42)
+        failure = refused(volume, "s3", {"bucket": "models", "key": "m/", "endpoint": server.url})
+        assert (failure.error.reason, failure.exit_code) == ("ListingTooLong", 42)
         assert len(server.asked) < 15
 
 
@@ -55,16 +55,16 @@ def test_a_bucket_without_an_end(volume: Path, monkeypatch: pytest.MonkeyPatch, 
 def test_a_page_without_an_end(volume: Path, monkeypatch: pytest.MonkeyPatch, status: int) -> None:
     monkeypatch.setattr(s3, "MOST_ANSWER", 1 << 20)
     with Server(lambda asked: Answer(status, b"<" + b"x" * (64 << 20))).running() as server:
-        fault = refused(volume, "s3", {"bucket": "models", "key": "m/", "endpoint": server.url})
-        assert fault.error.reason == "ListingTooLong"
+        failure = refused(volume, "s3", {"bucket": "models", "key": "m/", "endpoint": server.url})
+        assert failure.error.reason == "ListingTooLong"
         assert sum(server.sent.values()) < 32 << 20, "it is not read to its end"
 
 
 def test_long_names_count_too(volume: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(names, "MOST_NAME_BYTES", 1_000)
     with Server(endless_s3(500)).running() as server:
-        fault = refused(volume, "s3", {"bucket": "models", "key": "m/", "endpoint": server.url})
-    assert fault.error.reason == "ListingTooLong"
+        failure = refused(volume, "s3", {"bucket": "models", "key": "m/", "endpoint": server.url})
+    assert failure.error.reason == "ListingTooLong"
 
 
 def hub_answer(count: int) -> Answer:
@@ -81,8 +81,8 @@ def test_a_repository_of_too_much(
     monkeypatch.setattr(huggingface, "MOST_ANSWER", most_bytes)
     with Server(lambda asked: hub_answer(1_000)).running() as server:
         monkeypatch.setenv("HF_ENDPOINT", server.url)
-        fault = refused(volume, "huggingface", {"repository": REPOSITORY})
-    assert (fault.error.reason, fault.exit_code) == ("ListingTooLong", 42)
+        failure = refused(volume, "huggingface", {"repository": REPOSITORY})
+    assert (failure.error.reason, failure.exit_code) == ("ListingTooLong", 42)
 
 
 def test_a_google_bucket_without_an_end(volume: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -96,6 +96,6 @@ def test_a_google_bucket_without_an_end(volume: Path, monkeypatch: pytest.Monkey
 
     with Server(answer).running() as server:
         monkeypatch.setenv("STORAGE_EMULATOR_HOST", server.url)
-        fault = refused(volume, "gcs", {"bucket": "models", "prefix": "m/"})
-        assert fault.error.reason == "ListingTooLong"
+        failure = refused(volume, "gcs", {"bucket": "models", "prefix": "m/"})
+        assert failure.error.reason == "ListingTooLong"
         assert len(server.asked) < 10

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from app.downloader.fault import Fault
+from app.downloader.errors import DownloadError
 from tests.downloader.conftest import files_of
 from tests.downloader.hosted import FOLDER, Hosted, fetch, folders, move_on
 from tests.downloader.models import model
@@ -33,7 +33,7 @@ def test_a_damaged_original_is_not_copied(volume: Path, tmp_path: Path) -> None:
     (volume / FOLDER / "tokenizer.json").write_bytes(b'{"version": "2.0"}')
     second = tmp_path / "second"
     second.mkdir()
-    with pytest.raises(Fault) as caught:
+    with pytest.raises(DownloadError) as caught:
         fetch(second, copy_from=volume)
     assert caught.value.error.reason == "HashMismatch"
     assert folders(second) == []
@@ -46,13 +46,13 @@ def test_a_symlink_in_the_original_is_not_followed(volume: Path, tmp_path: Path)
     (volume / FOLDER / "config.json").symlink_to("/etc/hostname")
     second = tmp_path / "second"
     second.mkdir()
-    with pytest.raises(Fault):
+    with pytest.raises(DownloadError):
         fetch(second, copy_from=volume, retry_seconds=0.1)
     assert folders(second) == []
 
 
 def test_an_original_that_is_not_there_yet_is_waited_for(volume: Path, tmp_path: Path) -> None:
-    with pytest.raises(Fault) as caught:
+    with pytest.raises(DownloadError) as caught:
         fetch(volume, copy_from=tmp_path, retry_seconds=0.1)
     assert (caught.value.error.reason, caught.value.exit_code) == ("CopySourceMissing", 1)
 

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from app.contracts.download import EXIT_FINAL
-from app.downloader.fault import Fault
-from app.downloader.sources.credentials import require_secret
+from app.downloader.errors import DownloadError
+from app.downloader.sources.registry import require_secret
 from app.downloader.task import Task
 from tests.downloader.conftest import task
 from tests.downloader.test_process import Job
@@ -32,7 +32,7 @@ def asked(kind: str, secret: str = "mine") -> Task:
     ],
 )
 def test_what_is_missing_is_named(kind: str, environment: dict[str, str], words: str) -> None:
-    with pytest.raises(Fault, match=words) as found:
+    with pytest.raises(DownloadError, match=words) as found:
         require_secret(asked(kind), environment)
     assert (found.value.error.reason, found.value.exit_code) == ("SecretMissing", EXIT_FINAL)
 

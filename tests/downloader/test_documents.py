@@ -12,11 +12,11 @@ from tools.sandbox.hooks import PROJECT
 PAGE = PROJECT / "docs" / "downloader.md"
 CODE = PROJECT / "app" / "downloader"
 WORD = re.compile(r"[A-Z][A-Za-z]+")
-REASON_AT = {"Fault": 1, "Row": 1}
+REASON_AT = {"DownloadError": 1, "Row": 1}
 
 
 def reasons_in(path: Path) -> Iterator[str]:
-    """Second arguments of Fault and Row, and the reasons in the table of S3's codes."""
+    """Second arguments of DownloadError and Row, and the reasons in the table of S3's codes."""
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in REASON_AT:
             yield from texts(node.args[1 : REASON_AT[node.func.id] + 1])

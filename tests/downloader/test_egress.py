@@ -18,7 +18,7 @@ import requests
 from app.apiserver.access import of_account
 from app.contracts.download import DownloadReport
 from app.downloader.egress import ALWAYS_REFUSED, Egress, Refused, enforced, kind_of, parse_egress, trusted
-from app.downloader.fault import Fault
+from app.downloader.errors import DownloadError
 from app.downloader.report import JobPatch
 from app.kube.hosts import Host, parse_host
 from tests.downloader.conftest import LOOPBACK, REPOSITORY, download
@@ -36,8 +36,8 @@ def victim() -> Iterator[Server]:
         yield server
 
 
-def refused(volume: Path, kind: str, source: dict[str, Any], egress: Egress = ALWAYS_REFUSED) -> Fault:
-    with pytest.raises(Fault) as caught:
+def refused(volume: Path, kind: str, source: dict[str, Any], egress: Egress = ALWAYS_REFUSED) -> DownloadError:
+    with pytest.raises(DownloadError) as caught:
         download(volume, kind, source, egress=egress, retry_seconds=0.1)
     assert not (volume / "tiny-1234").exists()
     return caught.value
@@ -53,10 +53,10 @@ def refused(volume: Path, kind: str, source: dict[str, Any], egress: Egress = AL
 )
 def test_no_spelling_of_an_inner_address_is_connected_to(volume: Path, victim: Server, host: str) -> None:
     port = victim.url.rpartition(":")[2]
-    fault = refused(volume, "http", {"url": f"http://{host}:{port}/secret.bin"})
+    failure = refused(volume, "http", {"url": f"http://{host}:{port}/secret.bin"})
     # A library may refuse the spelling itself.
     expected = "BadSource" if host == "0177.0.0.1" else "AddressRefused"
-    assert (fault.error.reason, fault.exit_code) == (expected, 42)
+    assert (failure.error.reason, failure.exit_code) == (expected, 42)
     assert not victim.asked
 
 
@@ -73,8 +73,8 @@ def test_a_redirect_leads_no_further_than_the_source_may(volume: Path, web: Web,
 
 def test_redirects_end(volume: Path, web: Web) -> None:
     web[1].troubles = [Trouble("/x.bin", 99, "HEAD", 302, {"Location": "/x.bin"})]
-    fault = refused(volume, "http", {"url": f"{web[1].url}/x.bin"}, LOOPBACK)
-    assert (fault.error.reason, len(web[1].asked)) == ("BadSource", 6)
+    failure = refused(volume, "http", {"url": f"{web[1].url}/x.bin"}, LOOPBACK)
+    assert (failure.error.reason, len(web[1].asked)) == ("BadSource", 6)
 
 
 def test_a_name_that_leads_elsewhere_at_the_second_look_is_refused(
@@ -105,8 +105,8 @@ def test_the_hub_may_not_send_a_download_inside(volume: Path, hub: tuple[Hub, Se
     hub[0].repositories[REPOSITORY] = Repository(model(1000))
     hub[1].troubles = [Trouble("/resolve/", 99, "GET", 302, {"Location": f"{victim.url}/secret.bin"})]
     port = int(hub[1].url.rpartition(":")[2])
-    fault = refused(volume, "huggingface", {"repository": REPOSITORY}, Egress(allowed=(Host("127.0.0.1", port),)))
-    assert fault.error.reason == "AddressRefused"
+    failure = refused(volume, "huggingface", {"repository": REPOSITORY}, Egress(allowed=(Host("127.0.0.1", port),)))
+    assert failure.error.reason == "AddressRefused"
     assert not victim.asked
 
 
@@ -205,7 +205,7 @@ def test_a_host_that_is_none_is_refused(text: str) -> None:
 
 
 def test_a_wrong_range_ends_it_for_good() -> None:
-    with pytest.raises(Fault, match="BadSettings"):
+    with pytest.raises(DownloadError, match="BadSettings"):
         parse_egress({"INFERENCE_CLUSTER_CIDRS": "10.96.0.1/12"})
 
 

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from app.downloader.errors import DownloadError
 from app.downloader.facts import inspect
-from app.downloader.fault import Fault
-from app.fit.models import find_model
+from app.fit.catalog import find_model
 from tests.downloader.models import LLAMA, model, safetensors
 from tests.fit.configs import CONFIGS
 
@@ -56,7 +56,7 @@ def test_weights_are_counted_over_all_shards(tmp_path: Path) -> None:
 def test_a_shard_that_the_index_names_and_that_is_missing_is_said(tmp_path: Path) -> None:
     index = json.dumps({"weight_map": {"a": SHARDS[0], "b": SHARDS[1]}}).encode()
     names = write(tmp_path, {SHARDS[0]: safetensors({"a": ("BF16", [7])}), INDEX: index})
-    with pytest.raises(Fault) as caught:
+    with pytest.raises(DownloadError) as caught:
         inspect(tmp_path, names)
     assert (caught.value.error.reason, caught.value.exit_code) == ("IncompleteModel", 42)
     assert SHARDS[1] in caught.value.error.message
@@ -85,12 +85,12 @@ def test_a_model_without_facts_says_why_and_is_a_model_all_the_same(
 
 @pytest.mark.parametrize("broken", [b"short", model()["model.safetensors"][:-1], (2**40).to_bytes(8, "little") + b"{}"])
 def test_damaged_weights_are_refused(tmp_path: Path, broken: bytes) -> None:
-    with pytest.raises(Fault) as caught:
+    with pytest.raises(DownloadError) as caught:
         inspect(tmp_path, write(tmp_path, {**model(), "model.safetensors": broken}))
     assert (caught.value.error.reason, caught.value.exit_code) == ("BadWeights", 42)
 
 
 def test_a_pointer_of_git_lfs_is_called_one(tmp_path: Path) -> None:
     pointer = b"version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 12\n"
-    with pytest.raises(Fault, match="Git LFS pointer"):
+    with pytest.raises(DownloadError, match="Git LFS pointer"):
         inspect(tmp_path, write(tmp_path, {"model.safetensors": pointer}))

@@ -15,7 +15,7 @@ from google.auth.exceptions import RefreshError, TransportError
 from google.cloud import storage
 from google.cloud.storage import Blob
 
-from app.downloader.fault import Fault
+from app.downloader.errors import DownloadError
 from app.downloader.sources.gcs import GCSSource
 from tests.downloader.conftest import download, files_of
 from tests.downloader.models import model
@@ -54,8 +54,8 @@ def emulator(store: Server, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     gc.collect()  # A connection that was left open warns here, which fails the test that left it.
 
 
-def refused(volume: Path, asked: dict[str, Any], **changes: Any) -> Fault:
-    with pytest.raises(Fault) as caught:
+def refused(volume: Path, asked: dict[str, Any], **changes: Any) -> DownloadError:
+    with pytest.raises(DownloadError) as caught:
         download(volume, "gcs", asked, **{"retry_seconds": 0.1, **changes})
     assert not (volume / FOLDER).exists()
     return caught.value
@@ -120,8 +120,8 @@ def test_a_cut_connection_goes_on_where_it_broke(store: Server, volume: Path, te
     ],
 )
 def test_what_only_a_person_can_mend_is_said_at_once(volume: Path, source: dict[str, str], reason: str) -> None:
-    fault = refused(volume, source)
-    assert (fault.error.reason, fault.exit_code) == (reason, 42)
+    failure = refused(volume, source)
+    assert (failure.error.reason, failure.exit_code) == (reason, 42)
 
 
 @pytest.mark.parametrize(
@@ -139,8 +139,8 @@ def test_each_status_has_its_class(
     store: Server, volume: Path, status: int, reason: str, code: int, where: str
 ) -> None:
     store.troubles = [Trouble(where, times=99, status=status)]
-    fault = refused(volume, {"bucket": BUCKET, "prefix": "tiny/"})
-    assert (fault.error.reason, fault.exit_code) == (reason, code)
+    failure = refused(volume, {"bucket": BUCKET, "prefix": "tiny/"})
+    assert (failure.error.reason, failure.exit_code) == (reason, code)
 
 
 def test_an_object_that_was_written_anew_while_it_was_read_is_read_anew(store: Server, volume: Path) -> None:
@@ -173,8 +173,8 @@ def _refreshing(cause: Exception | None, **options: Any) -> Exception:
     ],
 )
 def test_a_token_that_cannot_be_had_now_may_be_had_in_a_minute(error: Exception, reason: str, code: int) -> None:
-    fault = GCSSource({"bucket": BUCKET})._fault(error, "gs://models/")
-    assert (fault.error.reason, fault.exit_code) == (reason, code)
+    failure = GCSSource({"bucket": BUCKET})._as_download_error(error, "gs://models/")
+    assert (failure.error.reason, failure.exit_code) == (reason, code)
 
 
 def test_a_wrong_byte_is_found_and_the_file_fetched_once_more(store: Server, volume: Path) -> None:
@@ -188,5 +188,5 @@ def test_a_key_file_that_is_none_is_named(volume: Path, tmp_path: Path, monkeypa
     key = tmp_path / "key.json"
     key.write_text('{"type": "service_account"}')
     monkeypatch.setenv("GOOGLE_APPLICATION_CREDENTIALS", str(key))
-    fault = refused(volume, {"bucket": BUCKET})
-    assert (fault.error.reason, fault.error.error_class) == ("Unauthorized", "Configuration")
+    failure = refused(volume, {"bucket": BUCKET})
+    assert (failure.error.reason, failure.error.error_class) == ("Unauthorized", "Configuration")

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from app.downloader.part import CHUNK
+from app.downloader.partial_file import CHUNK
 from tests.downloader.conftest import download, files_of
 from tests.downloader.models import model, safetensors
 from tests.downloader.server import Answer, Files, Trouble
@@ -32,9 +32,9 @@ def test_a_given_checksum_is_verified(web: Web, volume: Path) -> None:
 
 def test_a_wrong_checksum_is_said_and_nothing_shown(web: Web, volume: Path) -> None:
     host(web, **{"w.safetensors": WEIGHTS})
-    fault = refused(volume, source(web, "w.safetensors", sha256="0" * 64))
-    assert (fault.error.reason, fault.error.error_class) == ("HashMismatch", "Permanent")
-    assert hashlib.sha256(WEIGHTS).hexdigest() in fault.error.message
+    failure = refused(volume, source(web, "w.safetensors", sha256="0" * 64))
+    assert (failure.error.reason, failure.error.error_class) == ("HashMismatch", "Permanent")
+    assert hashlib.sha256(WEIGHTS).hexdigest() in failure.error.message
 
 
 @pytest.mark.parametrize("tenths", range(1, 10))
@@ -104,8 +104,8 @@ def test_each_status_has_its_class(
 ) -> None:
     host(web, **{"w.safetensors": WEIGHTS})
     web[1].troubles = [Trouble("w.safetensors", times=99, status=status, headers={"Retry-After": "30"})]
-    fault = refused(volume, source(web, "w.safetensors"))
-    assert (fault.error.reason, fault.error.error_class, fault.exit_code) == (reason, error_class, code)
+    failure = refused(volume, source(web, "w.safetensors"))
+    assert (failure.error.reason, failure.error.error_class, failure.exit_code) == (reason, error_class, code)
 
 
 def test_a_server_that_compresses_all_the_same_is_refused(web: Web, volume: Path) -> None:
@@ -132,9 +132,9 @@ class Endless(Files):
 def test_a_file_whose_end_nobody_knows_is_refused(web: Web, volume: Path, end: int) -> None:
     host(web, **{"w.gguf": WEIGHTS[:end]})
     web[1].backend, web[1].says_length = Endless(web[0].contents), False
-    fault = refused(volume, source(web, "w.gguf"))
-    assert (fault.error.reason, fault.exit_code) == ("RequestRefused", 42)
-    assert "give sha256" in fault.error.message
+    failure = refused(volume, source(web, "w.gguf"))
+    assert (failure.error.reason, failure.exit_code) == ("RequestRefused", 42)
+    assert "give sha256" in failure.error.message
 
 
 def test_with_a_checksum_the_end_need_not_be_known(web: Web, volume: Path) -> None:
@@ -253,8 +253,8 @@ def test_a_pause_that_the_server_asks_for_is_made(web: Web, volume: Path) -> Non
 
 
 def test_a_server_that_is_not_there_is_external(volume: Path) -> None:
-    fault = refused(volume, {"url": "http://127.0.0.1:9/w.safetensors"})
-    assert (fault.error.reason, fault.error.error_class) == ("Unreachable", "External")
+    failure = refused(volume, {"url": "http://127.0.0.1:9/w.safetensors"})
+    assert (failure.error.reason, failure.error.error_class) == ("Unreachable", "External")
 
 
 @pytest.mark.parametrize("before", ["", "it's-"])
@@ -263,19 +263,19 @@ def test_secrets_in_a_url_are_nowhere_to_be_read(web: Web, volume: Path, before:
     host_name = web[1].url.removeprefix("http://")
     url = f"http://user:{before}s3cr3t@{host_name}/models/w.safetensors?signature={before}s1gn3d"
     download(volume, "http", {"url": url})
-    fault = refused(volume.parent, {"url": url.replace("w.safe", "missing.safe")})
+    failure = refused(volume.parent, {"url": url.replace("w.safe", "missing.safe")})
     written = b"".join(path.read_bytes() for path in volume.rglob("*") if path.is_file())
     for secret in ("s3cr3t", "s1gn3d"):
         assert secret.encode() not in written
-        assert secret not in str(fault)
+        assert secret not in str(failure)
 
 
 @pytest.mark.parametrize("url", ["https://user:s3/cr3t@host/w.gguf", "https://user:s3/cr3t@host", "https:///w.gguf"])
 def test_a_url_that_falls_apart_is_refused_and_says_how_to_write_it(volume: Path, url: str) -> None:
-    fault = refused(volume, {"url": url})
-    assert (fault.error.reason, fault.exit_code) == ("BadSource", 42)
-    assert "%2F" in fault.error.message
-    assert "cr3t" not in str(fault)
+    failure = refused(volume, {"url": url})
+    assert (failure.error.reason, failure.exit_code) == ("BadSource", 42)
+    assert "%2F" in failure.error.message
+    assert "cr3t" not in str(failure)
 
 
 def test_a_page_for_browsers_is_no_model(web: Web, volume: Path) -> None:
@@ -284,7 +284,7 @@ def test_a_page_for_browsers_is_no_model(web: Web, volume: Path) -> None:
             return Answer(200, b"<html>sign in</html>", {"Content-Type": "text/html; charset=utf-8"})
 
     web[1].backend = Pages({})
-    fault = refused(volume, source(web, "Qwen3-8B"))
-    assert (fault.error.reason, fault.error.error_class) == ("BadSource", "Configuration")
-    assert "answers with a page for a browser" in fault.error.message
-    assert "set source.type to huggingface" in fault.error.message
+    failure = refused(volume, source(web, "Qwen3-8B"))
+    assert (failure.error.reason, failure.error.error_class) == ("BadSource", "Configuration")
+    assert "answers with a page for a browser" in failure.error.message
+    assert "set source.type to huggingface" in failure.error.message

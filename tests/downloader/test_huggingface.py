@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from app.downloader.fault import Fault
-from app.downloader.part import CHUNK
+from app.downloader.errors import DownloadError
+from app.downloader.partial_file import CHUNK
 from app.downloader.run import Run
 from app.downloader.sources.huggingface import HuggingFaceSource
 from app.downloader.task import Task
@@ -32,8 +32,8 @@ def hosted(hub: Hosted, weights: int = 100_000, **changes: Any) -> dict[str, byt
     return files
 
 
-def refused(volume: Path, **changes: object) -> Fault:
-    with pytest.raises(Fault) as caught:
+def refused(volume: Path, **changes: object) -> DownloadError:
+    with pytest.raises(DownloadError) as caught:
         download(volume, "huggingface", {**SOURCE, **changes}, retry_seconds=0.1)
     assert not (volume / "tiny-1234").exists(), "a failed download shows nothing"
     return caught.value
@@ -108,10 +108,10 @@ def test_what_only_a_person_can_mend_is_said_at_once(
     hosted(hub, **changes)
     if token:
         monkeypatch.setenv("HF_TOKEN", token)
-    fault = refused(volume, **asked)
-    assert (fault.error.reason, fault.error.error_class, fault.exit_code) == (reason, "Configuration", 42)
-    assert advice in fault.error.message
-    assert not token or token not in fault.error.message
+    failure = refused(volume, **asked)
+    assert (failure.error.reason, failure.error.error_class, failure.exit_code) == (reason, "Configuration", 42)
+    assert advice in failure.error.message
+    assert not token or token not in failure.error.message
 
 
 def test_a_file_that_is_forbidden_stops_the_download(hub: Hosted, volume: Path) -> None:
@@ -137,8 +137,8 @@ def test_after_a_failed_run_the_next_one_fetches_only_what_is_missing(hub: Hoste
         Trouble("model.safetensors", cut_at=size // 2),
         Trouble("model.safetensors", times=99, status=503),
     ]
-    fault = refused(volume)
-    assert (fault.error.reason, fault.error.error_class, fault.exit_code) == ("SourceUnavailable", "External", 1)
+    failure = refused(volume)
+    assert (failure.error.reason, failure.error.error_class, failure.exit_code) == ("SourceUnavailable", "External", 1)
     hub[1].troubles = []
     download(volume, "huggingface", SOURCE)
     assert files_of(volume / "tiny-1234") == files
@@ -179,16 +179,16 @@ def test_a_wrong_byte_is_found_and_the_file_fetched_once_more(hub: Hosted, volum
 def test_a_file_that_stays_wrong_is_never_shown(hub: Hosted, volume: Path) -> None:
     hosted(hub)
     hub[1].troubles = [Trouble("tokenizer.json", times=99, corrupt_at=3)]
-    fault = refused(volume)
-    assert (fault.error.reason, fault.error.error_class, fault.exit_code) == ("HashMismatch", "Permanent", 42)
+    failure = refused(volume)
+    assert (failure.error.reason, failure.error.error_class, failure.exit_code) == ("HashMismatch", "Permanent", 42)
 
 
 @pytest.mark.parametrize("name", ["../evil", "/etc/evil", "a/../../evil", "a\\b", "a\0b", "x" * 300, "a//b"])
 def test_names_that_lead_elsewhere_are_refused(hub: Hosted, volume: Path, name: str) -> None:
     files = hosted(hub)
     hub[0].repositories[REPOSITORY].files = {**files, name: b"evil"}
-    fault = refused(volume)
-    assert (fault.error.reason, fault.error.error_class) == ("UnsafeName", "Permanent")
+    failure = refused(volume)
+    assert (failure.error.reason, failure.error.error_class) == ("UnsafeName", "Permanent")
     assert [path.name for path in volume.parent.rglob("*evil*")] == []
 
 
@@ -202,7 +202,7 @@ def test_files_too_large_for_plain_http_come_by_the_librarys_own_way(
         source.http_limit = 50_000
         return source
 
-    Run(task(volume, "huggingface", SOURCE), choose=choose)()
+    Run(task(volume, "huggingface", SOURCE), make_source=choose)()
     assert files_of(volume / "tiny-1234") == files
     assert hub[1].requests_of("model.safetensors", "HEAD"), "the library asks for the file's metadata first"
 
@@ -210,18 +210,18 @@ def test_files_too_large_for_plain_http_come_by_the_librarys_own_way(
 def test_damaged_weights_are_not_shown_even_when_their_hash_is_right(hub: Hosted, volume: Path) -> None:
     whole = safetensors({"w": ("F32", [64, 64])})
     hub[0].repositories[REPOSITORY] = Repository({"config.json": b"{}", "model.safetensors": whole[:-100]})
-    fault = refused(volume)
-    assert (fault.error.reason, fault.error.error_class) == ("BadWeights", "Permanent")
-    assert "truncated" in fault.error.message
+    failure = refused(volume)
+    assert (failure.error.reason, failure.error.error_class) == ("BadWeights", "Permanent")
+    assert "truncated" in failure.error.message
 
 
 def test_weights_in_a_format_that_rocm_does_not_run_are_refused_before_anything_is_fetched(
     hub: Hosted, volume: Path
 ) -> None:
     hub[0].repositories[REPOSITORY] = Repository({"config.json": b"{}", "model-Q4.gguf": b"GGUF" * 2000})
-    fault = refused(volume)
-    assert fault.error.reason == "FormatUnsupported"
-    assert "only as GGUF" in fault.error.message
+    failure = refused(volume)
+    assert failure.error.reason == "FormatUnsupported"
+    assert "only as GGUF" in failure.error.message
     assert not hub[1].sent_of("/resolve/")
     asked = {**SOURCE, "include": ["*.gguf", "config.json"]}
     assert download(volume, "huggingface", asked).files_done == 2, "who names the files gets them"

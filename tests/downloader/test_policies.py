@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from app.downloader.fault import Fault
+from app.downloader.errors import DownloadError
 from tests.downloader.conftest import files_of
 from tests.downloader.hosted import FOLDER, Hosted, fetch, move_on, seen
 from tests.downloader.models import model
@@ -91,7 +91,7 @@ def test_never_reads_every_byte_and_fetches_nothing(hub: Hosted, volume: Path, f
     assert fetch(volume, policy="Never").verified_files == 3
     weights = volume / FOLDER / "model.safetensors"
     weights.write_bytes(files["model.safetensors"][:-1] + b"?")
-    with pytest.raises(Fault) as caught:
+    with pytest.raises(DownloadError) as caught:
         fetch(volume, policy="Never")
     assert (caught.value.error.reason, caught.value.exit_code) == ("VerificationFailed", 42)
     assert "1 of 3 files" in caught.value.error.message
@@ -99,7 +99,7 @@ def test_never_reads_every_byte_and_fetches_nothing(hub: Hosted, volume: Path, f
 
 
 def test_never_says_that_there_is_nothing(volume: Path) -> None:
-    with pytest.raises(Fault) as caught:
+    with pytest.raises(DownloadError) as caught:
         fetch(volume, policy="Never")
     assert (caught.value.error.reason, caught.value.exit_code) == ("NotOnVolume", 42)
 
@@ -123,6 +123,6 @@ def test_never_needs_no_right_to_write(volume: Path, monkeypatch: pytest.MonkeyP
 
     monkeypatch.setattr(Path, "mkdir", refuse)
     assert fetch(volume, policy="Never").files_done == 3
-    with pytest.raises(Fault) as caught:
+    with pytest.raises(DownloadError) as caught:
         fetch(volume, policy="Always")
     assert caught.value.error.reason == "VolumeNotWritable"

@@ -25,13 +25,13 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 
 from app.apiserver.access import of_account
 from app.apiserver.client import ApiError
-from app.contracts.download import REPORT_ANNOTATION, DownloadError, DownloadReport, parse_annotation
+from app.contracts.download import REPORT_ANNOTATION, DownloadReport, ReportedError, parse_annotation
 from app.downloader import main
 from app.downloader import report as reports
-from app.downloader.fault import Fault
-from app.downloader.fetch import Patience
-from app.downloader.part import CHUNK
+from app.downloader.errors import DownloadError
+from app.downloader.partial_file import CHUNK
 from app.downloader.report import JobPatch, Reporter, build_patch
+from app.downloader.retry import StallTimeout
 from app.downloader.run import Run
 from tests.downloader.conftest import REPOSITORY, files_of, task
 from tests.downloader.hub import Hub, Repository
@@ -274,7 +274,7 @@ def test_reports_come_at_intervals_and_once_at_the_end(account: Path) -> None:
         )
         reporter.start()
         wait_for(lambda: len(api.annotations) >= 3)
-        last = DownloadReport(bytes_done=1000, bytes_total=1000, path=FOLDER, error=DownloadError("a", "b", "c"))
+        last = DownloadReport(bytes_done=1000, bytes_total=1000, path=FOLDER, error=ReportedError("a", "b", "c"))
         reporter.finish(last)
     reports = [parse_annotation(text) for text in api.annotations]
     assert reports[-1] == last
@@ -286,14 +286,14 @@ def test_what_is_waited_out_is_in_the_reports(hub: Hosted, volume: Path, monkeyp
     """A pod tries for ten minutes, and people can mend what they know of."""
     hub[0].repositories[REPOSITORY] = Repository(LARGE)
     hub[1].troubles = [Trouble("/api/models", times=2, status=503)]
-    run, pause, seen = Run(task(volume, "huggingface", {"repository": REPOSITORY})), Patience.pause, list[str]()
+    run, pause, seen = Run(task(volume, "huggingface", {"repository": REPOSITORY})), StallTimeout.pause, list[str]()
 
-    def watched(patience: Patience, fault: Fault, attempt: int) -> None:
-        pause(patience, fault, attempt)
+    def watched(stall: StallTimeout, failure: DownloadError, attempt: int) -> None:
+        pause(stall, failure, attempt)
         error = run.snapshot().error
         seen.append(error.reason if error else "")
 
-    monkeypatch.setattr(Patience, "pause", watched)
+    monkeypatch.setattr(StallTimeout, "pause", watched)
     run()
     assert seen == ["SourceUnavailable", "SourceUnavailable"]
     assert run.snapshot().error is None

@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from app.downloader import storage
-from app.downloader.fault import Fault
+from app.downloader.errors import DownloadError
+from app.downloader.storage import volume as volumes
 from tests.downloader.conftest import files_of
 from tests.downloader.hosted import FOLDER, Hosted, fetch, move_on
 from tests.downloader.server import Trouble
@@ -19,8 +19,8 @@ from tests.downloader.server import Trouble
 def fetch_all_but_the_config(hub: Hosted, volume: Path) -> None:
     """A try that ends when all other files are finished."""
     hub[1].troubles = [Trouble("config.json", times=99, status=503)]
-    with pytest.raises(Fault):
-        fetch(volume, retry_seconds=0.5)
+    with pytest.raises(DownloadError):
+        fetch(volume, retry_seconds=1.5)
     hub[1].troubles = []
 
 
@@ -72,7 +72,7 @@ def test_the_same_commit_by_another_name_fetches_nothing_and_needs_no_space(
 ) -> None:
     fetch(volume, path="tiny-main")
     hub[1].sent.clear()
-    monkeypatch.setattr(storage, "free_bytes", lambda _: storage.MARGIN)
+    monkeypatch.setattr(volumes, "free_bytes", lambda _: volumes.MARGIN)
     report = fetch(volume, path="tiny-commit")
     assert files_of(volume / report.path) == files
     assert hub[1].sent_of("/resolve/") == 0
@@ -101,5 +101,5 @@ def test_what_is_staged_already_needs_no_space_again(
     hub: Hosted, volume: Path, files: dict[str, bytes], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     fetch_all_but_the_config(hub, volume)
-    monkeypatch.setattr(storage, "free_bytes", lambda _: storage.MARGIN + len(files["config.json"]))
+    monkeypatch.setattr(volumes, "free_bytes", lambda _: volumes.MARGIN + len(files["config.json"]))
     assert fetch(volume).files_done == 3

@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 
 from app.downloader.archive import _without_common_folder
 from app.downloader.checksums import file_checksum
-from app.downloader.classify import parse_retry_after, row_of, status_fault, system_fault
-from app.downloader.fault import Fault
+from app.downloader.classify import parse_retry_after, row_of, status_error, system_error
+from app.downloader.errors import DownloadError
 from app.downloader.headers import HeaderError, parse_header, read_header
 from app.downloader.listing import RemoteFile, build_listing
 from app.downloader.names import check_names, safe_name
@@ -36,7 +36,7 @@ NAMES = (
 def test_a_name_that_is_taken_stays_below_the_folder(name: str) -> None:
     try:
         safe_name(name)
-    except Fault:
+    except DownloadError:
         return
     root = Path("/volume/model")
     assert root in (root / name).parents
@@ -45,7 +45,7 @@ def test_a_name_that_is_taken_stays_below_the_folder(name: str) -> None:
 
 @pytest.mark.parametrize("names", [["a", "a"], ["a", "a/b"], ["a/b/c", "a/b"], [".inference-manifest.json"]])
 def test_names_that_cannot_stand_together_are_refused(names: list[str]) -> None:
-    with pytest.raises(Fault, match="UnsafeName"):
+    with pytest.raises(DownloadError, match="UnsafeName"):
         check_names(names)
 
 
@@ -206,9 +206,9 @@ def test_retry_after_is_seconds_or_a_date(text: str, seconds: float) -> None:
 
 @pytest.mark.parametrize("status", [*range(400, 430), 451, *range(500, 512), 599])
 def test_every_failing_status_has_a_row_and_what_to_do(status: int) -> None:
-    fault = status_fault(status, "x")
-    assert fault.exit_code == (1 if status in (408, 412, 416, 429) or status >= 500 else 42)
-    assert row_of(status).advice in fault.error.message
+    failure = status_error(status, "x")
+    assert failure.exit_code == (1 if status in (408, 412, 416, 429) or status >= 500 else 42)
+    assert row_of(status).advice in failure.error.message
 
 
 @pytest.mark.parametrize(
@@ -216,8 +216,8 @@ def test_every_failing_status_has_a_row_and_what_to_do(status: int) -> None:
     [(errno.ENOSPC, "VolumeTooSmall", 1), (errno.EROFS, "VolumeNotWritable", 42), (errno.EIO, "VolumeError", 1)],
 )
 def test_errors_of_the_volume_have_their_class(number: int, reason: str, code: int) -> None:
-    fault = system_fault(OSError(number, "text"), "x")
-    assert (fault.error.reason, fault.exit_code) == (reason, code)
+    failure = system_error(OSError(number, "text"), "x")
+    assert (failure.error.reason, failure.exit_code) == (reason, code)
 
 
 @pytest.mark.parametrize(
@@ -352,7 +352,7 @@ def test_wrong_settings_are_named(tmp_path: Path, name: str, value: str) -> None
         "INFERENCE_VOLUME": str(tmp_path),
     }
     assert parse_task(good).path == "m-1"
-    with pytest.raises(Fault) as caught:
+    with pytest.raises(DownloadError) as caught:
         parse_task({**good, name: value})
     assert name in caught.value.error.message
     assert caught.value.exit_code == 42

@@ -21,8 +21,8 @@ from botocore.exceptions import (
     SSLError,
 )
 
-from app.downloader.fault import Fault
-from app.downloader.part import CHUNK
+from app.downloader.errors import DownloadError
+from app.downloader.partial_file import CHUNK
 from app.downloader.sources.s3 import S3Source, find_checksum
 from tests.downloader.conftest import download, files_of
 from tests.downloader.models import model
@@ -79,8 +79,8 @@ def source(store: Server, key: str = "tiny/", **changes: Any) -> dict[str, Any]:
     return {"bucket": BUCKET, "key": key, "endpoint": store.url, "region": "us-east-1", **changes}
 
 
-def refused(volume: Path, asked: dict[str, Any], **changes: Any) -> Fault:
-    with pytest.raises(Fault) as caught:
+def refused(volume: Path, asked: dict[str, Any], **changes: Any) -> DownloadError:
+    with pytest.raises(DownloadError) as caught:
         download(volume, "s3", asked, **{"retry_seconds": 0.1, **changes})
     assert not (volume / FOLDER).exists()
     assert "verysecret" not in str(caught.value)
@@ -145,8 +145,8 @@ def test_an_upload_in_parts_has_no_md5_but_its_size_is_verified(store: Server, v
 def test_what_only_a_person_can_mend_is_said_at_once(
     store: Server, volume: Path, changes: dict[str, str], reason: str
 ) -> None:
-    fault = refused(volume, source(store, **changes))
-    assert (fault.error.reason, fault.exit_code) == (reason, 42)
+    failure = refused(volume, source(store, **changes))
+    assert (failure.error.reason, failure.exit_code) == (reason, 42)
 
 
 @pytest.mark.parametrize(
@@ -155,8 +155,8 @@ def test_what_only_a_person_can_mend_is_said_at_once(
 )
 def test_each_status_has_its_class(store: Server, volume: Path, status: int, reason: str, code: int) -> None:
     store.troubles = [Trouble("model.safetensors", times=99, status=status)]
-    fault = refused(volume, source(store))
-    assert (fault.error.reason, fault.exit_code) == (reason, code)
+    failure = refused(volume, source(store))
+    assert (failure.error.reason, failure.exit_code) == (reason, code)
 
 
 def test_a_wrong_byte_is_found_and_the_file_fetched_once_more(store: Server, volume: Path) -> None:
@@ -165,8 +165,8 @@ def test_a_wrong_byte_is_found_and_the_file_fetched_once_more(store: Server, vol
     assert files_of(volume / FOLDER)["model.safetensors"] == LARGE["model.safetensors"]
 
 
-def _fault_of(error: Exception) -> tuple[str, str, int]:
-    found = S3Source({"bucket": BUCKET, "key": "tiny/"})._fault(error, "s3://models/tiny/")
+def _error_of(error: Exception) -> tuple[str, str, int]:
+    found = S3Source({"bucket": BUCKET, "key": "tiny/"})._as_download_error(error, "s3://models/tiny/")
     return found.error.reason, found.error.error_class, found.exit_code
 
 
@@ -183,7 +183,7 @@ def _fault_of(error: Exception) -> tuple[str, str, int]:
     ids=lambda error: type(error).__name__,
 )
 def test_what_fails_on_the_way_may_pass(error: Exception) -> None:
-    assert _fault_of(error) == ("Unreachable", "External", 1)
+    assert _error_of(error) == ("Unreachable", "External", 1)
 
 
 @pytest.mark.parametrize(
@@ -194,13 +194,13 @@ def test_what_fails_on_the_way_may_pass(error: Exception) -> None:
     ],
 )
 def test_what_a_person_must_mend_does_not(error: Exception, reason: str) -> None:
-    assert _fault_of(error) == (reason, "Configuration", 42)
+    assert _error_of(error) == (reason, "Configuration", 42)
 
 
 def test_a_proxy_that_is_down_may_be_up_in_a_minute(volume: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HTTPS_PROXY", "http://127.0.0.1:9")
-    fault = refused(volume, {"bucket": BUCKET, "key": "tiny/", "region": "us-east-1"})
-    assert (fault.error.reason, fault.exit_code) == ("Unreachable", 1)
+    failure = refused(volume, {"bucket": BUCKET, "key": "tiny/", "region": "us-east-1"})
+    assert (failure.error.reason, failure.exit_code) == ("Unreachable", 1)
 
 
 def test_a_connection_that_is_cut_in_the_handshake_may_pass(volume: Path) -> None:
@@ -214,8 +214,8 @@ def test_a_connection_that_is_cut_in_the_handshake_may_pass(volume: Path) -> Non
                         connection.recv(2000)
 
         threading.Thread(target=cut, daemon=True).start()
-        fault = refused(volume, {"bucket": BUCKET, "key": "tiny/", "endpoint": f"https://127.0.0.1:{port}"})
-    assert (fault.error.reason, fault.exit_code) == ("Unreachable", 1)
+        failure = refused(volume, {"bucket": BUCKET, "key": "tiny/", "endpoint": f"https://127.0.0.1:{port}"})
+    assert (failure.error.reason, failure.exit_code) == ("Unreachable", 1)
 
 
 def test_credentials_that_cannot_be_fetched_now_may_be_there_in_a_minute(
@@ -226,8 +226,8 @@ def test_credentials_that_cannot_be_fetched_now_may_be_there_in_a_minute(
     monkeypatch.delenv("AWS_SECRET_ACCESS_KEY")
     monkeypatch.setenv("AWS_CONTAINER_CREDENTIALS_FULL_URI", "http://127.0.0.1:9/role")
     monkeypatch.setattr("botocore.utils.ContainerMetadataFetcher.SLEEP_TIME", 0)
-    fault = refused(volume, {"bucket": BUCKET, "key": "tiny/", "region": "us-east-1"})
-    assert (fault.error.reason, fault.exit_code) == ("Unreachable", 1)
+    failure = refused(volume, {"bucket": BUCKET, "key": "tiny/", "region": "us-east-1"})
+    assert (failure.error.reason, failure.exit_code) == ("Unreachable", 1)
 
 
 @pytest.mark.parametrize(

@@ -18,10 +18,10 @@ from typing import Any
 import pytest
 
 from app.downloader import manifest as manifests
-from app.downloader import storage
-from app.downloader.fault import Fault
+from app.downloader.errors import DownloadError
 from app.downloader.run import Run
 from app.downloader.storage import Volume, human
+from app.downloader.storage import volume as volumes
 from tests.downloader.conftest import download, files_of, task
 from tests.downloader.hosted import FOLDER, SOURCE, Hosted, fetch, folders, move_on
 from tests.downloader.models import model
@@ -137,12 +137,12 @@ def test_parts_of_content_that_is_no_longer_wanted_are_removed(
     hub: Hosted, volume: Path, files: dict[str, bytes]
 ) -> None:
     hub[1].troubles = [Trouble("model.safetensors", cut_at=100_000), Trouble("model.safetensors", times=99, status=503)]
-    with pytest.raises(Fault):
+    with pytest.raises(DownloadError):
         fetch(volume, retry_seconds=0.1)
     assert list((volume / ".staging" / FOLDER / "parts").iterdir())
     hub[1].troubles = [Trouble("model.safetensors", times=99, status=503)]
     move_on(hub, {**files, "model.safetensors": model(100_000, seed=5)["model.safetensors"]})
-    with pytest.raises(Fault):
+    with pytest.raises(DownloadError):
         fetch(volume, retry_seconds=0.1)
     parts = [path.stat().st_size for path in (volume / ".staging" / FOLDER / "parts").iterdir()]
     assert max(parts, default=0) == 0
@@ -163,8 +163,8 @@ def test_downloads_that_nobody_came_back_to_are_removed_after_two_weeks(volume: 
 def test_a_volume_that_is_too_small_is_refused_before_anything_is_fetched(
     hub: Hosted, volume: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(storage, "free_bytes", lambda _: storage.MARGIN + 100_000)
-    with pytest.raises(Fault) as caught:
+    monkeypatch.setattr(volumes, "free_bytes", lambda _: volumes.MARGIN + 100_000)
+    with pytest.raises(DownloadError) as caught:
         fetch(volume)
     missing = sum(map(len, model().values())) - 100_000
     assert f"too small by {human(missing)}" in caught.value.error.message
@@ -177,14 +177,14 @@ def test_what_would_outgrow_the_limit_of_the_pods_own_volume_is_refused(
 ) -> None:
     """The kubelet would evict the pod, and the next one fetch the same again."""
     total = sum(map(len, files.values()))
-    limit = storage.MARGIN + total - 1000
-    with pytest.raises(Fault) as caught:
+    limit = volumes.MARGIN + total - 1000
+    with pytest.raises(DownloadError) as caught:
         fetch(volume, volume_bytes=limit)
     assert "too small by 1000 B" in caught.value.error.message
     assert (caught.value.error.reason, hub[1].sent_of("/resolve/")) == ("VolumeTooSmall", 0)
     fetch(volume, volume_bytes=limit + (1 << 20))
     move_on(hub, {**files, "config.json": b"{}"})
-    with pytest.raises(Fault, match="VolumeTooSmall"):
+    with pytest.raises(DownloadError, match="VolumeTooSmall"):
         fetch(volume, volume_bytes=total, policy="Always")
 
 
@@ -205,7 +205,7 @@ def test_one_writer_at_a_time_and_a_killed_one_lets_go(volume: Path, monkeypatch
     try:
         assert held.wait(120)
         monkeypatch.setattr(Volume.lock.__wrapped__, "__defaults__", (0.1,))  # type: ignore[attr-defined]
-        with pytest.raises(Fault) as caught:
+        with pytest.raises(DownloadError) as caught:
             fetch(volume)
         assert (caught.value.error.reason, caught.value.exit_code) == ("Locked", 1)
     finally:
@@ -231,7 +231,7 @@ def test_a_volume_without_locks_is_filled_and_that_is_said(
 @pytest.mark.parametrize("code", [errno.EACCES, errno.EIO, errno.ESTALE])
 def test_a_volume_that_refuses_locks_is_told_as_that(volume: Path, monkeypatch: pytest.MonkeyPatch, code: int) -> None:
     monkeypatch.setattr(fcntl, "flock", refusing(code))
-    with pytest.raises(Fault) as caught:
+    with pytest.raises(DownloadError) as caught:
         fetch(volume)
     assert (caught.value.error.reason, caught.value.exit_code) == ("LockRefused", 1)
     assert os.strerror(code) in caught.value.error.message

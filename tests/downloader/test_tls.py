@@ -15,7 +15,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 
-from app.downloader.fault import Fault
+from app.downloader.errors import DownloadError
 from tests.downloader.conftest import REPOSITORY, download
 from tests.downloader.server import Files, Server
 
@@ -64,11 +64,11 @@ def kind(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str
     return str(request.param)
 
 
-def refused(volume: Path, kind: str, url: str, monkeypatch: pytest.MonkeyPatch) -> Fault:
+def refused(volume: Path, kind: str, url: str, monkeypatch: pytest.MonkeyPatch) -> DownloadError:
     monkeypatch.setenv("HF_ENDPOINT", url)
     monkeypatch.setenv("STORAGE_EMULATOR_HOST", url)
     source: dict[str, Any] = {name: value.format(url) for name, value in SOURCES[kind].items()}
-    with pytest.raises(Fault) as caught:
+    with pytest.raises(DownloadError) as caught:
         download(volume, kind, source, retry_seconds=0.1)
     return caught.value
 
@@ -97,13 +97,13 @@ def test_a_certificate_that_is_not_trusted(
         for name in ("SSL_CERT_FILE", "AWS_CA_BUNDLE", "REQUESTS_CA_BUNDLE"):
             monkeypatch.setenv(name, str(pair))
     with Server(Files({}), tls=pair).running() as server:
-        fault = refused(volume, kind, server.url, monkeypatch)
-    assert (fault.error.reason, fault.exit_code) == ("CertificateRefused", 42), fault
-    assert said in fault.error.message
+        failure = refused(volume, kind, server.url, monkeypatch)
+    assert (failure.error.reason, failure.exit_code) == ("CertificateRefused", 42), failure
+    assert said in failure.error.message
 
 
 def test_a_server_that_speaks_no_tls(kind: str, volume: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with Server(Files({})).running() as server:
-        fault = refused(volume, kind, server.url.replace("http:", "https:"), monkeypatch)
-    assert (fault.error.reason, fault.exit_code) == ("TLSFailed", 1), fault
-    assert "wrong version number" in fault.error.message
+        failure = refused(volume, kind, server.url.replace("http:", "https:"), monkeypatch)
+    assert (failure.error.reason, failure.exit_code) == ("TLSFailed", 1), failure
+    assert "wrong version number" in failure.error.message

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from app.downloader.fault import Fault
+from app.downloader.errors import DownloadError
 from tests.downloader.conftest import download
 from tests.downloader.models import safetensors
 from tests.downloader.server import Files, Server
@@ -26,8 +26,8 @@ def host(web: Web, **files: bytes) -> None:
     web[0].contents.update({f"/models/{name}": content for name, content in files.items()})
 
 
-def refused(volume: Path, asked: dict[str, Any], **changes: Any) -> Fault:
-    with pytest.raises(Fault) as caught:
+def refused(volume: Path, asked: dict[str, Any], **changes: Any) -> DownloadError:
+    with pytest.raises(DownloadError) as caught:
         download(volume, "http", asked, **{"retry_seconds": 0.1, **changes})
     assert not (volume / FOLDER).exists()
     return caught.value

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from app.fit.config import parse_config
-from app.fit.models import ModelFacts
+from app.fit.hf_config.config import parse_config
+from app.fit.model import ModelFacts
 
 FP8_BLOCKS = {"quant_method": "fp8", "activation_scheme": "dynamic", "fmt": "e4m3", "weight_block_size": [128, 128]}
 

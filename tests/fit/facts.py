@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from app.fit.accelerators import ACCELERATORS, Accelerator
-from app.fit.models import ModelFacts, find_model
+from app.fit.catalog import ACCELERATORS, Accelerator, find_model
+from app.fit.checks.layout import CERTAIN, LEGALITY, Layout
+from app.fit.model import ModelFacts
+from app.fit.parallelism import Parallelism
 
 
 def accelerator(key: str) -> Accelerator:
@@ -14,3 +16,12 @@ def model(name: str) -> ModelFacts:
     facts = find_model(name)
     assert facts is not None
     return facts
+
+
+def find_refusal(facts: ModelFacts, sizes: Parallelism) -> str | None:
+    """The first reason against sizes, whether it is certain or not."""
+    return LEGALITY.evaluate(Layout(facts, sizes))
+
+
+def certain_refusal(facts: ModelFacts, sizes: Parallelism) -> str | None:
+    return CERTAIN.evaluate(Layout(facts, sizes))

@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from app.fit.config import ARCHITECTURES, Unreadable, parse_config
-from app.fit.models import ModelFacts, SlidingWindow, parse_facts, to_json
-from app.fit.parameters import count_parameters
+from app.fit.hf_config.config import ARCHITECTURES, Unreadable, parse_config
+from app.fit.memory.layers import count_parameters
+from app.fit.model import ModelFacts, SlidingWindow, parse_facts, to_json
 from tests.fit.configs import CONFIGS, LLAMA, read
 from tests.fit.facts import model
 from tests.fit.test_models import CATALOGUE

@@ -9,17 +9,16 @@ from typing import Any
 
 import pytest
 
-from app.fit.accelerators import ACCELERATORS, partitioned
-from app.fit.fit import Excluded, Fits, ProductFit, Unknown, fit_products
-from app.fit.layout import Layout
-from app.fit.legality import find_obstacle
-from app.fit.memory import Needs, estimate, least_bytes
-from app.fit.models import ModelFacts, Quantization, to_json
-from app.fit.models import parse_facts as parse
-from app.fit.parallelism import Demand, Given, Strategy
-from app.fit.precision import Precision
+from app.fit.catalog import ACCELERATORS, partitioned
+from app.fit.fit import fit_products
+from app.fit.memory.estimate import Engine, estimate, least_bytes
+from app.fit.memory.precision import Precision
+from app.fit.model import ModelFacts, Quantization, to_json
+from app.fit.model import parse_facts as parse
+from app.fit.parallelism import GivenSizes, Parallelism, ParallelismRequest, Strategy
+from app.fit.request import DoesNotFit, FitResult, Fits, Unknown
 from app.fit.suggestion import find_suggestion
-from tests.fit.facts import accelerator, model
+from tests.fit.facts import accelerator, find_refusal, model
 
 PUBLISHED: list[dict[str, Any]] = json.loads((Path(__file__).parent / "published.json").read_text())
 LLAMA_8B, LLAMA_70B = "meta-llama/Llama-3.1-8B-Instruct", "meta-llama/Llama-3.3-70B-Instruct"
@@ -27,22 +26,22 @@ LLAMA_405B, DEEPSEEK = "meta-llama/Llama-3.1-405B-Instruct", "deepseek-ai/DeepSe
 GPT_OSS, MISTRAL = "openai/gpt-oss-20b", "mistralai/Mistral-Large-Instruct-2407"
 
 
-def demand(gpus: int, nodes: int = 1, auto: bool = True, sizes: Given | None = None) -> Demand:
-    return Demand(gpus, nodes, Strategy.DYNAMIC, auto, sizes or Given())
+def demand(gpus: int, nodes: int = 1, auto: bool = True, sizes: GivenSizes | None = None) -> ParallelismRequest:
+    return ParallelismRequest(gpus, nodes, Strategy.DYNAMIC, auto, sizes or GivenSizes())
 
 
-def fit(facts: ModelFacts | None, product: str, asked: Demand, **needs: object) -> ProductFit:
-    (answer,) = fit_products(facts, asked, Needs(**needs), [accelerator(product)])  # type: ignore[arg-type]
+def fit(facts: ModelFacts | None, product: str, asked: ParallelismRequest, **needs: object) -> FitResult:
+    (answer,) = fit_products(facts, asked, Engine(**needs), [accelerator(product)])  # type: ignore[arg-type]
     return answer
 
 
-def fitting(answer: ProductFit) -> Fits:
+def fitting(answer: FitResult) -> Fits:
     assert isinstance(answer, Fits), answer
     return answer
 
 
-def excluded(answer: ProductFit) -> str:
-    assert isinstance(answer, Excluded), answer
+def excluded(answer: FitResult) -> str:
+    assert isinstance(answer, DoesNotFit), answer
     return answer.reason
 
 
@@ -66,7 +65,7 @@ def test_what_was_published_as_running_is_accepted(row: dict[str, Any], product:
     answer = fit(
         facts,
         product,
-        demand(tensor * pipeline * data, auto=False, sizes=Given(tensor, pipeline, data)),
+        demand(tensor * pipeline * data, auto=False, sizes=GivenSizes(tensor, pipeline, data)),
         precision=Precision(row["precision"]) if "precision" in row else None,
         max_model_len=row.get("maxModelLen"),
         kv_cache_dtype=row.get("kvCacheDtype", "auto"),
@@ -76,16 +75,16 @@ def test_what_was_published_as_running_is_accepted(row: dict[str, Any], product:
     )
     assert fitting(answer).memory.fits
     assert (facts.quantization is not None) == ("precision" not in row)
-    layout = Layout(tensor, pipeline, data, row.get("expertParallel", False))
-    assert find_obstacle(facts, layout) is None
+    layout = Parallelism(tensor, pipeline, data, row.get("expertParallel", False))
+    assert find_refusal(facts, layout) is None
 
 
 def test_every_product_gets_one_answer_in_the_order_asked() -> None:
-    answers = fit_products(model(LLAMA_70B), demand(8), Needs(), ACCELERATORS)
-    assert [answer.accelerator for answer in answers] == list(ACCELERATORS)
+    answers = fit_products(model(LLAMA_70B), demand(8), Engine(), ACCELERATORS)
+    assert [answer.gpu for answer in answers] == list(ACCELERATORS)
     assert {type(answer) for answer in answers} == {Fits}
-    few = fit_products(model(LLAMA_70B), demand(1), Needs(), ACCELERATORS)
-    assert [answer.accelerator.key for answer in few if isinstance(answer, Fits)] == [
+    few = fit_products(model(LLAMA_70B), demand(1), Engine(), ACCELERATORS)
+    assert [answer.gpu.key for answer in few if isinstance(answer, Fits)] == [
         *("MI300X", "MI308X", "MI325X", "MI350X", "MI355X")
     ]
 
@@ -93,7 +92,7 @@ def test_every_product_gets_one_answer_in_the_order_asked() -> None:
 def test_an_unknown_model_is_neither_small_nor_impossible() -> None:
     answer = fit(None, "MI210", demand(8))
     assert isinstance(answer, Unknown)
-    assert (answer.shape.tensor, answer.shape.pipeline, answer.shape.data) == (8, 1, 1)
+    assert (answer.parallelism.tensor, answer.parallelism.pipeline, answer.parallelism.data) == (8, 1, 1)
     assert answer.reason == (
         "TP 8 x PP 1 x DP 1 on 1 node with 8 GPUs each, by the spec alone: nothing is known of the model, "
         "so memory and legality were not checked"
@@ -147,16 +146,20 @@ def test_a_product_is_excluded_for(facts: ModelFacts, product: str, needs: dict[
 
 def test_an_architecture_that_the_image_lacks_is_excluded_before_all_else() -> None:
     facts, products = model(DEEPSEEK), [accelerator("MI210"), accelerator("MI300X")]
-    first, second = fit_products(facts, demand(8), Needs(), products, {"gfx950", "gfx942"})
+    first, second = fit_products(facts, demand(8), Engine(architectures=("gfx950", "gfx942")), products)
     assert excluded(first) == "gfx90a is not among the architectures of the image: gfx942, gfx950"
     assert isinstance(second, Fits)
 
 
 def test_what_does_not_fit_is_excluded_with_numbers_and_alternatives() -> None:
     answer = fit(model(LLAMA_70B), "MI210", demand(2))
-    assert isinstance(answer, Excluded)
+    assert isinstance(answer, DoesNotFit)
     assert "needs 77.2 GiB a GPU, MI210 has 63.9 GiB" in answer.reason
-    assert {item.layout for item in answer.rejected} == {Layout(2), Layout(1, 2), Layout(1, 1, 2)}
+    assert {item.parallelism for item in answer.alternatives} == {
+        Parallelism(2),
+        Parallelism(1, 2),
+        Parallelism(1, 1, 2),
+    }
 
 
 @pytest.mark.parametrize(
@@ -218,7 +221,7 @@ def test_the_length_to_set_is(name: str, needs: dict[str, Any], length: int | No
         pytest.param(
             replace(model(GPT_OSS), quantization=Quantization("fp8", 8, (128, 128), experts_only=True)),
             "MI300X",
-            demand(2, sizes=Given(tensor=2)),
+            demand(2, sizes=GivenSizes(tensor=2)),
             {},
             "it may be refused: experts of width 2,880 over TP x DP = 2 GPUs leave 1,440, no multiple of 128, the "
             "block that shares an FP8 scale; expert parallelism keeps them whole",
@@ -227,7 +230,7 @@ def test_the_length_to_set_is(name: str, needs: dict[str, Any], length: int | No
         pytest.param(
             model(LLAMA_8B),
             "MI210",
-            demand(4, sizes=Given(tensor=4)),
+            demand(4, sizes=GivenSizes(tensor=4)),
             {},
             "TP 4 is larger than the XGMI island of MI210 (1): some links are slow",
             id="TP beyond an island",
@@ -235,15 +238,17 @@ def test_the_length_to_set_is(name: str, needs: dict[str, Any], length: int | No
         pytest.param(
             model(LLAMA_8B),
             "MI300X",
-            demand(4, 2, sizes=Given(tensor=4)),
+            demand(4, 2, sizes=GivenSizes(tensor=4)),
             {},
             "TP 4 crosses nodes of 2 GPUs: every layer waits for the network",
             id="TP across nodes",
         ),
     ],
 )
-def test_one_note_is_made_of(facts: ModelFacts, product: str, asked: Demand, needs: dict[str, Any], note: str) -> None:
-    assert fitting(fit(facts, product, asked, **needs)).notes == (note,)
+def test_one_note_is_made_of(
+    facts: ModelFacts, product: str, asked: ParallelismRequest, needs: dict[str, Any], note: str
+) -> None:
+    assert fitting(fit(facts, product, asked, **needs)).warnings == (note,)
 
 
 def test_a_share_of_next_to_nothing_is_excluded_with_numbers() -> None:
@@ -257,14 +262,14 @@ def test_a_sequence_of_any_length_has_an_answer() -> None:
 
 
 def test_nothing_is_noted_of_the_plain_case() -> None:
-    assert fitting(fit(model(LLAMA_8B), "MI355X", demand(1))).notes == ()
-    assert fitting(fit(model(GPT_OSS), "MI355X", demand(1), kv_cache_dtype="fp8")).notes == ()
+    assert fitting(fit(model(LLAMA_8B), "MI355X", demand(1))).warnings == ()
+    assert fitting(fit(model(GPT_OSS), "MI355X", demand(1), kv_cache_dtype="fp8")).warnings == ()
 
 
 def test_a_partition_holds_what_fits_in_its_share() -> None:
     part = partitioned(accelerator("MI300X"), "cpx_nps4")
     assert part is not None
-    small, large = (fit_products(model(name), demand(1), Needs(), [part])[0] for name in (LLAMA_8B, "microsoft/phi-4"))
+    small, large = (fit_products(model(name), demand(1), Engine(), [part])[0] for name in (LLAMA_8B, "microsoft/phi-4"))
     assert fitting(small).memory.capacity == 206_141_652_992 // 8
     assert "MI300X-CPX-NPS4 has 24.0 GiB" in excluded(large)
 
@@ -282,47 +287,49 @@ def test_a_partition_holds_what_fits_in_its_share() -> None:
         pytest.param(LLAMA_70B, demand(1), ["MI300X", "MI355X"], 1, 1, "1 MI355X GPU (1 node with 1)", id="most room"),
     ],
 )
-def test_what_would_work_is(name: str, asked: Demand, products: list[str], gpus: int, nodes: int, words: str) -> None:
-    found = find_suggestion(model(name), asked, Needs(), [accelerator(product) for product in products])
+def test_what_would_work_is(
+    name: str, asked: ParallelismRequest, products: list[str], gpus: int, nodes: int, words: str
+) -> None:
+    found = find_suggestion(model(name), asked, Engine(), [accelerator(product) for product in products])
     assert found is not None
-    assert (found.demand.gpus, found.demand.nodes) == (gpus, nodes)
+    assert (found.parallelism.gpus, found.parallelism.nodes) == (gpus, nodes)
     assert str(found).startswith(f"it would fit on {words}")
     assert str(found).endswith(found.fit.reason)
 
 
 def test_what_would_work_may_be_to_let_sizes_be_chosen() -> None:
-    asked = demand(8, auto=False, sizes=Given(tensor=2))
-    found = find_suggestion(model(LLAMA_70B), asked, Needs(), [accelerator("MI210")])
+    asked = demand(8, auto=False, sizes=GivenSizes(tensor=2))
+    found = find_suggestion(model(LLAMA_70B), asked, Engine(), [accelerator("MI210")])
     assert found is not None
-    assert found.demand == demand(8)
+    assert found.parallelism == demand(8)
     assert "with autoOptimize" in str(found)
 
 
 def test_the_product_with_room_for_most_tokens_counts_all_copies() -> None:
     one_copy = replace(accelerator("MI300A"), key="MI300A-larger", nominal_gib=140)
     two_copies = accelerator("MI325X")
-    found = find_suggestion(model(LLAMA_70B), demand(2), Needs(), [one_copy, two_copies])
-    single, double = fit_products(model(LLAMA_70B), demand(2), Needs(), [one_copy, two_copies])
+    found = find_suggestion(model(LLAMA_70B), demand(2), Engine(), [one_copy, two_copies])
+    single, double = fit_products(model(LLAMA_70B), demand(2), Engine(), [one_copy, two_copies])
     assert fitting(double).memory.tokens < fitting(single).memory.tokens < 2 * fitting(double).memory.tokens
     assert found is not None
     assert found.fit == double
 
 
 def test_static_is_left_where_one_gpu_a_node_cannot_hold_it() -> None:
-    asked = Demand(1, 1, Strategy.STATIC, False, Given())
-    found = find_suggestion(model(LLAMA_70B), asked, Needs(), [accelerator("MI300A")])
+    asked = ParallelismRequest(1, 1, Strategy.STATIC, False, GivenSizes())
+    found = find_suggestion(model(LLAMA_70B), asked, Engine(), [accelerator("MI300A")])
     assert found is not None
-    assert (found.demand.gpus, found.demand.nodes, found.demand.strategy) == (2, 1, Strategy.DYNAMIC)
+    assert (found.parallelism.gpus, found.parallelism.nodes, found.parallelism.strategy) == (2, 1, Strategy.DYNAMIC)
 
 
 def test_nothing_would_work_for_a_sequence_that_no_group_can_hold() -> None:
-    assert find_suggestion(model(LLAMA_405B), demand(1), Needs(max_model_len=10**9), ACCELERATORS) is None
+    assert find_suggestion(model(LLAMA_405B), demand(1), Engine(max_model_len=10**9), ACCELERATORS) is None
 
 
 def test_what_all_gpus_need_together_is_no_more_than_any_layout_takes() -> None:
-    needs = Needs(max_model_len=100_000)
+    needs = Engine(max_model_len=100_000)
     for name in (LLAMA_70B, LLAMA_405B):
         least = least_bytes(model(name), needs)
         for tensor, pipeline in ((1, 1), (8, 1), (8, 2), (2, 4)):
-            memory = estimate(model(name), accelerator("MI300X"), Layout(tensor, pipeline), needs)
+            memory = estimate(model(name), accelerator("MI300X"), Parallelism(tensor, pipeline), needs)
             assert least <= tensor * pipeline * (memory.weights + memory.kv_per_sequence)

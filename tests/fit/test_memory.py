@@ -6,14 +6,14 @@ from dataclasses import replace
 
 import pytest
 
-from app.fit.accelerators import GIB
-from app.fit.kv import state_bytes, token_bytes
-from app.fit.layout import Layout
-from app.fit.memory import Memory, Needs, Overhead, estimate
-from app.fit.models import LinearAttention, ModelFacts, Quantization
-from app.fit.precision import Precision, kv_bits, quantized_bits
-from app.fit.stages import stages
-from app.fit.weights import stage_weights
+from app.fit.catalog import GIB
+from app.fit.memory.estimate import Engine, MemoryEstimate, Overhead, estimate
+from app.fit.memory.kv_cache import state_bytes, token_bytes
+from app.fit.memory.layers import pipeline_stages
+from app.fit.memory.precision import Precision, kv_bits, quantized_bits
+from app.fit.memory.weights import stage_weights
+from app.fit.model import LinearAttention, ModelFacts, Quantization
+from app.fit.parallelism import Parallelism
 from tests.fit.facts import accelerator, model
 
 GB = 10**9
@@ -22,27 +22,27 @@ QWEN_235B, DEEPSEEK, KIMI = "Qwen/Qwen3-235B-A22B", "deepseek-ai/DeepSeek-R1", "
 GEMMA, QWEN_NEXT = "google/gemma-3-27b-it", "Qwen/Qwen3-Next-80B-A3B-Instruct"
 
 
-def memory(name: str, product: str, layout: Layout, **needs: object) -> Memory:
-    return estimate(model(name), accelerator(product), layout, Needs(**needs))  # type: ignore[arg-type]
+def memory(name: str, product: str, layout: Parallelism, **needs: object) -> MemoryEstimate:
+    return estimate(model(name), accelerator(product), layout, Engine(**needs))  # type: ignore[arg-type]
 
 
-def weights(facts: ModelFacts, layout: Layout, precision: Precision | None = None) -> list[int]:
-    return [stage_weights(facts, stage, layout, precision) for stage in stages(facts, layout.pipeline)]
+def weights(facts: ModelFacts, layout: Parallelism, precision: Precision | None = None) -> list[int]:
+    return [stage_weights(facts, stage, layout, precision) for stage in pipeline_stages(facts, layout.pipeline)]
 
 
 @pytest.mark.parametrize(
     ("name", "layout", "precision", "gigabytes", "tolerance"),
     [
-        pytest.param(LLAMA_70B, Layout(), None, 141.1, 0.001, id="70B on one GPU"),
-        pytest.param(LLAMA_405B, Layout(8), None, 101.5, 0.001, id="405B over eight"),
-        pytest.param(LLAMA_405B, Layout(4), Precision.FP8, 102.0, 0.01, id="405B to fp8 while loading, over four"),
-        pytest.param(QWEN_235B, Layout(4), None, 117.5, 0.002, id="Qwen3-235B over four, routers whole"),
-        pytest.param(DEEPSEEK, Layout(8), None, 86.0, 0.015, id="DeepSeek-R1 over eight, without its draft layer"),
-        pytest.param(KIMI, Layout(8), None, 128.6, 0.015, id="Kimi-K2 over eight"),
+        pytest.param(LLAMA_70B, Parallelism(), None, 141.1, 0.001, id="70B on one GPU"),
+        pytest.param(LLAMA_405B, Parallelism(8), None, 101.5, 0.001, id="405B over eight"),
+        pytest.param(LLAMA_405B, Parallelism(4), Precision.FP8, 102.0, 0.01, id="405B to fp8 while loading, over four"),
+        pytest.param(QWEN_235B, Parallelism(4), None, 117.5, 0.002, id="Qwen3-235B over four, routers whole"),
+        pytest.param(DEEPSEEK, Parallelism(8), None, 86.0, 0.015, id="DeepSeek-R1 over eight, without its draft layer"),
+        pytest.param(KIMI, Parallelism(8), None, 128.6, 0.015, id="Kimi-K2 over eight"),
     ],
 )
 def test_weights_of_one_gpu_are_as_published(
-    name: str, layout: Layout, precision: Precision | None, gigabytes: float, tolerance: float
+    name: str, layout: Parallelism, precision: Precision | None, gigabytes: float, tolerance: float
 ) -> None:
     assert weights(model(name), layout, precision) == [pytest.approx(gigabytes * GB, rel=tolerance)]
 
@@ -63,27 +63,27 @@ def test_bits_of_a_weight_include_its_scale(quantization: Quantization, bits: fl
 
 def test_fp8_while_loading_leaves_the_vocabulary_in_16_bits() -> None:
     facts = model("meta-llama/Llama-3.1-8B-Instruct")
-    (plain,), (fp8,) = weights(facts, Layout()), weights(facts, Layout(), Precision.FP8)
+    (plain,), (fp8,) = weights(facts, Parallelism()), weights(facts, Parallelism(), Precision.FP8)
     kept = 2 * 2 * facts.vocab_size * facts.hidden_size + 2 * (2 * facts.layers + 1) * facts.hidden_size
     assert fp8 - kept == (plain - kept) / 2
 
 
 def test_fp32_doubles_and_a_named_16_bits_changes_nothing() -> None:
     facts = model("meta-llama/Llama-3.1-8B-Instruct")
-    (plain,), (fp32,) = weights(facts, Layout()), weights(facts, Layout(), Precision.FP32)
+    (plain,), (fp32,) = weights(facts, Parallelism()), weights(facts, Parallelism(), Precision.FP32)
     assert fp32 == 2 * plain
-    assert weights(facts, Layout(), Precision.FP16) == weights(facts, Layout(), Precision.INT4) == [plain]
+    assert weights(facts, Parallelism(), Precision.FP16) == weights(facts, Parallelism(), Precision.INT4) == [plain]
 
 
 def test_a_quantised_checkpoint_is_loaded_as_it_is() -> None:
     facts = model(DEEPSEEK)
-    assert weights(facts, Layout(8), Precision.FP8) == weights(facts, Layout(8))
+    assert weights(facts, Parallelism(8), Precision.FP8) == weights(facts, Parallelism(8))
 
 
 def test_attention_alone_stays_in_16_bits_where_it_is_left_out_of_the_quantisation() -> None:
     dense, whole = model(LLAMA_70B), Quantization("int4", 4, (128,))
     plain, full, spared, experts = (
-        weights(replace(dense, quantization=it), Layout())[0]
+        weights(replace(dense, quantization=it), Parallelism())[0]
         for it in (
             None,
             whole,
@@ -99,29 +99,34 @@ def test_attention_alone_stays_in_16_bits_where_it_is_left_out_of_the_quantisati
 
 def test_down_projections_of_a_latent_are_whole_on_every_gpu() -> None:
     facts = replace(model(DEEPSEEK), weight_bytes=None)
-    (one,), (eight,) = weights(facts, Layout()), weights(facts, Layout(8))
+    (one,), (eight,) = weights(facts, Parallelism()), weights(facts, Parallelism(8))
     down = facts.layers * facts.hidden_size * (1536 + 512 + 64)
     assert eight - one / 8 > 7 / 8 * down
 
 
 def test_key_value_heads_are_repeated_beyond_their_number() -> None:
     facts = model(QWEN_235B)
-    (four,), (sixteen,) = weights(facts, Layout(4)), weights(facts, Layout(16))
+    (four,), (sixteen,) = weights(facts, Parallelism(4)), weights(facts, Parallelism(16))
     one_head = 2 * 2 * facts.layers * facts.hidden_size * facts.head_size
     assert 4 * sixteen - four > 3 * one_head
 
 
 def test_experts_are_shared_between_copies_and_attention_is_not() -> None:
     facts = replace(model(DEEPSEEK), weight_bytes=None)
-    (one,), (copies,), (tensor,) = (weights(facts, layout) for layout in (Layout(), Layout(1, 1, 8), Layout(8)))
+    (one,), (copies,), (tensor,) = (
+        weights(facts, layout) for layout in (Parallelism(), Parallelism(1, 1, 8), Parallelism(8))
+    )
     assert tensor < copies < one
     assert copies == pytest.approx((671.03 - 653.91 + 653.91 / 8 + 1.85) * GB, rel=0.005)
 
 
 def test_whole_experts_are_rounded_up() -> None:
     facts = model("mistralai/Mixtral-8x7B-Instruct-v0.1")
-    (sliced,), (whole,) = weights(facts, Layout(1, 1, 4)), weights(facts, Layout(1, 1, 4, expert_parallel=True))
-    (three,) = weights(facts, Layout(1, 1, 3, expert_parallel=True))
+    (sliced,), (whole,) = (
+        weights(facts, Parallelism(1, 1, 4)),
+        weights(facts, Parallelism(1, 1, 4, expert_parallel=True)),
+    )
+    (three,) = weights(facts, Parallelism(1, 1, 3, expert_parallel=True))
     assert whole == sliced
     expert = 2 * facts.layers * 3 * facts.hidden_size * 14336
     assert three - whole == expert
@@ -129,28 +134,31 @@ def test_whole_experts_are_rounded_up() -> None:
 
 def test_stages_hold_all_layers_and_both_ends() -> None:
     facts = model(LLAMA_70B)
-    parts = weights(facts, Layout(1, 3))
-    assert sum(parts) == weights(facts, Layout())[0]
-    layer = 2 * (weights(facts, Layout())[0] - 4 * facts.vocab_size * facts.hidden_size) // 2 // facts.layers
+    parts = weights(facts, Parallelism(1, 3))
+    assert sum(parts) == weights(facts, Parallelism())[0]
+    layer = 2 * (weights(facts, Parallelism())[0] - 4 * facts.vocab_size * facts.hidden_size) // 2 // facts.layers
     assert [round(part / layer) for part in (parts[0], parts[1])] == [28, 27]
     assert parts[2] > parts[1] > 0
 
 
 def test_the_stages_before_the_last_take_what_is_left_over() -> None:
-    counts = [sum(count for _, count in stage.layers) for stage in stages(model(DEEPSEEK), 4)]
+    counts = [sum(count for _, count in stage.layers) for stage in pipeline_stages(model(DEEPSEEK), 4)]
     assert counts == [15, 15, 16, 15]
-    assert [sum(count for _, count in stage.layers) for stage in stages(model(LLAMA_70B), 3)] == [27, 27, 26]
+    assert [sum(count for _, count in stage.layers) for stage in pipeline_stages(model(LLAMA_70B), 3)] == [27, 27, 26]
 
 
 def test_tied_embeddings_stand_at_both_ends_of_a_pipeline() -> None:
     facts = model(GEMMA)
-    assert sum(weights(facts, Layout(1, 2))) - weights(facts, Layout())[0] == 2 * facts.vocab_size * facts.hidden_size
+    assert (
+        sum(weights(facts, Parallelism(1, 2))) - weights(facts, Parallelism())[0]
+        == 2 * facts.vocab_size * facts.hidden_size
+    )
 
 
 def test_files_larger_than_the_formula_make_every_gpu_heavier() -> None:
     facts = model(GEMMA)
     heavier = replace(facts, weight_bytes=54_018_692_608 * 11 // 10)
-    assert weights(heavier, Layout(4))[0] == pytest.approx(1.1 * weights(facts, Layout(4))[0], rel=1e-6)
+    assert weights(heavier, Parallelism(4))[0] == pytest.approx(1.1 * weights(facts, Parallelism(4))[0], rel=1e-6)
 
 
 @pytest.mark.parametrize(
@@ -201,8 +209,8 @@ def test_a_state_takes_a_fixed_size() -> None:
 
 
 def test_linear_layers_cost_three_states_and_nothing_for_length() -> None:
-    short = memory(QWEN_NEXT, "MI300X", Layout(), max_model_len=16)
-    long = memory(QWEN_NEXT, "MI300X", Layout(), max_model_len=1600)
+    short = memory(QWEN_NEXT, "MI300X", Parallelism(), max_model_len=16)
+    long = memory(QWEN_NEXT, "MI300X", Parallelism(), max_model_len=1600)
     states = 3 * 36 * 1_097_728
     assert short.kv_per_sequence == states + 16 * 24_576
     assert long.kv_per_sequence == states + 1600 * 24_576
@@ -211,7 +219,7 @@ def test_linear_layers_cost_three_states_and_nothing_for_length() -> None:
 def test_sliding_layers_stop_growing_at_the_window_and_what_is_in_flight() -> None:
     lengths = (16_384, 65_536, 131_072)
     sizes = [
-        memory(GEMMA, "MI300X", Layout(), max_model_len=length, max_num_batched_tokens=1024).kv_per_sequence
+        memory(GEMMA, "MI300X", Parallelism(), max_model_len=length, max_num_batched_tokens=1024).kv_per_sequence
         for length in lengths
     ]
     sliding = 52 * 8192 * ((1023 + 2 * 1024 + 15) // 16 + 1) * 16
@@ -221,17 +229,17 @@ def test_sliding_layers_stop_growing_at_the_window_and_what_is_in_flight() -> No
 def test_every_stage_of_a_pipeline_has_a_batch_in_flight() -> None:
     """62 stages of one layer: those with a sliding layer hold its window and 62 batches of 1,024, and a block more."""
     length = 1023 + 62 * 1024
-    found = memory(GEMMA, "MI300X", Layout(1, 62), max_model_len=length, max_num_batched_tokens=1024)
+    found = memory(GEMMA, "MI300X", Parallelism(1, 62), max_model_len=length, max_num_batched_tokens=1024)
     assert found.kv_per_sequence == (-(-length // 16) + 1) * 16 * 8192
 
 
 def test_short_sequences_gain_nothing_from_sliding_layers() -> None:
-    short = memory(GEMMA, "MI300X", Layout(), max_model_len=16_384)
+    short = memory(GEMMA, "MI300X", Parallelism(), max_model_len=16_384)
     assert short.kv_per_sequence == 16_384 * 507_904 + 52 * 8192 * 16
 
 
 def test_a_70b_model_leaves_three_long_sequences_on_one_mi300x() -> None:
-    found = memory(LLAMA_70B, "MI300X", Layout(), max_model_len=32_768, gpu_memory_utilization=0.9)
+    found = memory(LLAMA_70B, "MI300X", Parallelism(), max_model_len=32_768, gpu_memory_utilization=0.9)
     assert found.fits
     assert found.sequences == 3
     assert found.tokens == found.kv_available // 327_680
@@ -244,51 +252,53 @@ def test_a_70b_model_leaves_three_long_sequences_on_one_mi300x() -> None:
 
 
 def test_a_length_that_was_given_must_fit_whole() -> None:
-    found = memory(LLAMA_70B, "MI300X", Layout(), max_model_len=131_072)
+    found = memory(LLAMA_70B, "MI300X", Parallelism(), max_model_len=131_072)
     assert not found.fits
     assert found.length == 131_072
     assert found.explanation.endswith(
         "leave 37.5 GiB for the KV cache, and one sequence of 131,072 tokens takes 40.0 GiB"
     )
     larger = replace(accelerator("MI300X"), reported_bytes=found.needed + GIB)
-    assert estimate(model(LLAMA_70B), larger, Layout(), Needs(max_model_len=131_072)).fits
+    assert estimate(model(LLAMA_70B), larger, Parallelism(), Engine(max_model_len=131_072)).fits
 
 
 @pytest.mark.parametrize(
     ("name", "product", "layout", "length"),
     [
-        pytest.param(LLAMA_70B, "MI300X", Layout(), 122_880, id="the largest multiple of 1,024 that fits"),
-        pytest.param(LLAMA_70B, "MI300X", Layout(2), 131_072, id="the model's own when it fits"),
-        pytest.param("Qwen/Qwen3-8B", "MI300X", Layout(), 40_960, id="never more than the model's own"),
-        pytest.param(LLAMA_70B, "MI210", Layout(), 8192, id="the shortest when nothing fits"),
-        pytest.param("mistralai/Mistral-Large-Instruct-2407", "MI300X", Layout(4), 8192, id="own maximum not known"),
+        pytest.param(LLAMA_70B, "MI300X", Parallelism(), 122_880, id="the largest multiple of 1,024 that fits"),
+        pytest.param(LLAMA_70B, "MI300X", Parallelism(2), 131_072, id="the model's own when it fits"),
+        pytest.param("Qwen/Qwen3-8B", "MI300X", Parallelism(), 40_960, id="never more than the model's own"),
+        pytest.param(LLAMA_70B, "MI210", Parallelism(), 8192, id="the shortest when nothing fits"),
+        pytest.param(
+            "mistralai/Mistral-Large-Instruct-2407", "MI300X", Parallelism(4), 8192, id="own maximum not known"
+        ),
     ],
 )
-def test_the_length_chosen_is(name: str, product: str, layout: Layout, length: int) -> None:
+def test_the_length_chosen_is(name: str, product: str, layout: Parallelism, length: int) -> None:
     assert memory(name, product, layout).length == length
 
 
 def test_the_next_longer_length_would_not_have_fitted() -> None:
-    chosen = memory(LLAMA_70B, "MI300X", Layout())
+    chosen = memory(LLAMA_70B, "MI300X", Parallelism())
     assert chosen.fits
-    assert not memory(LLAMA_70B, "MI300X", Layout(), max_model_len=chosen.length + 1024).fits
+    assert not memory(LLAMA_70B, "MI300X", Parallelism(), max_model_len=chosen.length + 1024).fits
 
 
 def test_a_model_made_for_short_sequences_need_not_hold_longer_ones() -> None:
     facts = replace(model("meta-llama/Llama-3.1-8B-Instruct"), max_position=4096)
-    assert estimate(facts, accelerator("MI300X"), Layout(), Needs()).length == 4096
+    assert estimate(facts, accelerator("MI300X"), Parallelism(), Engine()).length == 4096
 
 
 def test_weights_that_exceed_what_is_usable_are_said_to() -> None:
-    found = memory(LLAMA_70B, "MI210", Layout())
+    found = memory(LLAMA_70B, "MI210", Parallelism())
     assert found.kv_available == found.sequences == found.tokens == 0
     assert found.explanation == ("weights 131.4 GiB + overhead 4.1 GiB exceed the 58.8 GiB that are usable of 63.9 GiB")
 
 
 def test_the_stage_with_the_least_room_decides() -> None:
     facts = model(LLAMA_70B)
-    found = estimate(facts, accelerator("MI300X"), Layout(1, 3), Needs(max_model_len=32_768))
-    assert found.weights == weights(facts, Layout(1, 3))[0]
+    found = estimate(facts, accelerator("MI300X"), Parallelism(1, 3), Engine(max_model_len=32_768))
+    assert found.weights == weights(facts, Parallelism(1, 3))[0]
     assert found.kv_per_sequence == 32_768 * 27 * 4096
 
 
@@ -308,7 +318,7 @@ def test_overhead_is(overhead: Overhead, capacity: int, size: int) -> None:
 
 
 def test_a_wide_model_needs_more_for_activations() -> None:
-    wide = memory(LLAMA_405B, "MI300X", Layout(8))
+    wide = memory(LLAMA_405B, "MI300X", Parallelism(8))
     assert wide.overhead == 2 * (10 * 16_384 * 16_384 + 1024 * 128_256) + 3 * GIB // 2 + 2 * GIB
 
 
@@ -317,4 +327,6 @@ def test_a_wide_model_needs_more_for_activations() -> None:
     [("MI300X", 16_384), ("MI300A", 8192), ("MI210", 2048)],
 )
 def test_the_tokens_of_a_batch_follow_the_memory(product: str, batch: int) -> None:
-    assert memory(GEMMA, product, Layout(2)) == memory(GEMMA, product, Layout(2), max_num_batched_tokens=batch)
+    assert memory(GEMMA, product, Parallelism(2)) == memory(
+        GEMMA, product, Parallelism(2), max_num_batched_tokens=batch
+    )

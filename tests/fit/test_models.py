@@ -8,9 +8,10 @@ from typing import Any
 
 import pytest
 
-from app.fit.models import find_model, parse_facts, to_json
-from app.fit.parameters import Attention, count_parameters, draft_parts, layer_kinds
-from app.fit.weights import stored_bytes
+from app.fit.catalog import find_model
+from app.fit.memory.layers import Attention, count_parameters, draft_parts, layer_kinds
+from app.fit.memory.weights import stored_bytes
+from app.fit.model import parse_facts, to_json
 from tests.fit.facts import model
 
 CATALOGUE: dict[str, dict[str, Any]] = json.loads(resources.files("app.fit").joinpath("models.json").read_text())

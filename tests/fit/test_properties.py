@@ -1,4 +1,4 @@
-"""What holds for every model, GPU and demand."""
+"""What holds for every model, GPU and request."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.fit.accelerators import ACCELERATORS, GIB, Accelerator
-from app.fit.choice import choose
-from app.fit.fit import Fits, fit_products
-from app.fit.layout import Layout
-from app.fit.legality import find_obstacle
-from app.fit.memory import Needs, estimate
-from app.fit.models import (
+from app.fit.catalog import ACCELERATORS, GIB, Accelerator
+from app.fit.fit import fit, fit_products
+from app.fit.memory.estimate import Engine, estimate
+from app.fit.memory.layers import pipeline_stages
+from app.fit.memory.precision import Precision
+from app.fit.memory.weights import stage_weights
+from app.fit.model import (
     Experts,
     LatentAttention,
     LinearAttention,
@@ -24,11 +24,9 @@ from app.fit.models import (
     parse_facts,
     to_json,
 )
-from app.fit.parallelism import Demand, Given, Strategy
-from app.fit.precision import Precision
-from app.fit.question import Choice, Question
-from app.fit.stages import stages
-from app.fit.weights import stage_weights
+from app.fit.parallelism import GivenSizes, Parallelism, ParallelismRequest, Strategy
+from app.fit.request import FitRequest, Fits
+from tests.fit.facts import certain_refusal, find_refusal
 
 powers = st.sampled_from([1, 2, 4, 8, 16])
 
@@ -78,7 +76,7 @@ def model_facts(draw: Any) -> ModelFacts:
 
 
 needs = st.builds(
-    Needs,
+    Engine,
     precision=st.none() | st.sampled_from(list(Precision)),
     max_model_len=st.none() | st.integers(1, 200_000),
     kv_cache_dtype=st.sampled_from(["auto", "fp8"]),
@@ -88,64 +86,66 @@ needs = st.builds(
 )
 sizes = st.none() | st.sampled_from([1, 2, 4])
 demands = st.builds(
-    Demand,
+    ParallelismRequest,
     gpus=st.integers(1, 32),
     nodes=st.sampled_from([1, 2, 3, 4]),
     strategy=st.sampled_from(list(Strategy)),
     auto_optimize=st.booleans(),
-    given=st.just(Given()) | st.builds(Given, sizes, sizes, sizes, sizes),
+    given=st.just(GivenSizes()) | st.builds(GivenSizes, sizes, sizes, sizes, sizes),
 )
 accelerators = st.sampled_from(ACCELERATORS)
-questions = st.builds(Question, model_facts(), accelerators, demands, needs)
+requests = st.builds(FitRequest, model_facts(), accelerators, demands, needs)
 
 
-@given(questions)
-def test_a_choice_uses_exactly_the_gpus_asked_for_and_is_legal_and_fits(question: Question) -> None:
-    answer = choose(question)
-    if not isinstance(answer, Choice):
+@given(requests)
+def test_a_choice_uses_exactly_the_gpus_asked_for_and_is_legal_and_fits(request: FitRequest) -> None:
+    answer = fit(request)
+    assert request.model
+    if not isinstance(answer, Fits):
         assert answer.reason
         return
-    shape, layout, demand = answer.shape, answer.layout, question.demand
-    asked = demand.given
-    assert shape.tensor * shape.pipeline * shape.data * (asked.prefill_context or 1) == demand.gpus == shape.gpus
-    assert asked.tensor in (None, shape.tensor)
-    assert asked.pipeline in (None, shape.pipeline)
-    assert asked.data in (None, shape.data)
-    assert question.needs.expert_parallel in (None, layout.expert_parallel)
-    assert find_obstacle(question.model, layout, tolerant=not question.is_free) is None
+    chosen, asked = answer.parallelism, request.parallelism.given
+    assert chosen.copy * chosen.data * (asked.prefill_context or 1) == request.parallelism.gpus
+    assert asked.tensor in (None, chosen.tensor)
+    assert asked.pipeline in (None, chosen.pipeline)
+    assert asked.data in (None, chosen.data)
+    assert request.engine.expert_parallel in (None, chosen.expert_parallel)
+    refusal = find_refusal if request.parallelism.leaves_choice else certain_refusal
+    assert refusal(request.model, chosen) is None
     assert answer.memory.fits
-    assert answer.memory == question.memory(layout)
+    assert answer.memory == estimate(request.model, request.gpu, chosen, request.engine)
 
 
-@given(questions)
-def test_the_same_question_has_the_same_answer(question: Question) -> None:
-    assert choose(question) == choose(replace(question, model=replace(question.model)))
+@given(requests)
+def test_the_same_request_has_the_same_answer(request: FitRequest) -> None:
+    assert request.model
+    assert fit(request) == fit(replace(request, model=replace(request.model)))
 
 
-@given(questions)
-def test_what_is_chosen_freely_keeps_tp_inside_a_node_and_an_island_where_that_is_asked(question: Question) -> None:
-    answer = choose(question)
-    if isinstance(answer, Choice) and question.is_free:
-        assert answer.shape.gpus_per_node % answer.shape.tensor == 0
-        if question.demand.strategy is Strategy.TOPOLOGY_AWARE:
-            assert answer.shape.tensor <= question.accelerator.island
-        assert len({item.layout for item in answer.rejected} | {answer.layout}) == len(answer.rejected) + 1
+@given(requests)
+def test_what_is_chosen_freely_keeps_tp_inside_a_node_and_an_island_where_that_is_asked(request: FitRequest) -> None:
+    answer = fit(request)
+    if isinstance(answer, Fits) and request.parallelism.leaves_choice:
+        assert request.parallelism.gpus_per_node % answer.parallelism.tensor == 0
+        if request.parallelism.strategy is Strategy.TOPOLOGY_AWARE:
+            assert answer.parallelism.tensor <= request.gpu.island
+        looked_at = [answer.parallelism, *(item.parallelism for item in answer.alternatives)]
+        assert len(set(looked_at)) == len(looked_at)
 
 
-@given(questions, st.integers(0, 256 * GIB))
-def test_more_memory_never_turns_fit_into_no_fit(question: Question, more: int) -> None:
+@given(requests, st.integers(0, 256 * GIB))
+def test_more_memory_never_turns_fit_into_no_fit(request: FitRequest, more: int) -> None:
     """For a given size of a batch: vLLM's default grows with the memory."""
-    larger = replace(question.accelerator, reported_bytes=question.accelerator.memory_bytes + more)
-    if isinstance(choose(question), Choice):
-        assert isinstance(choose(replace(question, accelerator=larger)), Choice)
+    larger = replace(request.gpu, reported_bytes=request.gpu.memory_bytes + more)
+    if isinstance(fit(request), Fits):
+        assert isinstance(fit(replace(request, gpu=larger)), Fits)
 
 
-@given(questions, st.integers(1, 100_000), st.integers(0, 100_000))
-def test_a_longer_sequence_never_fits_more_often(question: Question, length: int, more: int) -> None:
+@given(requests, st.integers(1, 100_000), st.integers(0, 100_000))
+def test_a_longer_sequence_never_fits_more_often(request: FitRequest, length: int, more: int) -> None:
+    assert request.model
     short, long = (
-        estimate(
-            question.model, question.accelerator, Layout(2), replace(question.needs, max_model_len=tokens)
-        ).sequences
+        estimate(request.model, request.gpu, Parallelism(2), replace(request.engine, max_model_len=tokens)).sequences
         for tokens in (length, length + more)
     )
     assert long <= short
@@ -153,9 +153,9 @@ def test_a_longer_sequence_never_fits_more_often(question: Question, length: int
 
 @given(model_facts(), accelerators, needs)
 def test_the_length_chosen_fits_whole_and_is_never_beyond_the_model(
-    facts: ModelFacts, accelerator: Accelerator, asked: Needs
+    facts: ModelFacts, accelerator: Accelerator, asked: Engine
 ) -> None:
-    found = estimate(facts, accelerator, Layout(), replace(asked, max_model_len=None))
+    found = estimate(facts, accelerator, Parallelism(), replace(asked, max_model_len=None))
     assert found.length <= (facts.max_position or 8192)
     assert found.length >= min(8192, facts.max_position or 8192)
     if found.length > 8192:
@@ -166,9 +166,10 @@ def test_the_length_chosen_fits_whole_and_is_never_beyond_the_model(
 def test_weights_of_a_gpu_never_grow_with_tensor_parallelism(
     facts: ModelFacts, precision: Precision | None, tensor: int, whole: bool
 ) -> None:
-    (stage,) = stages(facts, 1)
+    (stage,) = pipeline_stages(facts, 1)
     one, two = (
-        stage_weights(facts, stage, Layout(size, expert_parallel=whole), precision) for size in (tensor, 2 * tensor)
+        stage_weights(facts, stage, Parallelism(size, expert_parallel=whole), precision)
+        for size in (tensor, 2 * tensor)
     )
     assert 0 < two <= one
 
@@ -176,7 +177,7 @@ def test_weights_of_a_gpu_never_grow_with_tensor_parallelism(
 @given(model_facts(), st.integers(1, 24))
 def test_stages_share_out_every_layer_evenly(facts: ModelFacts, pipeline: int) -> None:
     if pipeline <= facts.layers:
-        counts = [sum(count for _, count in stage.layers) for stage in stages(facts, pipeline)]
+        counts = [sum(count for _, count in stage.layers) for stage in pipeline_stages(facts, pipeline)]
         assert sum(counts) == facts.layers
         assert max(counts) - min(counts) <= 1
         assert counts[-1] == min(counts)
@@ -188,7 +189,9 @@ def test_facts_survive_the_way_to_json_and_back(facts: ModelFacts) -> None:
 
 
 @given(model_facts(), demands, needs)
-def test_what_fits_one_product_does_not_depend_on_the_others(facts: ModelFacts, demand: Demand, asked: Needs) -> None:
+def test_what_fits_one_product_does_not_depend_on_the_others(
+    facts: ModelFacts, demand: ParallelismRequest, asked: Engine
+) -> None:
     together = fit_products(facts, demand, asked, ACCELERATORS)
     alone = tuple(answer for item in ACCELERATORS for answer in fit_products(facts, demand, asked, [item]))
     assert together == alone

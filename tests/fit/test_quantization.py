@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from app.fit.config import Unreadable, parse_config
-from app.fit.models import Quantization
+from app.fit.hf_config.config import Unreadable, parse_config
+from app.fit.model import Quantization
 from tests.fit.configs import LLAMA, read
 
 COMPRESSED = {"quant_method": "compressed-tensors", "ignore": ["lm_head"]}

@@ -7,6 +7,7 @@ import json
 import random
 from collections.abc import Iterator
 from datetime import timedelta
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,8 @@ from app.hooks.kinds import DECORATORS, HOOKS
 from app.kube.manifest import LAST_APPLIED
 from tests.golden.replay import (
     ANSWERS,
+    OTHER_ANSWERS,
+    OTHER_REQUESTS,
     REQUESTS,
     answer_path,
     case_name,
@@ -25,9 +28,12 @@ from tests.golden.replay import (
     load,
     newest_time,
     replay,
+    replay_other,
+    request_path,
 )
 from tests.golden.schemas import problems
 
+every_other_request = pytest.mark.parametrize("path", OTHER_REQUESTS, ids=case_name)
 every_request = pytest.mark.parametrize("path", REQUESTS, ids=case_name)
 POOLS = [path for path in REQUESTS if kind_of(path) == "gpupool"]
 """Time is an input of pools: nodes are given up and agents fall silent as it passes."""
@@ -39,14 +45,54 @@ every_decoration = pytest.mark.parametrize(
 )
 
 
+@cache
+def answer_of(path: Path) -> dict[str, Any]:
+    """The answer to a case, computed once for all tests that only look at it."""
+    return replay(path, load(path))
+
+
 def test_there_are_cases() -> None:
     kinds = {kind_of(path) for path in REQUESTS}
     assert kinds == {*HOOKS, *DECORATORS}
 
 
+def test_every_sync_finds_its_related_objects_by_what_customize_asks() -> None:
+    """Metacontroller sends what the answer of customize selects, and nothing else."""
+    for path in REQUESTS:
+        if kind_of(path) not in HOOKS:
+            continue
+        request = load(path)
+        rules = replay_other(path, request, "customize")["relatedResources"]
+        for kind, group in request["related"].items():
+            for found in group.values():
+                assert any(selects(rule, found) for rule in rules), f"{case_name(path)}: nothing asks for {kind}"
+
+
+def selects(rule: dict[str, Any], found: dict[str, Any]) -> bool:
+    """Whether a rule of customize is about an object."""
+    metadata = found["metadata"]
+    labels = rule.get("labelSelector", {}).get("matchLabels", {})
+    return bool(
+        rule["apiVersion"] == found["apiVersion"]
+        and rule["resource"] == found["kind"].lower() + "s"
+        and rule.get("namespace") in (None, metadata.get("namespace"))
+        and metadata["name"] in (rule.get("names") or [metadata["name"]])
+        and labels.items() <= metadata.get("labels", {}).items()
+    )
+
+
+@every_other_request
+def test_customize_and_finalize_are_answered_as_blessed(path: Path, request: pytest.FixtureRequest) -> None:
+    check(path, replay_other(path, load(path)), request)
+
+
 @every_request
 def test_the_answer_is_the_blessed_one(path: Path, request: pytest.FixtureRequest) -> None:
-    answer = replay(path, load(path))
+    check(path, answer_of(path), request)
+
+
+def check(path: Path, answer: dict[str, Any], request: pytest.FixtureRequest) -> None:
+    """The answer is that which stands beside its request; with --bless it is written there."""
     file = answer_path(path)
     if request.config.getoption("--bless"):
         file.write_text(json.dumps(answer, indent=1, sort_keys=True) + "\n")
@@ -54,9 +100,9 @@ def test_the_answer_is_the_blessed_one(path: Path, request: pytest.FixtureReques
     assert answer == load(file), f"{case_name(path)} is answered differently: review, then run pytest --bless"
 
 
-@pytest.mark.parametrize("path", ANSWERS, ids=case_name)
+@pytest.mark.parametrize("path", ANSWERS + OTHER_ANSWERS, ids=case_name)
 def test_no_answer_is_left_over(path: Path) -> None:
-    request = path.with_name(path.name.replace(".response.", ".request."))
+    request = request_path(path)
     assert request.exists(), f"{path.name} has no request: remove it"
 
 
@@ -64,7 +110,7 @@ def test_no_answer_is_left_over(path: Path) -> None:
 def test_the_request_is_not_changed(path: Path) -> None:
     request = load(path)
     before = copy.deepcopy(request)
-    replay(path, request)
+    assert replay(path, request) == answer_of(path)
     assert request == before
 
 
@@ -72,7 +118,7 @@ def test_the_request_is_not_changed(path: Path) -> None:
 def test_the_order_of_objects_does_not_matter(path: Path) -> None:
     request = load(path)
     for seed in range(3):
-        assert replay(path, shuffled(request, random.Random(seed))) == replay(path, request)
+        assert replay(path, shuffled(request, random.Random(seed))) == answer_of(path)
 
 
 @every_request
@@ -81,10 +127,11 @@ def test_feeding_the_answer_back_gives_the_same_children(path: Path) -> None:
     A pool's decisions are confirmed at the second look, which changes them once."""
     request = load(path)
     now = newest_time(request)
-    first = children(replay(path, request))
-    second = children(replay(path, as_observed(request, first), now))
-    third = children(replay(path, as_observed(request, second), now))
-    fourth = children(replay(path, as_observed(request, third), now))
+    looks = [children(answer_of(path))]
+    for _ in range(3):
+        request = as_observed(request, looks[-1])
+        looks.append(children(replay(path, request, now)))
+    first, second, third, fourth = looks
     again = [child for child in second if child_key(child) in map(child_key, first)]
     assert again == first or (path in POOLS and list(map(child_key, again)) == list(map(child_key, first)))
     assert third == (second if path not in POOLS else fourth)
@@ -95,7 +142,7 @@ def test_a_workload_whose_spec_is_unchanged_keeps_its_pods(path: Path) -> None:
     """The requests were captured with earlier versions: an upgrade restarts nothing."""
     request = load(path)
     standing = {child_key(it): it for group in request["children"].values() for it in group.values()}
-    for child in children(replay(path, request)):
+    for child in children(answer_of(path)):
         before = standing.get(child_key(child), {})
         if child["kind"] in ("Deployment", "LeaderWorkerSet") and decided(before) == decided(child):
             assert templates(child) == templates(json.loads(before["metadata"]["annotations"][LAST_APPLIED]))
@@ -126,13 +173,13 @@ def test_the_labels_settle(path: Path) -> None:
 
 @every_request
 def test_children_are_valid_objects(path: Path) -> None:
-    for child in children(replay(path, load(path))):
+    for child in children(answer_of(path)):
         assert problems(child) == []
 
 
 @every_request
 def test_nothing_empty_is_sent(path: Path) -> None:
-    answer = replay(path, load(path))
+    answer = answer_of(path)
     assert [where for child in children(answer) for where in empties(child)] == []
     assert None not in [value for _, value in walk(answer.get("status", {}))]
 
@@ -162,7 +209,7 @@ def shuffled(value: Any, chance: random.Random) -> Any:
 
 
 def as_observed(request: dict[str, Any], applied: list[dict[str, Any]]) -> dict[str, Any]:
-    """The request after Metacontroller applied the children; what was observed before keeps its status."""
+    """The request after Metacontroller applied the children: what stood keeps its status, what is left out is gone."""
     after = copy.deepcopy(request)
     field = children_of(request)
     before = {child_key(child): child for group in after[field].values() for child in group.values()}

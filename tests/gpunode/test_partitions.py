@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from app.fit.accelerators import find_accelerator, partitioned
+from app.fit.catalog import find_accelerator, partitioned
 from tests.gpunode.asked import GPU, counters, labeller, node, spec_of, written
 from tools.sandbox.api import Object
 from tools.sandbox.nodes import PRODUCTS, build_node

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from app.fit.accelerators import ACCELERATORS, Accelerator
+from app.fit.catalog import ACCELERATORS, Accelerator
 from app.settings import Settings
 from tests.gpunode.asked import GPU, counters, labeller, node, spec_of, written
 

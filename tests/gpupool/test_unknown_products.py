@@ -10,7 +10,7 @@ import pytest
 from app.gpunode.sync import sync as decorate
 from app.metacontroller.protocol import DecorateRequest, Parent
 from app.settings import Settings
-from tests.cli.asking import batch
+from tests.cli.questions import batch
 from tests.gpupool.pool import Pool, request
 from tools.sandbox.api import Object
 

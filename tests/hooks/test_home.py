@@ -22,7 +22,7 @@ from app.inferenceendpoint import own as endpoint_own
 from app.inferenceservice import own as service_own
 from app.kube.fields import spec_fields, within
 from app.kube.manifest import LAST_APPLIED, Manifest, annotated, kind_key, last_applied
-from app.metacontroller.hold import GRANTS
+from app.metacontroller.keep import GRANTS
 from app.metacontroller.protocol import SyncRequest, SyncResponse
 from app.modelcache import own as cache_own
 from app.serving.http import build_app

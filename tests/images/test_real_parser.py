@@ -10,7 +10,8 @@ from typing import Any
 
 import pytest
 
-from app.vllm.command import EngineSpec, Precision, Shape, build_command_line
+from app.fit.parallelism import Parallelism
+from app.vllm.command import EngineSpec, Precision, build_command_line
 from app.vllm.finding import Severity
 from app.vllm.owned import argument_owner
 from app.vllm.table import Argument, engine_arguments
@@ -77,7 +78,11 @@ def test_every_choice_of_an_argument_is_one_of_the_parsers() -> None:
 def test_what_the_operator_sets_itself_is_taken() -> None:
     commands = [
         command(
-            precision=precision, max_tokens=4096, temperature=0.7, shape=Shape(2, 2, 2), nodes=2, expert_parallel=True
+            precision=precision,
+            max_tokens=4096,
+            temperature=0.7,
+            parallelism=Parallelism(2, 2, 2, expert_parallel=True),
+            nodes=2,
         )
         for precision in Precision
     ]

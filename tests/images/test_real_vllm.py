@@ -16,8 +16,8 @@ from typing import Any
 import pytest
 
 from app.contracts.crash import CauseKind, find_cause
-from app.fit.config import parse_config
-from app.fit.models import ModelFacts, to_json
+from app.fit.hf_config.config import parse_config
+from app.fit.model import ModelFacts, to_json
 from app.kube.manifest import Manifest
 from tests.images.conftest import GroupOf
 from tests.images.environments import VLLM, UnavailableError

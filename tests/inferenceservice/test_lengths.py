@@ -6,9 +6,10 @@ from typing import Any
 
 import pytest
 
-from app.fit.models import find_model, to_json
+from app.fit.catalog import find_model
+from app.fit.model import to_json
 from tests.calls import Answer
-from tests.cli.asking import nodes, one, service
+from tests.cli.questions import nodes, one, service
 from tests.inferenceservice.service import cache, call, container, environment, observed, spec
 
 OWN = 4096

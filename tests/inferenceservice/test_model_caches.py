@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 from app.fit import codec
-from app.fit.models import Quantization, find_model
+from app.fit.catalog import find_model
+from app.fit.model import Quantization
 from app.kube.manifest import Manifest
 from tests.calls import stored
 from tests.inferenceservice.service import (

@@ -7,11 +7,11 @@ from typing import Any
 import pytest
 
 from app.api.v1alpha1.inferenceservice import InferenceServiceSpec
-from app.fit.models import ModelFacts, Quantization, find_model, to_json
-from app.fit.precision import Precision
-from app.inferenceservice.checkpoint import as_served
-from app.inferenceservice.engine_needs import engine_needs
-from tests.cli.asking import Json, nodes, one, service
+from app.fit.catalog import find_model
+from app.fit.memory.precision import Precision
+from app.fit.model import ModelFacts, Quantization, to_json
+from app.inferenceservice.fit_inputs import as_served, parse_engine
+from tests.cli.questions import Json, nodes, one, service
 from tests.fit.configs import CONFIGS
 from tests.inferenceservice.service import cache, call, container, spec
 
@@ -37,7 +37,7 @@ def plan(method: str, name: str = LLAMA_405B, gpus: int = 4, on: list[Json] | No
 
 @pytest.mark.parametrize("method", FP8)
 def test_every_way_to_make_fp8_while_loading_halves_the_weights(method: str) -> None:
-    assert engine_needs(parsed(method)).precision is Precision.FP8
+    assert parse_engine(parsed(method)).precision is Precision.FP8
     answer = plan(method)
     assert (answer["outcome"], answer["memory"]["weightsBytes"]) == ("fit", plan("fp8")["memory"]["weightsBytes"])
 
@@ -101,4 +101,4 @@ def test_what_the_catalogue_says_of_quantisation_goes_first() -> None:
 @pytest.mark.parametrize("nothing", [None, "None", "", 8, ["fp8"], True])
 def test_what_is_no_method_changes_nothing(nothing: Any) -> None:
     assert as_served(listed(LLAMA_8B), parsed(nothing)) == listed(LLAMA_8B)
-    assert engine_needs(parsed(nothing)).precision is None
+    assert parse_engine(parsed(nothing)).precision is None

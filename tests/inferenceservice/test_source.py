@@ -12,8 +12,8 @@ from pydantic import TypeAdapter, ValidationError
 
 from app.api.v1alpha1.inferenceservice import InferenceServiceSpec, ModelSpec
 from app.api.v1alpha1.modelcache import ModelCacheSpec
-from app.api.v1alpha1.source_uri import PREFIXES, SOURCE_PATTERN
-from app.inferenceservice.engine_needs import engine_needs
+from app.contracts.sources import PREFIXES, SOURCE_PATTERN
+from app.inferenceservice.fit_inputs import parse_engine
 from app.settings import Settings
 from tests.calls import stored
 from tests.golden.schemas import problems
@@ -199,9 +199,9 @@ def test_without_a_source_the_name_is_the_hubs_however_it_is_spelled(name: str, 
 @pytest.mark.parametrize("arguments", [{"q": "fp8"}, {"-q": "fp8"}, {"quantization": "fp8"}])
 def test_short_names_of_arguments_are_read_as_the_long_ones(arguments: dict[str, Any]) -> None:
     given = InferenceServiceSpec.model_validate(spec(vllm={"engineArgs": arguments}))
-    assert engine_needs(given).precision == "fp8"
+    assert parse_engine(given).precision == "fp8"
 
 
 def test_a_switch_that_is_negated_is_read_as_off() -> None:
     given = InferenceServiceSpec.model_validate(spec(vllm={"engineArgs": {"no-enable-expert-parallel": True}}))
-    assert engine_needs(given).expert_parallel is False
+    assert parse_engine(given).expert_parallel is False

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from app.api.v1alpha1.inferenceservice import InferenceServiceSpec
-from app.api.v1alpha1.source_uri import SOURCE_PATTERN
+from app.contracts.sources import SOURCE_PATTERN
 from app.inferenceservice.observe import WorkloadKind, WorkloadState
 from app.inferenceservice.plan import plan_replicas, spec_digest
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from app.contracts.download import REPORT_ANNOTATION, DownloadError, DownloadReport, to_annotation
+from app.contracts.download import REPORT_ANNOTATION, DownloadReport, ReportedError, to_annotation
 from app.kube.manifest import Manifest
 from tests.calls import EARLIER, Answer, ask, stored
 
@@ -65,7 +65,7 @@ def failed(
     reason: str = "BackoffLimitExceeded",
     message: str = "Job has failed.",
     finished: str = JUST_NOW,
-    error: DownloadError | None = None,
+    error: ReportedError | None = None,
 ) -> Manifest:
     condition = {
         "type": "Failed", "status": "True", "reason": reason, "message": message, "lastTransitionTime": finished,

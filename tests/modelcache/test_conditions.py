@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from app.contracts.download import DownloadError, DownloadReport
-from app.fit.models import find_model
+from app.contracts.download import DownloadReport, ReportedError
+from app.fit.catalog import find_model
 from tests.calls import NOW, Answer
 from tests.modelcache.cache import (
     FINISHED,
@@ -36,8 +36,8 @@ REPORT = DownloadReport(
     parameters=8_030_261_248,
     model=find_model("meta-llama/Llama-3.1-8B-Instruct"),
 )
-GATED = DownloadReport(error=DownloadError("Configuration", "GatedRepository", "Accept the terms."))
-TOO_SMALL = DownloadReport(error=DownloadError("Resource", "VolumeTooSmall", "Enlarge it."))
+GATED = DownloadReport(error=ReportedError("Configuration", "GatedRepository", "Accept the terms."))
+TOO_SMALL = DownloadReport(error=ReportedError("Resource", "VolumeTooSmall", "Enlarge it."))
 REFRESH = {"inference.ai/refresh": "now"}
 
 

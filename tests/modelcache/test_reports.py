@@ -8,8 +8,9 @@ from typing import Any
 
 import pytest
 
-from app.contracts.download import DownloadError, DownloadReport
-from app.fit.models import find_model, parse_facts
+from app.contracts.download import DownloadReport, ReportedError
+from app.fit.catalog import find_model
+from app.fit.model import parse_facts
 from app.kube.conditions import parse_time
 from app.settings import Settings
 from tests.calls import NOW, Answer
@@ -37,7 +38,7 @@ DONE = DownloadReport(
 
 
 def with_error(error_class: str, **options: Any) -> Answer:
-    error = DownloadError(error_class, "SomeReason", "Do this")
+    error = ReportedError(error_class, "SomeReason", "Do this")
     return call(children=[claim(), failed(job(), error=error)], **options)
 
 

@@ -16,8 +16,8 @@ from app.contracts.download import (
     PATH,
     POLICY,
     REPORT_ANNOTATION,
-    DownloadError,
     DownloadReport,
+    ReportedError,
     to_annotation,
 )
 from app.kube.conditions import format_time, parse_time
@@ -277,7 +277,7 @@ class Machinery:
 
     def _fail(self, item: Object, error: str) -> None:
         if error:
-            self._report(item, DownloadReport(error=DownloadError(error, "SomeReason", "It went wrong.")))
+            self._report(item, DownloadReport(error=ReportedError(error, "SomeReason", "It went wrong.")))
         self._end(item, "Failed", "BackoffLimitExceeded", {"failed": 7})
 
     def _end(self, item: Object, kind: str, reason: str, counts: Object) -> None:

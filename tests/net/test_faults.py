@@ -14,9 +14,11 @@ from app.gpupool.observe import Observed, observe
 from app.inferenceservice.children.disruption_budget import build_budget
 from app.inferenceservice.observe import _workload
 from app.kube.conditions import Condition, format_time
-from app.modelcache.children import _claims
+from app.modelcache.children.claims import build_claims
+from app.modelcache.completion import Completion, find_completion
 from app.modelcache.facts import Facts
 from app.modelcache.plan import Plan
+from app.policy import Chain
 from app.settings import Settings
 from tests.net.truths import CHECKS
 from tests.net.world import World
@@ -120,12 +122,18 @@ def _all_ready(*arguments: Any) -> Any:
 
 def _sharing(*arguments: Any) -> Observed:
     seen = observe(*arguments)
-    held = {key: replace(it, exclusive=False) for key, it in seen.held.items()}
-    return replace(seen, needs=tuple(replace(it, exclusive=False) for it in seen.needs), held=held)
+    held = {key: replace(it, exclusive=False) for key, it in seen.existing.items()}
+    return replace(
+        seen, placement_requests=tuple(replace(it, exclusive=False) for it in seen.placement_requests), existing=held
+    )
 
 
 def _claims_until_filled(facts: Facts, plan: Plan) -> list[Object]:
-    return [] if plan.complete else _claims(facts, plan)
+    return [] if plan.complete else build_claims(facts, plan)
+
+
+def _complete(*arguments: Any) -> Completion:
+    return replace(find_completion(*arguments), complete=True, readable=True)
 
 
 def _unknown_field(facts: Any) -> Any:
@@ -142,7 +150,7 @@ FAULTS: dict[str, tuple[Story, str, Any, str]] = {
     "a workload dropped while something is waited for": (
         its_cache_is_deleted, "app.inferenceservice.children.running_workloads", lambda *_: [], "nobody asked for it",
     ),
-    "a claim dropped": (downloads_end, "app.modelcache.children._claims", _claims_until_filled, "was deleted"),
+    "a claim dropped": (downloads_end, "app.modelcache.children.build_claims", _claims_until_filled, "was deleted"),
     "two pools that take the same node": (
         two_pools_have_the_same_node, "app.gpupool.observe._other_pools", lambda _: iter(()), "nodes are said",
     ),
@@ -153,10 +161,10 @@ FAULTS: dict[str, tuple[Story, str, Any, str]] = {
         pods_crash, "app.inferenceservice.observe._workload", _all_ready, "are said to be ready",
     ),
     "a model that is not there": (
-        downloads_hang, "app.modelcache.facts.Copy.is_complete", property(lambda _: True), "Ready is True",
+        downloads_hang, "app.modelcache.facts.find_completion", _complete, "Ready is True",
     ),
     "an endpoint that nobody answers": (
-        pods_crash, "app.inferenceendpoint.plan._find_problem", lambda *_: None, "Available is True",
+        pods_crash, "app.inferenceendpoint.plan.BLOCKERS", Chain(), "Available is True",
     ),
     "GPUs counted wrong": (a_service_runs, "app.gpupool.status._granted", lambda *_: 7, "said to be allocated"),
     "a status field that no schema has": (

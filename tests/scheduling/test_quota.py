@@ -11,22 +11,22 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from app.scheduling.nodes import Node, Wish
+from app.scheduling.nodes import Node, NodeRequirements
 from app.scheduling.quota import Quota
-from app.scheduling.request import BoundPod, Decision, Held, Need, Outcome
-from app.scheduling.scheduler import Look, look
+from app.scheduling.request import BoundPod, Decision, ExistingAllocation, Outcome, PlacementRequest
+from app.scheduling.scheduler import Schedule, schedule
 from tests.scheduling.pool import PATIENCE, decide, held_at, hosts, need, node
 
 GPU = "amd.com/gpu"
 Slots = Mapping[tuple[int, int], str]
 
 
-def alone(name: str = "a", gpus: int = 1, **fields: Any) -> Need:
+def alone(name: str = "a", gpus: int = 1, **fields: Any) -> PlacementRequest:
     return need(name, gpus, exclusive=True, **fields)
 
 
-def on(*products: str) -> Wish:
-    return Wish(GPU, products)
+def on(*products: str) -> NodeRequirements:
+    return NodeRequirements(GPU, products)
 
 
 def test_a_small_service_gets_a_small_host_whoever_asked_before() -> None:
@@ -39,9 +39,9 @@ def test_a_small_service_gets_a_small_host_whoever_asked_before() -> None:
 def test_a_changed_service_that_stays_on_its_host_pays_for_a_second_one(runs: bool) -> None:
     """Its host counts as given up for itself only until it takes it again."""
     pods = (BoundPod(0, 0, "n1", 4, GPU),) if runs else ()
-    changed = alone("a", 8, digest="2", most=2, wanted=2, quota=8, bound=pods)
+    changed = alone("a", 8, digest="2", max_replicas=2, existing_replicas=2, quota=8, bound_pods=pods)
     held = {"ns/a": held_at({(0, 0): "n1"}, 4, digest="1", exclusive=True)}
-    found = look([node("n1"), node("n2")], [changed], held, PATIENCE)
+    found = schedule([node("n1"), node("n2")], [changed], held, PATIENCE)
     assert hosts(found.decisions["ns/a"]) == ["n1"]
     assert found.used == {"ns": 8}
 
@@ -50,19 +50,19 @@ def test_who_asks_for_whole_nodes_closes_none_before_it_is_granted_any() -> None
     """Else eight services of one GPU each close eight nodes with a limit of eight GPUs."""
     nodes = [node(f"n{it}") for it in range(4)]
     held = {f"ns/s{it}": held_at({(0, 0): f"n{it}"}, 1, digest="1") for it in range(4)}
-    wishing = [alone(f"s{it}", digest="2", quota=4, bound=(BoundPod(0, 0, f"n{it}", 1, GPU),)) for it in range(4)]
+    wishing = [alone(f"s{it}", digest="2", quota=4, bound_pods=(BoundPod(0, 0, f"n{it}", 1, GPU),)) for it in range(4)]
     others = [replace(need(f"t{it}", 7), service=f"other/t{it}") for it in range(4)]
-    found = look(nodes, [*wishing, *others], held, PATIENCE)
-    assert sorted(found.decisions[it.service].slots[0, 0] for it in others) == ["n0", "n1", "n2", "n3"]
+    found = schedule(nodes, [*wishing, *others], held, PATIENCE)
+    assert sorted(found.decisions[it.service].hosts[0, 0] for it in others) == ["n0", "n1", "n2", "n3"]
     assert found.used == {"ns": 4, "other": 28}
 
 
 def test_who_gives_whole_nodes_back_has_them_until_that_is_decided() -> None:
     """Its pods that run let nobody join, and what it holds is its own to take again."""
-    shared = need("a", 8, digest="2", quota=8, bound=(BoundPod(0, 0, "n1", 1, GPU),))
+    shared = need("a", 8, digest="2", quota=8, bound_pods=(BoundPod(0, 0, "n1", 1, GPU),))
     late = replace(need("z", 1), service="other/z")
     held = {"ns/a": held_at({(0, 0): "n1"}, 1, digest="1", exclusive=True)}
-    found = look([node("n1"), node("n2", foreign=8)], [shared, late], held, PATIENCE)
+    found = schedule([node("n1"), node("n2", unmanaged_usage=8)], [shared, late], held, PATIENCE)
     assert (hosts(found.decisions["ns/a"]), hosts(found.decisions["other/z"])) == (["n1"], [])
 
 
@@ -70,9 +70,15 @@ def test_who_gives_whole_nodes_back_has_them_until_that_is_decided() -> None:
 def test_a_changed_service_whose_new_nodes_are_full_waits_for_gpus(exclusive: bool) -> None:
     """What it holds of its limit is its own: it is in line, and has nodes held back once it has waited long."""
     changed = need(
-        "a", 8, digest="2", quota=8, wish=on("MI325X"), exclusive=exclusive, bound=(BoundPod(0, 0, "n1", 8, GPU),)
+        "a",
+        8,
+        digest="2",
+        quota=8,
+        requirements=on("MI325X"),
+        exclusive=exclusive,
+        bound_pods=(BoundPod(0, 0, "n1", 8, GPU),),
     )
-    nodes = [node("n1"), node("n2", product="MI325X", foreign=8)]
+    nodes = [node("n1"), node("n2", product="MI325X", unmanaged_usage=8)]
     [found] = decide(
         nodes, changed, held={"ns/a": held_at({(0, 0): "n1"}, 8, digest="1", exclusive=exclusive)}
     ).values()
@@ -82,9 +88,12 @@ def test_a_changed_service_whose_new_nodes_are_full_waits_for_gpus(exclusive: bo
 def test_a_free_host_past_the_limit_keeps_nobody_from_a_busy_one_below_it() -> None:
     """It waits for that one, which is held back for it; the larger one is not."""
     nodes = [node("n1", 16, product="A"), node("n2", 8, product="B")]
-    waits = alone("a", quota=8, wish=on("A", "B"), waited=PATIENCE, priority=1)
-    runs = need("b", 4, wish=on("B"), bound=(BoundPod(0, 0, "n2", 4, GPU),))
-    others = [replace(it, service=f"other/{it.created}") for it in (runs, need("c", wish=on("B")), need("d", 16))]
+    waits = alone("a", quota=8, requirements=on("A", "B"), waiting_seconds=PATIENCE, priority=1)
+    runs = need("b", 4, requirements=on("B"), bound_pods=(BoundPod(0, 0, "n2", 4, GPU),))
+    others = [
+        replace(it, service=f"other/{it.creation_timestamp}")
+        for it in (runs, need("c", requirements=on("B")), need("d", 16))
+    ]
     found = decide(nodes, waits, *others, held={"other/b": held_at({(0, 0): "n2"}, 4)})
     assert not found["a"].lacks_quota
     assert {key: hosts(it) for key, it in found.items()} == {"a": [], "b": ["n2"], "c": [], "d": ["n1"]}
@@ -93,17 +102,19 @@ def test_a_free_host_past_the_limit_keeps_nobody_from_a_busy_one_below_it() -> N
 def test_a_group_goes_to_cheaper_hosts_where_the_nearest_ones_are_past_the_limit() -> None:
     zones = {"n1": 1, "n2": 2, "n3": 1, "n4": 1}
     nodes = [node(name, 4 if name < "n3" else 8, domains=(f"z{zone}",)) for name, zone in zones.items()]
-    assert sorted(hosts(decide(nodes, alone("a", 4, pods=2, apart=True, quota=8))["a"])) == ["n1", "n2"]
+    assert sorted(hosts(decide(nodes, alone("a", 4, pods=2, one_pod_per_node=True, quota=8))["a"])) == ["n1", "n2"]
 
 
 def test_the_product_is_one_that_the_limit_reaches_for() -> None:
     nodes = [node("n1", 16, product="A"), node("n2", 8, product="B")]
-    assert hosts(decide(nodes, alone("a", 4, least=2, most=2, quota=8, wish=on("A", "B")))["a"]) == ["n2", "n2"]
+    assert hosts(
+        decide(nodes, alone("a", 4, min_replicas=2, max_replicas=2, quota=8, requirements=on("A", "B")))["a"]
+    ) == ["n2", "n2"]
 
 
 def test_what_one_tenant_may_not_have_another_one_gets() -> None:
-    found = look(
-        [node("n1", 4, foreign=4), node("n2")],
+    found = schedule(
+        [node("n1", 4, unmanaged_usage=4), node("n2")],
         [alone("a", quota=4), replace(alone("b"), service="other/b")],
         {},
         PATIENCE,
@@ -115,10 +126,10 @@ def test_what_one_tenant_may_not_have_another_one_gets() -> None:
 def test_what_gave_way_does_not_come_back_past_the_limit() -> None:
     """Groups beyond a guarantee give way to a service of the same namespace, and both together are too much."""
     running = BoundPod(0, 0, "n1", 1, GPU)
-    generous = need("b", most=2, wanted=2, quota=6, bound=(running,), wish=on("MI300X"))
-    waits = alone("a", quota=6, wish=on("A"))
-    nodes = [node("n1"), node("n2", 5, product="A"), node("n3", 4, product="A", foreign=4)]
-    found = look(nodes, [waits, generous], {"ns/b": held_at({(0, 0): "n1", (1, 0): "n1"}, 1)}, PATIENCE)
+    generous = need("b", max_replicas=2, existing_replicas=2, quota=6, bound_pods=(running,), requirements=on("MI300X"))
+    waits = alone("a", quota=6, requirements=on("A"))
+    nodes = [node("n1"), node("n2", 5, product="A"), node("n3", 4, product="A", unmanaged_usage=4)]
+    found = schedule(nodes, [waits, generous], {"ns/b": held_at({(0, 0): "n1", (1, 0): "n1"}, 1)}, PATIENCE)
     assert (hosts(found.decisions["ns/a"]), hosts(found.decisions["ns/b"])) == (["n2"], ["n1"])
     assert found.used == {"ns": 6}
 
@@ -141,7 +152,7 @@ def test_the_cost_of_very_many_groups_is_counted_once_each(monkeypatch: pytest.M
 
     monkeypatch.setattr(Quota, "_beside_own", counted)
     nodes = [node(f"n{it:03}") for it in range(100)]
-    found = look(nodes, [alone("a", least=800, most=800, quota=799)], {}, PATIENCE)
+    found = schedule(nodes, [alone("a", min_replicas=800, max_replicas=800, quota=799)], {}, PATIENCE)
     assert found.used == {"ns": 792}
     assert calls < 20
 
@@ -154,7 +165,7 @@ _nodes = st.lists(
         product=st.sampled_from(["A", "B"]),
         gpus=st.sampled_from([2, 4, 8]),
         domains=st.sampled_from([(), ("z1", "z1/r1"), ("z1", "z1/r2"), ("z2", "z2/r1")]),
-        foreign=st.sampled_from([0, 0, 0, 1]),
+        unmanaged_usage=st.sampled_from([0, 0, 0, 1]),
     ),
     min_size=1,
     max_size=6,
@@ -162,13 +173,13 @@ _nodes = st.lists(
 )
 _asked = st.fixed_dictionaries(
     {
-        "gpus": st.sampled_from([1, 1, 2, 4, 8]),
-        "pods": st.integers(1, 3),
-        "least": st.integers(1, 2),
-        "wanted": st.integers(0, 3),
+        "gpus_per_node": st.sampled_from([1, 1, 2, 4, 8]),
+        "nodes": st.integers(1, 3),
+        "min_replicas": st.integers(1, 2),
+        "existing_replicas": st.integers(0, 3),
         "exclusive": st.booleans(),
-        "apart": st.booleans(),
-        "wish": st.sampled_from([on(), on("A"), on("B", "A")]),
+        "one_pod_per_node": st.booleans(),
+        "requirements": st.sampled_from([on(), on("A"), on("B", "A")]),
     }
 )
 _rounds = st.lists(
@@ -186,101 +197,142 @@ _rounds = st.lists(
 def test_whatever_comes_and_changes_quotas_hold_and_nobody_waits_for_what_is_there(
     nodes: list[Node], rounds: list[tuple[dict[str, dict[str, Any]], str]], quota: int
 ) -> None:
-    held, running = dict[str, Held](), dict[str, tuple[BoundPod, ...]]()
+    held, running = dict[str, ExistingAllocation](), dict[str, tuple[BoundPod, ...]]()
     for asked, mode in rounds:
         held = {key: it for key, it in held.items() if key in asked}
         needs = [_need(key, it, quota, running.get(key, ())) for key, it in asked.items()]
         for _ in range(3):
-            found = look(nodes, needs, held, PATIENCE)
+            found = schedule(nodes, needs, held, PATIENCE)
             _check_quota(nodes, needs, held, found, quota)
-            held |= {it.service: _held(it, granted) for it in needs if (granted := found.decisions[it.service]).slots}
-        assert look(nodes, needs, held, PATIENCE).decisions == look(nodes, needs, held, PATIENCE).decisions
+            held |= {it.service: _held(it, granted) for it in needs if (granted := found.decisions[it.service]).hosts}
+        assert schedule(nodes, needs, held, PATIENCE).decisions == schedule(nodes, needs, held, PATIENCE).decisions
         _check_nobody_starves(nodes, needs, held, found)
         for it in needs:
             decision = found.decisions[it.service]
             if decision.outcome is Outcome.BOUND and mode != "none runs":
-                pods = [BoundPod(*slot, host, it.gpus, GPU) for slot, host in decision.slots.items()]
+                pods = [BoundPod(*slot, host, it.gpus_per_node, GPU) for slot, host in decision.hosts.items()]
                 running[it.service] = tuple(pods if mode == "all run" else pods[:1])
 
 
-def _need(key: str, asked: dict[str, Any], quota: int, bound: tuple[BoundPod, ...]) -> Need:
-    digest = repr(sorted((name, str(it)) for name, it in asked.items() if name != "wanted"))
-    return Need(key, digest, most=3, created=key, quota=quota if key < "b" else None, bound=bound, **asked)
+def _need(key: str, asked: dict[str, Any], quota: int, bound: tuple[BoundPod, ...]) -> PlacementRequest:
+    digest = repr(sorted((name, str(it)) for name, it in asked.items() if name != "existing_replicas"))
+    return PlacementRequest(
+        key,
+        digest,
+        max_replicas=3,
+        creation_timestamp=key,
+        quota=quota if key < "b" else None,
+        bound_pods=bound,
+        **asked,
+    )
 
 
-def _held(need: Need, decision: Decision) -> Held:
-    return Held(
+def _held(need: PlacementRequest, decision: Decision) -> ExistingAllocation:
+    return ExistingAllocation(
         need.digest,
         decision.product,
-        decision.slots,
-        need.gpus,
+        decision.hosts,
+        need.gpus_per_node,
         decision.proposed,
-        created=need.created,
+        creation_timestamp=need.creation_timestamp,
         resource=GPU,
         exclusive=need.exclusive,
     )
 
 
-def _is_known(need: Need, held: Mapping[str, Held]) -> bool:
+def _is_known(need: PlacementRequest, held: Mapping[str, ExistingAllocation]) -> bool:
     """Nothing of an earlier request is there."""
     same = need.service not in held or held[need.service].digest == need.digest
-    return same and all(pod.gpus == need.gpus for pod in need.bound)
+    return same and all(pod.gpus == need.gpus_per_node for pod in need.bound_pods)
 
 
-def _cost(nodes: Sequence[Node], need: Need, slots: Slots, bound: Sequence[BoundPod], held: Held | None) -> int:
+def _cost(
+    nodes: Sequence[Node],
+    need: PlacementRequest,
+    slots: Slots,
+    bound: Sequence[BoundPod],
+    held: ExistingAllocation | None,
+) -> int:
     """What it counts towards the quota, from the definition. A pod that went by itself elsewhere than was decided has
     no host for itself."""
     at_their_place = {((pod.group, pod.worker), pod.host) for pod in bound}
     if not need.exclusive:
-        return sum(pod.gpus for pod in bound) + need.gpus * len(slots.items() - at_their_place)
-    strays = [pod for pod in bound if held and pod.host not in held.slots.values()]
+        return sum(pod.gpus for pod in bound) + need.gpus_per_node * len(slots.items() - at_their_place)
+    strays = [pod for pod in bound if held and pod.host not in held.hosts.values()]
     taken = {host for _, host in slots.items() - at_their_place} | {pod.host for pod in bound if pod not in strays}
     return sum(it.gpus for it in nodes if it.host in taken) + sum(pod.gpus for pod in strays)
 
 
-def _check_quota(nodes: list[Node], needs: list[Need], held: Mapping[str, Held], found: Look, quota: int) -> None:
+def _check_quota(
+    nodes: list[Node],
+    needs: list[PlacementRequest],
+    held: Mapping[str, ExistingAllocation],
+    found: Schedule,
+    quota: int,
+) -> None:
     used, before, after = Counter[str](), Counter[str](), Counter[str]()
     for it in needs:
-        slots, earlier = found.decisions[it.service].slots, held.get(it.service)
-        used[it.tenant] += _cost(nodes, it, slots, it.bound, earlier)
-        after[it.tenant] += _cost(nodes, it, slots, it.bound if _is_known(it, held) else (), earlier)
-        asked_before = replace(it, gpus=earlier.gpus, exclusive=earlier.exclusive or it.exclusive) if earlier else it
-        before[it.tenant] += _cost(nodes, asked_before, earlier.slots if earlier else {}, it.bound, earlier)
+        slots, earlier = found.decisions[it.service].hosts, held.get(it.service)
+        used[it.tenant] += _cost(nodes, it, slots, it.bound_pods, earlier)
+        after[it.tenant] += _cost(nodes, it, slots, it.bound_pods if _is_known(it, held) else (), earlier)
+        asked_before = (
+            replace(it, gpus_per_node=earlier.gpus_per_node, exclusive=earlier.exclusive or it.exclusive)
+            if earlier
+            else it
+        )
+        before[it.tenant] += _cost(nodes, asked_before, earlier.hosts if earlier else {}, it.bound_pods, earlier)
     if all(_is_known(it, held) for it in needs):
         assert Counter(found.used) == used
     assert after["a"] <= max(quota, before["a"])
 
 
-def _check_nobody_starves(nodes: list[Node], needs: list[Need], held: Mapping[str, Held], found: Look) -> None:
+def _check_nobody_starves(
+    nodes: list[Node], needs: list[PlacementRequest], held: Mapping[str, ExistingAllocation], found: Schedule
+) -> None:
     """Of one pod, where nothing of an earlier request is in the way."""
     for it in needs:
-        if it.pods > 1 or it.bound or it.service in held or found.decisions[it.service].outcome is not Outcome.PENDING:
+        if (
+            it.nodes > 1
+            or it.bound_pods
+            or it.service in held
+            or found.decisions[it.service].outcome is not Outcome.PENDING
+        ):
             continue
         fitting = [node.host for node in nodes if _fits(node, it, needs, held)]
         room = quota_left(it, found)
         assert not [
-            node.host for node in nodes if node.host in fitting and room >= (node.gpus if it.exclusive else it.gpus)
+            node.host
+            for node in nodes
+            if node.host in fitting and room >= (node.gpus if it.exclusive else it.gpus_per_node)
         ]
 
 
-def quota_left(need: Need, found: Look) -> float:
+def quota_left(need: PlacementRequest, found: Schedule) -> float:
     return float("inf") if need.quota is None else need.quota - found.used.get(need.tenant, 0)
 
 
-def _fits(node: Node, need: Need, needs: list[Need], held: Mapping[str, Held]) -> bool:
+def _fits(
+    node: Node, need: PlacementRequest, needs: list[PlacementRequest], held: Mapping[str, ExistingAllocation]
+) -> bool:
     guests = list(_guests(node.host, needs, held))
-    free = node.gpus - (node.foreign or 0) - sum(gpus for _, gpus in guests)
+    free = node.gpus - (node.unmanaged_usage or 0) - sum(gpus for _, gpus in guests)
     is_open = free == node.gpus if need.exclusive else not any(exclusive for exclusive, _ in guests)
-    return is_open and free >= need.gpus and (not need.wish.products or node.product in need.wish.products)
+    return (
+        is_open
+        and free >= need.gpus_per_node
+        and (not need.requirements.products or node.product in need.requirements.products)
+    )
 
 
-def _guests(host: str, needs: list[Need], held: Mapping[str, Held]) -> Iterator[tuple[bool, int]]:
+def _guests(
+    host: str, needs: list[PlacementRequest], held: Mapping[str, ExistingAllocation]
+) -> Iterator[tuple[bool, int]]:
     """GPUs of each pod that is there or will be, and whether it has the host for itself. Where a pod was granted more
     than it runs with, its successor takes as much."""
     for it in needs:
-        running = {(pod.group, pod.worker): pod.gpus for pod in it.bound if pod.host == host}
+        running = {(pod.group, pod.worker): pod.gpus for pod in it.bound_pods if pod.host == host}
         yield from ((it.exclusive, gpus) for gpus in running.values())
         if it.service in held:
             own = held[it.service]
-            more = (own.gpus - running.get(slot, 0) for slot, at in own.slots.items() if at == host)
+            more = (own.gpus_per_node - running.get(slot, 0) for slot, at in own.hosts.items() if at == host)
             yield from ((it.exclusive or own.exclusive, gpus) for gpus in more if gpus > 0)

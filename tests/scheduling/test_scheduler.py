@@ -9,9 +9,9 @@ import pytest
 
 from app.scheduling import explain
 from app.scheduling import placer as filling
-from app.scheduling.nodes import Node, Taint, Toleration, Wish
+from app.scheduling.nodes import Node, NodeRequirements, Taint, Toleration
 from app.scheduling.placement import place_group
-from app.scheduling.request import BoundPod, Need, Outcome
+from app.scheduling.request import BoundPod, Outcome, PlacementRequest
 from app.scheduling.scheduler import allocate
 from tests.scheduling.pool import PATIENCE, WISH, decide, held_at, hosts, need, node
 
@@ -24,7 +24,7 @@ def test_two_exclusive_gpus_go_to_a_node_that_is_all_free() -> None:
 
 
 def test_two_shared_gpus_go_to_the_fullest_node_that_has_them() -> None:
-    found = decide([node("n1", 4, foreign=1), node("n2", 4, foreign=2)], need(gpus=2))["a"]
+    found = decide([node("n1", 4, unmanaged_usage=1), node("n2", 4, unmanaged_usage=2)], need(gpus=2))["a"]
     assert hosts(found) == ["n2"]
 
 
@@ -36,7 +36,7 @@ def test_eight_exclusive_gpus_on_nodes_of_four_are_impossible() -> None:
 
 
 def test_what_others_hold_now_is_no_reason_why_a_pool_could_never_give_it() -> None:
-    nodes = [node("n1", 8), node("n2", 8), node("n3", 8, foreign=5)]
+    nodes = [node("n1", 8), node("n2", 8), node("n3", 8, unmanaged_usage=5)]
     asked = need("b", pods=8, gpus=8)
     found = decide(nodes, need("a", gpus=2, exclusive=True, priority=1), asked)["b"]
     assert found.outcome is Outcome.IMPOSSIBLE
@@ -59,47 +59,55 @@ def test_services_that_differ_in_their_number_of_pods_alone_are_counted_once(mon
 
 
 def test_priority_goes_before_age_and_age_before_name() -> None:
-    needs = [need("a", 8, created="3"), need("b", 8, created="1"), need("c", 8, created="2", priority=1)]
+    needs = [
+        need("a", 8, creation_timestamp="3"),
+        need("b", 8, creation_timestamp="1"),
+        need("c", 8, creation_timestamp="2", priority=1),
+    ]
     found = decide([node("n1"), node("n2")], *needs)
-    assert found["c"].slots
-    assert found["b"].slots
+    assert found["c"].hosts
+    assert found["b"].hosts
     assert (found["a"].outcome, found["a"].place_in_line) == (Outcome.PENDING, 1)
 
 
 def test_a_smaller_service_goes_ahead_of_one_that_does_not_fit_yet() -> None:
-    found = decide([node("n1", foreign=4)], need("a", 8), need("b", 4))
+    found = decide([node("n1", unmanaged_usage=4)], need("a", 8), need("b", 4))
     assert found["a"].outcome is Outcome.PENDING
     assert hosts(found["b"]) == ["n1"]
 
 
 def test_who_has_waited_long_gets_nodes_held_back() -> None:
-    found = decide([node("n1", foreign=4), node("n2", foreign=6)], need("a", 8, waited=PATIENCE), need("b", 4))
+    found = decide(
+        [node("n1", unmanaged_usage=4), node("n2", unmanaged_usage=6)],
+        need("a", 8, waiting_seconds=PATIENCE),
+        need("b", 4),
+    )
     assert found["b"].outcome is Outcome.PENDING
     assert "held back for a service that has waited longer" in found["b"].message
 
 
 def test_nodes_that_a_service_has_for_itself_are_not_held_back_in_vain() -> None:
-    alone = need("alone", 2, exclusive=True, created="0", bound=(BoundPod(0, 0, "n1", 2),))
-    nodes = [node("n1"), node("n2", foreign=5)]
-    found = decide(nodes, alone, need("long", 4, waited=PATIENCE), need("small", 1))
+    alone = need("alone", 2, exclusive=True, creation_timestamp="0", bound_pods=(BoundPod(0, 0, "n1", 2),))
+    nodes = [node("n1"), node("n2", unmanaged_usage=5)]
+    found = decide(nodes, alone, need("long", 4, waiting_seconds=PATIENCE), need("small", 1))
     assert found["small"].outcome is Outcome.PENDING, "n2 is the one that the long waiter can get"
 
 
 def test_nodes_that_services_will_leave_are_held_back_before_those_of_foreign_pods() -> None:
-    ours = need("ours", 4, created="0", bound=(BoundPod(0, 0, "n1", 4),))
-    nodes = [node("n1"), node("n2", foreign=1)]
-    found = decide(nodes, ours, need("long", 8, waited=PATIENCE), need("small", 4))
+    ours = need("ours", 4, creation_timestamp="0", bound_pods=(BoundPod(0, 0, "n1", 4),))
+    nodes = [node("n1"), node("n2", unmanaged_usage=1)]
+    found = decide(nodes, ours, need("long", 8, waiting_seconds=PATIENCE), need("small", 4))
     assert hosts(found["small"]) == ["n2"]
 
 
 def test_a_service_of_no_groups_keeps_nobody_from_places() -> None:
-    found = decide([node("n1")], need("none", 4, least=0, most=0), need("some", 4))
+    found = decide([node("n1")], need("none", 4, min_replicas=0, max_replicas=0), need("some", 4))
     assert (found["some"].outcome, hosts(found["some"])) == (Outcome.PROPOSED, ["n1"])
     assert (found["none"].outcome, found["none"].message) == (Outcome.BOUND, "No group is asked for.")
 
 
 def test_groups_beyond_the_guarantee_come_after_everybodys_guarantee() -> None:
-    found = decide([node("n1")], need("a", 4, least=1, most=2, wanted=2), need("b", 4))
+    found = decide([node("n1")], need("a", 4, min_replicas=1, max_replicas=2, existing_replicas=2), need("b", 4))
     assert (found["a"].groups, found["b"].groups) == (1, 1)
     assert found["a"].outcome is Outcome.PROPOSED
 
@@ -115,7 +123,7 @@ def test_nobody_joins_a_node_that_is_held_exclusively() -> None:
 
 def test_exclusive_is_of_the_whole_host_under_every_resource_name() -> None:
     nodes = [node("n1"), replace(node("n1"), resource="amd.com/cpx_nps4")]
-    other = need("b", 1, wish=Wish("amd.com/cpx_nps4", ()))
+    other = need("b", 1, requirements=NodeRequirements("amd.com/cpx_nps4", ()))
     found = decide(nodes, need("a", 2, exclusive=True), other)
     assert (found["a"].outcome, found["b"].outcome) == (Outcome.PROPOSED, Outcome.PENDING)
 
@@ -125,8 +133,8 @@ def test_exclusive_is_of_the_whole_host_under_every_resource_name() -> None:
 
 def test_a_group_stays_in_the_smallest_domain_that_holds_it() -> None:
     nodes = [
-        node("n1", domains=("z", "z/r1"), foreign=4),
-        node("n2", domains=("z", "z/r1"), foreign=0),
+        node("n1", domains=("z", "z/r1"), unmanaged_usage=4),
+        node("n2", domains=("z", "z/r1"), unmanaged_usage=0),
         node("n3", domains=("z", "z/r2")),
         node("n4", domains=("z", "z/r2")),
     ]
@@ -137,18 +145,20 @@ def test_a_group_stays_in_the_smallest_domain_that_holds_it() -> None:
 
 def test_tensor_parallelism_gets_whole_islands_wherever_the_used_gpus_are() -> None:
     pairs = {"MI250X": 2}
-    used = node("n1", product="MI250X", island=2, foreign=3)
+    used = node("n1", product="MI250X", island=2, unmanaged_usage=3)
     found = decide([used], need(gpus=4, islands=pairs))["a"]
     assert found.outcome is Outcome.PENDING
     assert hosts(decide([used], need(gpus=2, islands=pairs))["a"]) == ["n1"]
 
 
 def test_every_gpu_is_an_island_of_one() -> None:
-    used = node("n1", product="MI250X", island=2, foreign=4)
+    used = node("n1", product="MI250X", island=2, unmanaged_usage=4)
     assert hosts(decide([used], need(gpus=1, islands={"MI250X": 1}))["a"]) == ["n1"]
-    partitions = Node("n1", "amd.com/cpx_nps4", "MI300X-CPX-NPS4", 64, island=8, foreign=8)
-    wish = Wish("amd.com/cpx_nps4", ())
-    assert hosts(decide([partitions], need(gpus=8, wish=wish, islands={"MI300X-CPX-NPS4": 1}))["a"]) == ["n1"]
+    partitions = Node("n1", "amd.com/cpx_nps4", "MI300X-CPX-NPS4", 64, island=8, unmanaged_usage=8)
+    requirements = NodeRequirements("amd.com/cpx_nps4", ())
+    assert hosts(
+        decide([partitions], need(gpus=8, requirements=requirements, islands={"MI300X-CPX-NPS4": 1}))["a"]
+    ) == ["n1"]
 
 
 def test_islands_are_kept_for_a_model_that_nobody_knows_too() -> None:
@@ -159,7 +169,7 @@ def test_islands_are_kept_for_a_model_that_nobody_knows_too() -> None:
 
 
 def test_islands_that_may_be_broken_are_the_reason_that_is_given() -> None:
-    used = node("n1", product="MI250X", island=2, foreign=3)
+    used = node("n1", product="MI250X", island=2, unmanaged_usage=3)
     found = decide([used], need(gpus=4, islands={"MI250X": 2}))["a"]
     assert found.outcome is Outcome.PENDING
     assert "has 5 free GPUs, of which no 4 are sure to be whole islands of 2" in found.message
@@ -167,21 +177,21 @@ def test_islands_that_may_be_broken_are_the_reason_that_is_given() -> None:
 
 def test_pods_that_must_be_apart_are() -> None:
     nodes = [node("n1"), node("n2")]
-    assert set(hosts(decide(nodes, need(gpus=1, pods=2, apart=True))["a"])) == {"n1", "n2"}
+    assert set(hosts(decide(nodes, need(gpus=1, pods=2, one_pod_per_node=True))["a"])) == {"n1", "n2"}
 
 
 def test_the_first_product_that_holds_all_groups_is_taken_for_all() -> None:
     nodes = [node("n1", product="MI210"), node("n2", product="MI300X"), node("n3", product="MI300X")]
-    wish = Wish("amd.com/gpu", ("MI210", "MI300X"))
-    found = decide(nodes, need(gpus=8, least=2, most=2, wish=wish))["a"]
+    requirements = NodeRequirements("amd.com/gpu", ("MI210", "MI300X"))
+    found = decide(nodes, need(gpus=8, min_replicas=2, max_replicas=2, requirements=requirements))["a"]
     assert found.product == "MI300X"
     assert hosts(found) == ["n2", "n3"]
 
 
 def test_groups_of_an_exclusive_service_are_counted_on_one_node_as_they_are_placed() -> None:
-    wish = Wish("amd.com/gpu", ("MI325X", "MI300X"))
+    requirements = NodeRequirements("amd.com/gpu", ("MI325X", "MI300X"))
     nodes = [node("n1", 4, product="MI325X"), node("n2", 8, product="MI300X")]
-    found = decide(nodes, need(gpus=4, least=2, most=2, exclusive=True, wish=wish))["a"]
+    found = decide(nodes, need(gpus=4, min_replicas=2, max_replicas=2, exclusive=True, requirements=requirements))["a"]
     assert (found.product, found.groups, hosts(found)) == ("MI300X", 2, ["n2", "n2"])
 
 
@@ -191,13 +201,16 @@ def test_a_product_that_nobody_knows_serves_a_model_that_nobody_knows() -> None:
 
 def test_a_model_that_was_planned_waits_for_the_name_of_a_product_that_nobody_knows() -> None:
     """Unknown is neither enough nor zero: nothing is granted, and nothing is called impossible."""
-    planned = need(wish=Wish("amd.com/gpu", ("MI300X",)))
+    planned = need(requirements=NodeRequirements("amd.com/gpu", ("MI300X",)))
     found = decide([node("n1", product="")], planned)["a"]
     assert (found.outcome, found.excluded) == (Outcome.PENDING, (("has GPUs of an unknown product", 1),))
     assert decide([node("n1", product=""), node("n2")], planned)["a"].outcome is not Outcome.PENDING
-    other = need(wish=Wish("amd.com/other", ("MI300X",)))
+    other = need(requirements=NodeRequirements("amd.com/other", ("MI300X",)))
     assert decide([node("n1", product="")], other)["a"].outcome is Outcome.IMPOSSIBLE
-    assert decide([node("n1", 4, product="")], need(gpus=8, wish=planned.wish))["a"].outcome is Outcome.IMPOSSIBLE
+    assert (
+        decide([node("n1", 4, product="")], need(gpus=8, requirements=planned.requirements))["a"].outcome
+        is Outcome.IMPOSSIBLE
+    )
 
 
 @pytest.mark.parametrize(
@@ -218,8 +231,8 @@ def test_a_model_that_was_planned_waits_for_the_name_of_a_product_that_nobody_kn
     ],
 )
 def test_partitions_that_were_not_asked_for_are_named(product: str, asked: str, words: str) -> None:
-    wish = Wish("amd.com/gpu", (asked,))
-    found = decide([node("n1", product=product)], need(wish=wish))["a"]
+    requirements = NodeRequirements("amd.com/gpu", (asked,))
+    found = decide([node("n1", product=product)], need(requirements=requirements))["a"]
     assert found.outcome is Outcome.IMPOSSIBLE
     assert found.excluded[0][0].startswith(words)
 
@@ -228,26 +241,30 @@ def test_partitions_that_were_not_asked_for_are_named(product: str, asked: str, 
 
 
 @pytest.mark.parametrize(
-    ("fields", "wish", "words", "outcome"),
+    ("fields", "requirements", "words", "outcome"),
     [
         pytest.param(
             {"taints": (Taint("down", "", "NoSchedule"),)}, WISH, "has the taint down:NoSchedule", Outcome.PENDING,
             id="a taint passes",
         ),
         pytest.param(
-            {}, replace(WISH, labels=(("pool", "x"),)), "has no label pool=x", Outcome.IMPOSSIBLE, id="a label does not"
+            {}, replace(WISH, node_selector=(("pool", "x"),)), "has no label pool=x", Outcome.IMPOSSIBLE,
+            id="a label does not",
         ),
         pytest.param(
-            {"product": "MI210"}, Wish("amd.com/gpu", ("MI300X",), (("MI210", "needs 90 GiB a GPU"),)),
+            {"product": "MI210"}, NodeRequirements("amd.com/gpu", ("MI300X",), (("MI210", "needs 90 GiB a GPU"),)),
             "MI210: needs 90 GiB a GPU", Outcome.IMPOSSIBLE, id="a product that is too small",
         ),
-        pytest.param({}, Wish("amd.com/cpx_nps4", ()), "offers amd.com/gpu", Outcome.IMPOSSIBLE, id="another resource"),
+        pytest.param(
+            {}, NodeRequirements("amd.com/cpx_nps4", ()), "offers amd.com/gpu", Outcome.IMPOSSIBLE,
+            id="another resource",
+        ),
     ],
 )  # fmt: skip
 def test_a_node_that_cannot_be_used_is_counted_with_its_reason(
-    fields: dict[str, Any], wish: Wish, words: str, outcome: Outcome
+    fields: dict[str, Any], requirements: NodeRequirements, words: str, outcome: Outcome
 ) -> None:
-    found = decide([node("n1", **fields)], need(wish=wish))["a"]
+    found = decide([node("n1", **fields)], need(requirements=requirements))["a"]
     assert found.outcome is outcome
     assert words in found.message
     assert sum(count for _, count in found.excluded) == 1
@@ -255,7 +272,7 @@ def test_a_node_that_cannot_be_used_is_counted_with_its_reason(
 
 def test_a_tolerated_taint_keeps_nobody_off() -> None:
     tainted = node("n1", taints=(Taint("amd.com/gpu", "", "NoSchedule"),))
-    tolerant = need(wish=replace(WISH, tolerations=(Toleration("amd.com/gpu"),)))
+    tolerant = need(requirements=replace(WISH, tolerations=(Toleration("amd.com/gpu"),)))
     assert hosts(decide([tainted], tolerant)["a"]) == ["n1"]
 
 
@@ -264,13 +281,15 @@ def test_a_pool_without_nodes_knows_nothing() -> None:
 
 
 def test_unknown_foreign_use_is_flagged_and_changes_no_outcome() -> None:
-    found = decide([node("n1", foreign=None)], need(gpus=8))["a"]
-    assert (found.outcome, found.foreign_unknown) == (Outcome.PROPOSED, True)
+    found = decide([node("n1", unmanaged_usage=None)], need(gpus=8))["a"]
+    assert (found.outcome, found.foreign_use_unknown) == (Outcome.PROPOSED, True)
 
 
 def test_other_tenants_are_not_named() -> None:
-    theirs = Need("theirs/secret", "d", WISH, 1, 6, created="0")
-    found = allocate([node("n1")], [theirs, need("b", 2, created="1"), need("c", 4, created="2")], {}, PATIENCE)
+    theirs = PlacementRequest("theirs/secret", "d", WISH, 1, 6, creation_timestamp="0")
+    found = allocate(
+        [node("n1")], [theirs, need("b", 2, creation_timestamp="1"), need("c", 4, creation_timestamp="2")], {}, PATIENCE
+    )
     message = found["ns/c"].message
     assert "b holds 2 GPUs" in message
     assert "services of other namespaces hold 6 GPUs" in message
@@ -279,18 +298,18 @@ def test_other_tenants_are_not_named() -> None:
 
 def test_groups_of_pods_that_must_be_apart_find_the_placement_that_exists() -> None:
     nodes = [node("n1", 2), node("n2", 2), node("n3", 2)]
-    found = decide(nodes, need("a", 1, pods=2, least=3, most=3, apart=True))["a"]
+    found = decide(nodes, need("a", 1, pods=2, min_replicas=3, max_replicas=3, one_pod_per_node=True))["a"]
     assert found.groups == 3
-    assert all(found.slots[group, 0] != found.slots[group, 1] for group in range(3))
+    assert all(found.hosts[group, 0] != found.hosts[group, 1] for group in range(3))
 
 
 def test_a_service_goes_where_somebody_is_already_so_that_whole_hosts_stay_free() -> None:
-    found = decide([node("n1", 4), node("n2", 8, foreign=3)], need(gpus=2))["a"]
+    found = decide([node("n1", 4), node("n2", 8, unmanaged_usage=3)], need(gpus=2))["a"]
     assert hosts(found) == ["n2"]
 
 
 def test_what_fits_once_ill_gpus_are_well_waits() -> None:
-    found = decide([node("n1", 7, installed=8)], need(gpus=8))["a"]
+    found = decide([node("n1", 7, capacity=8)], need(gpus=8))["a"]
     assert found.outcome is Outcome.PENDING
     assert "has 7 free GPUs, fewer than 8" in found.message
 
@@ -311,7 +330,7 @@ def test_what_more_groups_than_gpus_cost_does_not_grow_with_them(monkeypatch: py
         return place_group(*arguments)
 
     monkeypatch.setattr(filling, "place_group", counted)
-    found = decide([node("n1")], need(gpus=1, least=10_000, most=10_000))["a"]
+    found = decide([node("n1")], need(gpus=1, min_replicas=10_000, max_replicas=10_000))["a"]
     assert found.groups == 8
     assert len(asked) < 30
     assert found.message.endswith("8 of 10000 groups have their GPUs. No service holds GPUs of this kind.")
@@ -322,5 +341,5 @@ def test_pods_that_came_by_themselves_make_no_service_the_owner_of_a_host() -> N
     nodes = [node(f"n{it}") for it in range(5)]
     held = {"ns/ex": held_at({(0, 0): "n0"}, 1, exclusive=True)}
     pods = tuple(BoundPod(it, 0, f"n{it}", 1) for it in range(5))
-    decided = decide(nodes, need("ex", exclusive=True, bound=pods), need("b", gpus=4, least=5), held=held)
+    decided = decide(nodes, need("ex", exclusive=True, bound_pods=pods), need("b", gpus=4, min_replicas=5), held=held)
     assert sorted(hosts(decided["b"])) == ["n1", "n2", "n3", "n4"]

@@ -10,7 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.vllm.command import CommandLine, EngineSpec, Precision, Severity, Shape, build_command_line
+from app.fit.parallelism import Parallelism
+from app.vllm.command import CommandLine, EngineSpec, Precision, Severity, build_command_line
 from app.vllm.owned import ARGUMENTS
 from app.vllm.table import engine_arguments, environment_names
 
@@ -74,12 +75,12 @@ def test_an_integer_precision_warns_unless_the_method_is_named(precision: Precis
 
 
 def test_sizes_come_from_the_plan_and_one_is_left_out() -> None:
-    line = build(shape=Shape(tensor=4, pipeline=1, data=2))
+    line = build(parallelism=Parallelism(tensor=4, pipeline=1, data=2))
     assert flags(line) == ["--tensor-parallel-size=4", "--data-parallel-size=2"]
 
 
 def test_the_users_sizes_are_taken_in_by_the_plan_and_not_repeated() -> None:
-    line = build({"tensor_parallel_size": 4, "pipeline-parallel-size": 1}, shape=Shape(tensor=4))
+    line = build({"tensor_parallel_size": 4, "pipeline-parallel-size": 1}, parallelism=Parallelism(tensor=4))
     assert flags(line) == ["--tensor-parallel-size=4"]
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -27,11 +27,12 @@ FIELD_MANAGER = "sandbox"
 
 
 class ApiError(Exception):
-    """An answer other than 2xx, with the API's own reason (`AlreadyExists`, `Conflict`, ...) and message."""
+    """An answer other than 2xx, with the API's own reason (`AlreadyExists`, `Conflict`, ...) and message, and of an
+    object that is refused each cause (`field`, `message`)."""
 
-    def __init__(self, code: int, reason: str, message: str) -> None:
+    def __init__(self, code: int, reason: str, message: str, causes: Sequence[Object] = ()) -> None:
         super().__init__(f"{code} {reason}: {message}")
-        self.code, self.reason, self.message = code, reason, message
+        self.code, self.reason, self.message, self.causes = code, reason, message, causes
 
 
 class UnknownResourceError(Exception):
@@ -61,7 +62,7 @@ def _error(response: httpx2.Response) -> ApiError:
     except ValueError:
         status = {}
     reason, message = str(status.get("reason") or response.reason_phrase), str(status.get("message") or response.text)
-    return ApiError(response.status_code, reason, message)
+    return ApiError(response.status_code, reason, message, (status.get("details") or {}).get("causes") or ())
 
 
 def _parse_resources(api_version: str, listed: list[Object]) -> list[Resource]:

@@ -1,4 +1,4 @@
-"""The hook service, keeping every sync request that it answers: `python -m tools.sandbox.record --port 8080 FOLDER`.
+"""The hook service, keeping every request that it answers: `python -m tools.sandbox.record --port 8080 FOLDER`.
 
 A kept request can be replayed, looked at, or become a golden case. Requests hold whole objects, so keep them private.
 """
@@ -16,29 +16,41 @@ from fastapi import FastAPI, Request, Response
 
 from app.main import app as hooks
 
+HOOKS = ("sync", "customize", "finalize")
+
 
 def record_into(folder: Path, application: FastAPI) -> FastAPI:
-    """Write the body of each POST to /sync/<kind> as <kind>/<namespace>.<name>/<number>.json below `folder`.
+    """Write the body of each POST to /sync/<kind> as <kind>/<namespace>.<name>/<number>.json below `folder`, and of
+    those to /customize and /finalize as <number>.customize.json and <number>.finalize.json beside it.
 
-    Objects without a namespace have the folder <kind>/<name>.
+    Objects without a namespace have the folder <kind>/<name>. Numbers go on where an earlier process left off.
     """
-    numbers = itertools.count(1)
+    numbers = itertools.count(1 + max((_number(path) for path in folder.glob("*/*/*.json")), default=0))
 
     async def keep(request: Request, call_next: Callable[[Request], Awaitable[Response]]) -> Response:
-        if request.method == "POST" and request.url.path.startswith("/sync/"):
-            _write(folder, request.url.path.removeprefix("/sync/"), await request.body(), next(numbers))
+        hook, _, kind = request.url.path.strip("/").partition("/")
+        if request.method == "POST" and hook in HOOKS:
+            _write(folder, hook, kind, await request.body(), next(numbers))
         return await call_next(request)
 
     application.middleware("http")(keep)
     return application
 
 
-def _write(folder: Path, kind: str, body: bytes, number: int) -> None:
+def _number(path: Path) -> int:
+    return int(path.name.partition(".")[0])
+
+
+def _write(folder: Path, hook: str, kind: str, body: bytes, number: int) -> None:
+    """Under its name only when it is whole: somebody may be reading along."""
     request = json.loads(body)
     metadata = request["parent" if "parent" in request else "object"]["metadata"]
     target = folder / kind / ".".join(metadata[part] for part in ("namespace", "name") if part in metadata)
     target.mkdir(parents=True, exist_ok=True)
-    (target / f"{number:05}.json").write_text(json.dumps(request, indent=1, sort_keys=True) + "\n")
+    path = target / (f"{number:05}.json" if hook == "sync" else f"{number:05}.{hook}.json")
+    unfinished = path.with_suffix(".part")
+    unfinished.write_text(json.dumps(request, indent=1, sort_keys=True) + "\n")
+    unfinished.rename(path)
 
 
 def main() -> None:

@@ -52,7 +52,7 @@ class NodeRequirement(Model):
 
     key: Key = Field(description="Label.")
     operator: Word = Field(description="In, NotIn, Exists or DoesNotExist.")
-    values: list[Word] = Field([], max_length=bounds.ENTRIES, description="Values for In and NotIn.")
+    values: list[Word] = Field(default_factory=list, max_length=bounds.ENTRIES, description="Values for In and NotIn.")
 
 
 class GivenBack(Model):
@@ -86,7 +86,9 @@ class GPUAllocationSpec(Model):
     exclusive: bool | None = Field(None, description="True when no other service may use the nodes.")
     product: Word | None = Field(None, description="Product of the GPUs; absent: nobody knows it.")
     shape: Shape | None = Field(None, description="How each group uses its GPUs.")
-    gpus: list[GrantedGPU] = Field([], max_length=bounds.ITEMS, description="GPUs by node, group and worker.")
+    gpus: list[GrantedGPU] = Field(
+        default_factory=list, max_length=bounds.ITEMS, description="GPUs by node, group and worker."
+    )
     pool_nodes: list[NodeRequirement] = Field(
         [], max_length=bounds.ENTRIES, description="What the pool's node selector asks for; absent: nothing."
     )
@@ -131,7 +133,7 @@ class GPUAllocation(Object):
     """The object as it is read."""
 
     spec: GPUAllocationSpec
-    status: GPUAllocationStatus = GPUAllocationStatus()
+    status: GPUAllocationStatus = Field(default_factory=GPUAllocationStatus)
 
 
 KIND = Kind(

@@ -83,7 +83,9 @@ class GPUNodeSpec(Model):
     source: Source = Field(Source.UNKNOWN, description="What told the product.")
     gfx: Word | None = Field(None, description="Architecture, for example gfx942.")
     summary: Text | None = Field(None, description="The GPUs in a few words, for example 7 of 8 spx_nps1.")
-    resources: list[Resource] = Field([], max_length=bounds.ENTRIES, description="GPUs by resource name.")
+    resources: list[Resource] = Field(
+        default_factory=list, max_length=bounds.ENTRIES, description="GPUs by resource name."
+    )
     island: int | None = Field(
         None, ge=1, le=bounds.GROUP_GPUS, description="GPUs that XGMI links directly, each with each."
     )
@@ -93,7 +95,7 @@ class GPUNodeSpec(Model):
     labels: Annotated[dict[str, Word], MapBounds(entries=NODE_LABELS)] = Field(
         {}, description="Labels of the Node that selectors may ask for."
     )
-    taints: list[Taint] = Field([], max_length=bounds.ENTRIES, description="Taints of the Node.")
+    taints: list[Taint] = Field(default_factory=list, max_length=bounds.ENTRIES, description="Taints of the Node.")
     not_ready_since: Time | None = Field(None, description="When the Node stopped being Ready; absent: it is Ready.")
     unhealthy_gpus: int | None = Field(
         None, ge=1, le=bounds.NUMBER, description="GPUs that AMD's health check or plugin took out."
@@ -124,15 +126,17 @@ class GPUNodeStatus(Model):
 
     observed: bool | None = Field(None, description="True once the agent has counted this node.")
     used: int | None = Field(None, ge=0, description="GPUs in use by anybody.")
-    services: list[ServiceUse] = Field([], description="Use by InferenceServices, by namespace and name.")
-    others: list[ForeignUse] = Field([], description="Use by all other pods.")
+    services: list[ServiceUse] = Field(
+        default_factory=list, description="Use by InferenceServices, by namespace and name."
+    )
+    others: list[ForeignUse] = Field(default_factory=list, description="Use by all other pods.")
 
 
 class GPUNode(Object):
     """The object as it is read."""
 
     spec: GPUNodeSpec
-    status: GPUNodeStatus = GPUNodeStatus()
+    status: GPUNodeStatus = Field(default_factory=GPUNodeStatus)
 
 
 KIND = Kind(

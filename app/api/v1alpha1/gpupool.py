@@ -29,7 +29,9 @@ class Requirement(Model):
 
     key: str = Field(min_length=1, max_length=KEY, description="Label.")
     operator: Operator = Field(description="In, NotIn, Exists or DoesNotExist.")
-    values: Annotated[list[LabelValue], Field(max_length=64)] = Field([], description="Values for In and NotIn.")
+    values: Annotated[list[LabelValue], Field(max_length=64)] = Field(
+        default_factory=list, description="Values for In and NotIn."
+    )
     rules: ClassVar[tuple[Rule, ...]] = (
         Rule(
             "(self.operator in ['In', 'NotIn']) == (has(self.values) && self.values.size() > 0)",
@@ -70,7 +72,9 @@ def to_requirements(selector: Selector) -> list[NodeRequirement]:
 class PoolLimit(Model):
     """What each of some namespaces may take."""
 
-    namespace_selector: Selector = Field(Selector(), description="Namespaces that are limited, each alone; empty: all.")
+    namespace_selector: Selector = Field(
+        default_factory=Selector, description="Namespaces that are limited, each alone; empty: all."
+    )
     gpus: int | None = Field(
         None, ge=0, le=1_000_000, description="GPUs that all services of one namespace may hold together."
     )
@@ -85,7 +89,7 @@ class PoolLimit(Model):
 class GPUPoolSpec(Model):
     """Which nodes a pool holds, and for whom."""
 
-    node_selector: Selector = Field(Selector(), description="Nodes of the pool; empty: all AMD nodes.")
+    node_selector: Selector = Field(default_factory=Selector, description="Nodes of the pool; empty: all AMD nodes.")
     namespace_selector: Selector = Field(
         Selector(), description="Namespaces whose services may use the pool; empty: all."
     )
@@ -139,7 +143,7 @@ class GPUPoolStatus(Model):
     )
     fragmentation: int | None = Field(None, description="% of the free GPUs that are on partly used nodes.")
     limits: list[LimitUse] | None = Field(None, description="Limits of GPUs, and how far they are used.")
-    products: list[ProductStatus] = Field([], description="GPUs by product.")
+    products: list[ProductStatus] = Field(default_factory=list, description="GPUs by product.")
     pending: int | None = Field(None, description="Services that wait for GPUs.")
     resume: str | None = Field(
         None, description="Service with which the next look begins, because there was too much work for one."
@@ -147,15 +151,15 @@ class GPUPoolStatus(Model):
     unanswered: int | None = Field(
         None, description="Services without GPUs that have no GPUAllocation, because very many wait."
     )
-    waiting: list[WaitingService] = Field([], description="The first services in line.")
-    conditions: ConditionList = Field([], description="Observations, one of each type.")
+    waiting: list[WaitingService] = Field(default_factory=list, description="The first services in line.")
+    conditions: ConditionList = Field(default_factory=list, description="Observations, one of each type.")
 
 
 class GPUPool(Object):
     """The object as it is read."""
 
     spec: GPUPoolSpec
-    status: GPUPoolStatus = GPUPoolStatus()
+    status: GPUPoolStatus = Field(default_factory=GPUPoolStatus)
 
 
 KIND = Kind(

@@ -74,9 +74,15 @@ class GPURequestSpec(Model):
     shapes: list[Shape] = Field(
         max_length=PRODUCTS, description="Shapes that fit, best first; one without a product means any."
     )
-    excluded: list[ExcludedProduct] = Field([], max_length=PRODUCTS, description="Products that cannot hold the model.")
-    node_selector: Annotated[dict[str, Word], MapBounds()] = Field({}, description="Labels that nodes must have.")
-    tolerations: list[Toleration] = Field([], max_length=bounds.ENTRIES, description="Tolerations of the pods.")
+    excluded: list[ExcludedProduct] = Field(
+        default_factory=list, max_length=PRODUCTS, description="Products that cannot hold the model."
+    )
+    node_selector: Annotated[dict[str, Word], MapBounds()] = Field(
+        default_factory=dict, description="Labels that nodes must have."
+    )
+    tolerations: list[Toleration] = Field(
+        default_factory=list, max_length=bounds.ENTRIES, description="Tolerations of the pods."
+    )
     claim: Name | None = Field(
         None, description="ReadWriteOnce claim that the pods read: all services that read it go to one node."
     )
@@ -116,10 +122,12 @@ class GPURequestStatus(Model):
     pool_exists: bool | None = Field(None, description="Whether a GPUPool of the asked name exists.")
     any_pool: bool | None = Field(None, description="Whether there is any GPUPool.")
     groups: int | None = Field(None, ge=0, description="Groups of which at least one pod exists.")
-    pods: list[BoundPod] = Field([], description="Pods that have a node, by group and worker.")
-    unbound: list[UnboundPods] = Field([], description="Pods without a node, by group.")
+    pods: list[BoundPod] = Field(default_factory=list, description="Pods that have a node, by group and worker.")
+    unbound: list[UnboundPods] = Field(default_factory=list, description="Pods without a node, by group.")
     unnumbered: int | None = Field(None, ge=1, description="Pods without a node that are no group yet.")
-    failures: list[PodFailure] = Field([], description="Pods that are not ready, and why; at most eight.")
+    failures: list[PodFailure] = Field(
+        default_factory=list, description="Pods that are not ready, and why; at most eight."
+    )
     loaded_at: Time | None = Field(None, description="When the latest leader became ready.")
     load_seconds: int | None = Field(None, ge=0, description="Seconds from that leader's start to ready.")
 
@@ -128,7 +136,7 @@ class GPURequest(Object):
     """The object as it is read."""
 
     spec: GPURequestSpec
-    status: GPURequestStatus = GPURequestStatus()
+    status: GPURequestStatus = Field(default_factory=GPURequestStatus)
 
 
 KIND = Kind(

@@ -98,16 +98,16 @@ class RoutingSpec(Model):
     """How requests are spread over groups."""
 
     strategy: RoutingStrategy = Field(RoutingStrategy.ROUND_ROBIN, description="Which group takes a request.")
-    health_check: HealthCheckSpec = Field(HealthCheckSpec(), description="How a backend is judged.")
+    health_check: HealthCheckSpec = Field(default_factory=HealthCheckSpec, description="How a backend is judged.")
 
 
 class InferenceEndpointSpec(Model):
     """How an InferenceService is reached."""
 
     service: ServiceName = Field(description="InferenceService of this namespace.")
-    expose: ExposeSpec = Field(ExposeSpec(), description="The Service in front of the model.")
-    ingress: IngressSpec = Field(IngressSpec(), description="Ingress to the first HTTP port.")
-    routing: RoutingSpec = Field(RoutingSpec(), description="How requests are spread over groups.")
+    expose: ExposeSpec = Field(default_factory=ExposeSpec, description="The Service in front of the model.")
+    ingress: IngressSpec = Field(default_factory=IngressSpec, description="Ingress to the first HTTP port.")
+    routing: RoutingSpec = Field(default_factory=RoutingSpec, description="How requests are spread over groups.")
 
 
 class EndpointStatus(Model):
@@ -123,15 +123,15 @@ class InferenceEndpointStatus(Model):
     """What became of the spec."""
 
     url: str | None = Field(None, description="Where clients reach the HTTP API.")
-    endpoints: list[EndpointStatus] = Field([], description="Every port with its URL and state.")
-    conditions: ConditionList = Field([], description="Available, RoutingApplied, ChildConflict.")
+    endpoints: list[EndpointStatus] = Field(default_factory=list, description="Every port with its URL and state.")
+    conditions: ConditionList = Field(default_factory=list, description="Available, RoutingApplied, ChildConflict.")
 
 
 class InferenceEndpoint(Object):
     """The object as it is read."""
 
     spec: InferenceEndpointSpec
-    status: InferenceEndpointStatus = InferenceEndpointStatus()
+    status: InferenceEndpointStatus = Field(default_factory=InferenceEndpointStatus)
 
 
 NAME_LIMIT = 54

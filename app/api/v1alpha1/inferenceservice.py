@@ -20,8 +20,8 @@ from app.api.object import Object
 from app.api.schema import Column, Duration, Kind, Model, ObjectName, Quantity, Rule
 from app.api.v1alpha1.inferenceservice_status import InferenceServiceStatus
 from app.api.v1alpha1.ingress import IngressSpec
-from app.api.v1alpha1.source_uri import SOURCE_MESSAGE, SOURCE_PATTERN, check_source
-from app.fit.parallelism import Demand, Given, Strategy
+from app.contracts.sources import SOURCE_MESSAGE, SOURCE_PATTERN, check_source
+from app.fit.parallelism import GivenSizes, ParallelismRequest, Strategy
 from app.vllm.arguments import resolve
 from app.vllm.command import Precision
 from app.vllm.values import parse_whole
@@ -117,7 +117,7 @@ class EngineArgs(Model):
 class VLLMSpec(Model):
     """Advanced vLLM configuration."""
 
-    engine_args: EngineArgs = Field(EngineArgs(), description="Arguments of `vllm serve`.")
+    engine_args: EngineArgs = Field(default_factory=EngineArgs, description="Arguments of `vllm serve`.")
     env_vars: Annotated[dict[str, Annotated[str, Field(max_length=4096)]], ENV_VARS] = Field(
         {}, description="Environment variables of the vLLM processes. Secrets do not belong here."
     )
@@ -164,7 +164,9 @@ class ResourcesSpec(Model):
         None,
         description="shared = other services may use free GPUs of the same nodes; exclusive = they may not.",
     )
-    gpu: GPUSpec = Field(GPUSpec(), description="Second spelling of totalGpus and sharing, and the resource name.")
+    gpu: GPUSpec = Field(
+        default_factory=GPUSpec, description="Second spelling of totalGpus and sharing, and the resource name."
+    )
     pool: ObjectName = Field(DEFAULT_POOL, description="GPUPool that decides which GPUs the service gets.")
     priority: int = Field(
         0, ge=-1000, le=1000, description="Place in line for GPUs: higher goes first, then age. Nothing is taken away."
@@ -191,7 +193,7 @@ class DistributedSpec(Model):
     backend: Annotated[str, Field(json_schema_extra={"enum": ["lws"]})] = Field(
         "lws", description="What runs a group: LeaderWorkerSet."
     )
-    mpi: MPISpec = Field(MPISpec(), description="MPI launch mode.")
+    mpi: MPISpec = Field(default_factory=MPISpec, description="MPI launch mode.")
     leader_replicas: int | None = Field(None, ge=1, le=1, description="Leaders of a group: always 1.")
     worker_replicas: int | None = Field(
         None, ge=0, le=GROUP_SIZE_LIMIT - 1, description="Second spelling of size: size = 1 leader + workers."
@@ -228,7 +230,7 @@ class MonitoringSpec(Model):
     """Metrics collection."""
 
     enabled: bool = Field(True, description="Offer metrics on the Service and annotate it for scraping.")
-    prometheus: PrometheusSpec = Field(PrometheusSpec(), description="Scrape port and path.")
+    prometheus: PrometheusSpec = Field(default_factory=PrometheusSpec, description="Scrape port and path.")
 
 
 class AutoscalingSpec(Model):
@@ -266,8 +268,8 @@ class NetworkingSpec(Model):
     """How the service is reached inside the cluster, and simply from outside."""
 
     service_type: ServiceType = Field(ServiceType.CLUSTER_IP, description="Type of the Service.")
-    ports: PortsSpec = Field(PortsSpec(), description="Ports of the Service.")
-    ingress: IngressSpec = Field(IngressSpec(), description="Ingress in front of the Service.")
+    ports: PortsSpec = Field(default_factory=PortsSpec, description="Ports of the Service.")
+    ingress: IngressSpec = Field(default_factory=IngressSpec, description="Ingress in front of the Service.")
 
 
 _TOTAL = "self.resources.?totalGpus.orValue(self.resources.?gpu.?count.orValue(1))"
@@ -278,12 +280,31 @@ _NODES = (
 _TP, _PP, _DP = (f"self.?vllm.?engineArgs.?{axis}_parallel_size" for axis in ("tensor", "pipeline", "data"))
 _PRODUCT = f"({_TP}.orValue(1) * {_PP}.orValue(1) * {_DP}.orValue(1))"
 
+SIZE_RULES = (
+    Rule(
+        f"self.resources.?strategy.orValue('dynamic') != 'static' || {_TOTAL} == {_NODES}",
+        "strategy static places one GPU on each node: distributed.size must equal totalGpus (1 when distributed "
+        "is not enabled)",
+    ),
+    Rule(
+        f"{_TOTAL} % {_NODES} == 0",
+        "totalGpus cannot be split evenly over the nodes of a group: it must be a multiple of distributed.size",
+    ),
+    Rule(
+        f"{_TOTAL} % {_PRODUCT} == 0 && (!({_TP}.hasValue() && {_PP}.hasValue() && {_DP}.hasValue()) "
+        f"|| {_TOTAL} == {_PRODUCT})",
+        "tensor x pipeline x data parallel size cannot make totalGpus: the product must be totalGpus, or divide "
+        "it when one of them is left out",
+    ),
+)
+"""What they refuse, the planner explains with the numbers, where an object was not admitted yet."""
+
 
 class InferenceServiceSpec(Model):
     """A model served by vLLM on AMD GPUs, on one node or on many."""
 
     model: ModelSpec = Field(description="Which model is served.")
-    vllm: VLLMSpec = Field(VLLMSpec(), description="Advanced vLLM configuration.")
+    vllm: VLLMSpec = Field(default_factory=VLLMSpec, description="Advanced vLLM configuration.")
     resources: ResourcesSpec = Field(description="GPUs, CPU and memory of one group.")
     replicas: int | None = Field(
         None,
@@ -294,11 +315,11 @@ class InferenceServiceSpec(Model):
         description="Groups to run; each is one whole copy of the service. Ignored under autoscaling; when that is "
         "switched off, 1 keeps the number that runs.",
     )
-    distributed: DistributedSpec = Field(DistributedSpec(), description="Several nodes for one group.")
-    storage: StorageSpec = Field(StorageSpec(), description="Model volume and shared memory.")
-    monitoring: MonitoringSpec = Field(MonitoringSpec(), description="Metrics collection.")
-    autoscaling: AutoscalingSpec = Field(AutoscalingSpec(), description="Horizontal autoscaling.")
-    networking: NetworkingSpec = Field(NetworkingSpec(), description="Service and ingress.")
+    distributed: DistributedSpec = Field(default_factory=DistributedSpec, description="Several nodes for one group.")
+    storage: StorageSpec = Field(default_factory=StorageSpec, description="Model volume and shared memory.")
+    monitoring: MonitoringSpec = Field(default_factory=MonitoringSpec, description="Metrics collection.")
+    autoscaling: AutoscalingSpec = Field(default_factory=AutoscalingSpec, description="Horizontal autoscaling.")
+    networking: NetworkingSpec = Field(default_factory=NetworkingSpec, description="Service and ingress.")
 
     rules: ClassVar[tuple[Rule, ...]] = (
         Rule(
@@ -329,21 +350,7 @@ class InferenceServiceSpec(Model):
             "!(has(self.model.source) && self.?storage.?modelCache.hasValue())",
             "model.source and storage.modelCache both say where the weights come from: keep one",
         ),
-        Rule(
-            f"self.resources.?strategy.orValue('dynamic') != 'static' || {_TOTAL} == {_NODES}",
-            "strategy static places one GPU on each node: distributed.size must equal totalGpus (1 when distributed "
-            "is not enabled)",
-        ),
-        Rule(
-            f"{_TOTAL} % {_NODES} == 0",
-            "totalGpus cannot be split evenly over the nodes of a group: it must be a multiple of distributed.size",
-        ),
-        Rule(
-            f"{_TOTAL} % {_PRODUCT} == 0 && (!({_TP}.hasValue() && {_PP}.hasValue() && {_DP}.hasValue()) "
-            f"|| {_TOTAL} == {_PRODUCT})",
-            "tensor x pipeline x data parallel size cannot make totalGpus: the product must be totalGpus, or divide "
-            "it when one of them is left out",
-        ),
+        *SIZE_RULES,
         Rule(
             "!self.?autoscaling.?enabled.orValue(false) || has(self.resources.cpuRequest)",
             "autoscaling aims at a share of the CPU request: set resources.cpuRequest",
@@ -359,6 +366,10 @@ class InferenceServiceSpec(Model):
         """Pods of one group."""
         group = self.distributed
         return (group.size or 1 + (group.worker_replicas or 0)) if group.enabled else 1
+
+    @property
+    def gpus_per_node(self) -> int:
+        return self.total_gpus // self.nodes
 
     def canonical(self) -> InferenceServiceSpec:
         """The same meaning in the first spelling, so that respelling a spec is no edit of it."""
@@ -403,16 +414,16 @@ class InferenceServiceSpec(Model):
         return {entry.name: entry.value for entry in resolve(self.engine_args)}
 
     @property
-    def demand(self) -> Demand:
+    def demand(self) -> ParallelismRequest:
         args = self.known_arguments
         sizes = (_size(args.get(f"{axis}_parallel_size")) for axis in ("tensor", "pipeline", "data", "prefill_context"))
         resources = self.resources
-        return Demand(
+        return ParallelismRequest(
             gpus=self.total_gpus,
             nodes=self.nodes,
             strategy=resources.strategy,
             auto_optimize=resources.auto_optimize,
-            given=Given(*sizes),
+            given=GivenSizes(*sizes),
             even_copies=not self.uses_ray,
         )
 
@@ -421,7 +432,7 @@ class InferenceService(Object):
     """The object as it is read."""
 
     spec: InferenceServiceSpec
-    status: InferenceServiceStatus = InferenceServiceStatus()
+    status: InferenceServiceStatus = Field(default_factory=InferenceServiceStatus)
 
 
 def _size(value: object) -> int | None:

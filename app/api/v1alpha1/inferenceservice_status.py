@@ -67,4 +67,4 @@ class InferenceServiceStatus(Model):
     distributed: DistributedStatus | None = Field(None, description="Ready pods of distributed groups.")
     resource_usage: ResourceUsageStatus | None = Field(None, description="Use of resources.")
     model_status: ModelStatus | None = Field(None, description="The model in the serving processes.")
-    conditions: ConditionList = Field([], description="Observations, one of each type.")
+    conditions: ConditionList = Field(default_factory=list, description="Observations, one of each type.")

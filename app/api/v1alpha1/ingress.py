@@ -26,7 +26,7 @@ class IngressSpec(Model):
     enabled: bool = Field(False, description="Create an Ingress.")
     class_name: ObjectName | None = Field(None, description="IngressClass; the cluster's default when left out.")
     host: HostName | None = Field(None, description="DNS name that leads to this service; no address, no wildcard.")
-    tls: IngressTLSSpec = Field(IngressTLSSpec(), description="TLS settings.")
+    tls: IngressTLSSpec = Field(default_factory=IngressTLSSpec, description="TLS settings.")
     annotations: Annotated[dict[str, Annotated[str, Field(max_length=TEXT)]], MapBounds(total=TEXT)] = Field(
         {}, description="Annotations for the ingress controller."
     )

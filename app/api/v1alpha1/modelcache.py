@@ -14,9 +14,10 @@ from pydantic import Field, WithJsonSchema
 from app.api.bounds import NAME
 from app.api.object import Object
 from app.api.schema import Column, ConditionList, Duration, Kind, Model, ObjectName, Quantity, Rule, Time
-from app.api.v1alpha1.source import DownloadPolicy, SourceMember, SourceSpec, SourceType, named_repository
+from app.api.v1alpha1.source import DownloadPolicy, SourceMember, SourceSpec, named_repository
+from app.contracts.sources import SourceType
 from app.fit import codec
-from app.fit.models import ModelFacts
+from app.fit.model import ModelFacts
 
 COPIES = 100
 """Volumes of one cache."""
@@ -182,7 +183,7 @@ class ModelCache(Object):
     """The object as it is read."""
 
     spec: ModelCacheSpec
-    status: ModelCacheStatus = ModelCacheStatus()
+    status: ModelCacheStatus = Field(default_factory=ModelCacheStatus)
 
 
 KIND = Kind(

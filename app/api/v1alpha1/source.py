@@ -3,19 +3,12 @@
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import Annotated, Self
+from typing import Annotated, ClassVar, Self
 
 from pydantic import AfterValidator, Field, model_validator
 
 from app.api.schema import Model, ObjectName, Rule
-from app.api.v1alpha1.source_uri import hub_name, parse_repository
-
-
-class SourceType(StrEnum):
-    HUGGINGFACE = "huggingface"
-    S3 = "s3"
-    GCS = "gcs"
-    HTTP = "http"
+from app.contracts.sources import TYPES, SourceType, hub_name, parse_repository
 
 
 class DownloadPolicy(StrEnum):
@@ -30,8 +23,24 @@ Bucket = Annotated[str, Field(min_length=3, max_length=222, pattern=r"^[A-Za-z0-
 REPOSITORY = r"^(hf://|huggingface://)?[A-Za-z0-9][A-Za-z0-9._-]*(/[A-Za-z0-9][A-Za-z0-9._-]*)?$"
 
 
-class HuggingFaceSource(Model):
+class SourceMember(Model):
+    """What every source's spec has in common: the Secret with its credentials, if any, is named in `credentialsSecret`,
+    or in the field that `secret_field` names."""
+
+    secret_field: ClassVar[str] = "credentials_secret"
+    access_fields: ClassVar[frozenset[str]] = frozenset()
+    """Fields that say how the content is reached, not which it is: another value is no other content."""
+
+    @property
+    def secret(self) -> str:
+        """The Secret that it names; "" = none."""
+        return getattr(self, self.secret_field, None) or ""
+
+
+class HuggingFaceSource(SourceMember):
     """A repository of the Hugging Face Hub."""
+
+    secret_field = "token_secret"
 
     repository: Annotated[str, AfterValidator(hub_name)] = Field(
         max_length=200,
@@ -60,8 +69,10 @@ def named_repository(model: str) -> HuggingFaceSource:
     return HuggingFaceSource.model_construct(repository=repository, revision=revision or "main")
 
 
-class S3Source(Model):
+class S3Source(SourceMember):
     """A folder of an S3 bucket."""
+
+    access_fields = frozenset({"region"})
 
     bucket: Bucket = Field(description="Name of the bucket.")
     key: str = Field(min_length=1, max_length=1024, description='Folder in the bucket, for example "llama2-7b/".')
@@ -74,7 +85,7 @@ class S3Source(Model):
     )
 
 
-class GCSSource(Model):
+class GCSSource(SourceMember):
     """A folder of a Google Cloud Storage bucket."""
 
     bucket: Bucket = Field(description="Name of the bucket.")
@@ -86,7 +97,7 @@ class GCSSource(Model):
     )
 
 
-class HTTPSource(Model):
+class HTTPSource(SourceMember):
     """Files of a web server."""
 
     rules = (
@@ -111,22 +122,24 @@ class HTTPSource(Model):
     )
 
 
-SourceMember = HuggingFaceSource | S3Source | GCSSource | HTTPSource
-
-_UNION = Rule(
-    "(self.type == 'huggingface' || !has(self.huggingface)) && (self.type == 's3') == has(self.s3) "
-    "&& (self.type == 'gcs') == has(self.gcs) && (self.type == 'http') == has(self.http)",
-    "source holds exactly the member that source.type names (huggingface may be left out: then the repository is "
-    "modelName)",
-)
+def _union() -> Rule:
+    """`huggingface` may be left out."""
+    hub = SourceType.HUGGINGFACE
+    optional = f"(self.type == '{hub}' || !has(self.{hub}))"
+    exact = (f"(self.type == '{it}') == has(self.{it})" for it in SourceType if it is not hub)
+    return Rule(
+        " && ".join((optional, *exact)),
+        "source holds exactly the member that source.type names (huggingface may be left out: then the repository is "
+        "modelName)",
+    )
 
 
 class SourceSpec(Model):
     """Where a model comes from: `type` and the member of that name."""
 
-    rules = (_UNION,)
+    rules = (_union(),)
 
-    type: SourceType = Field(description="Which member describes the source: huggingface, s3, gcs or http.")
+    type: SourceType = Field(description=f"Which member describes the source: {TYPES}.")
     huggingface: HuggingFaceSource | None = Field(
         None, description="A repository of the Hugging Face Hub; absent: the repository is modelName."
     )
@@ -136,13 +149,9 @@ class SourceSpec(Model):
 
     @property
     def member(self) -> SourceMember | None:
-        members: dict[SourceType, SourceMember | None] = {
-            SourceType.HUGGINGFACE: self.huggingface,
-            SourceType.S3: self.s3,
-            SourceType.GCS: self.gcs,
-            SourceType.HTTP: self.http,
-        }
-        return members[self.type]
+        """The one that `type` names; fields are named as types are."""
+        found: SourceMember | None = getattr(self, self.type.value)
+        return found
 
     @model_validator(mode="after")
     def _is_complete(self) -> Self:

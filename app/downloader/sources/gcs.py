@@ -21,19 +21,19 @@ from urllib3.exceptions import HTTPError
 from app.downloader.causes import find_known
 from app.downloader.classify import (
     CONFIGURATION,
-    changed_fault,
-    cut_fault,
-    status_fault,
-    system_fault,
-    timeout_fault,
-    unreachable_fault,
+    changed_error,
+    cut_error,
+    status_error,
+    system_error,
+    timeout_error,
+    unreachable_error,
 )
 from app.downloader.egress import MOST_REDIRECTS, Refused, require_url, trusted
-from app.downloader.fault import Fault
+from app.downloader.errors import DownloadError
 from app.downloader.listing import Checksum, Listing, RemoteFile, build_listing, digest
 from app.downloader.names import Count
-from app.downloader.part import Part
-from app.downloader.sources import given
+from app.downloader.partial_file import PartialFile
+from app.downloader.sources import fields
 
 _KEY_FILE = "GOOGLE_APPLICATION_CREDENTIALS"
 _SCOPES = ["https://www.googleapis.com/auth/devstorage.read_only"]
@@ -48,8 +48,8 @@ class GCSSource:
     """Credentials: the file of GOOGLE_APPLICATION_CREDENTIALS, else the pod's workload identity, else none."""
 
     def __init__(self, source: Mapping[str, Any]) -> None:
-        self._bucket = given.text(source, "bucket")
-        self._prefix = (given.maybe_text(source, "prefix") or "").lstrip("/")
+        self._bucket = fields.text(source, "bucket")
+        self._prefix = (fields.maybe_text(source, "prefix") or "").lstrip("/")
         self._made: Any = None
 
     @property
@@ -71,10 +71,10 @@ class GCSSource:
             _require_key_urls()
             assert self._client
         except Refused as error:
-            raise self._fault(error, self.identity) from error
+            raise self._as_download_error(error, self.identity) from error
         except (GoogleAuthError, ValueError, OSError) as error:
             message = f"{self.identity}: the service account's key file cannot be used: check credentialsSecret."
-            raise Fault(CONFIGURATION, "Unauthorized", message) from error
+            raise DownloadError(CONFIGURATION, "Unauthorized", message) from error
 
     def size(self) -> Listing:
         try:
@@ -86,13 +86,13 @@ class GCSSource:
                 count.add(blob.name)
                 found[blob.name] = blob
         except _ERRORS as error:
-            raise self._fault(error, self.identity) from error
-        files = [_file(found[key], name) for key, name in given.below(dict.fromkeys(found, 0), self._prefix).items()]
+            raise self._as_download_error(error, self.identity) from error
+        files = [_file(found[key], name) for key, name in fields.below(dict.fromkeys(found, 0), self._prefix).items()]
         if not files:
-            raise given.nothing(self.identity)
+            raise fields.nothing(self.identity)
         return build_listing(digest(*sorted(f"{it.name} {it.identity}" for it in files)), files)
 
-    def download(self, file: RemoteFile, part: Part) -> None:
+    def download(self, file: RemoteFile, part: PartialFile) -> None:
         generation, _, key = file.locator.partition(" ")
         blob = self._client.bucket(self._bucket).blob(key, generation=int(generation))
         begin = part.size
@@ -104,33 +104,37 @@ class GCSSource:
         except _ERRORS as error:
             # An object that was written anew no longer has the generation that was listed.
             gone = _status(error) == 404
-            raise (changed_fault(file.name) if gone else self._fault(error, file.name)) from error
+            raise (changed_error(file.name) if gone else self._as_download_error(error, file.name)) from error
 
     def close(self) -> None:
         if self._made is not None:
             self._made.close()
 
-    def _fault(self, error: Exception, what: str) -> Fault:
+    def _as_download_error(self, error: Exception, what: str) -> DownloadError:
         if known := find_known(error, what):
             return known
         match error:
             case NotFound() if what == self.identity:
-                return Fault(CONFIGURATION, "BucketNotFound", f"{what}: there is no such bucket: check its name.")
+                return DownloadError(
+                    CONFIGURATION, "BucketNotFound", f"{what}: there is no such bucket: check its name."
+                )
             case GoogleAPICallError(code=int(status)):
-                return status_fault(status, what, _retry_after(error))
+                return status_error(status, what, _retry_after(error))
             case InvalidResponse():
-                return status_fault(error.response.status_code, what, error.response.headers.get("Retry-After", ""))
+                return status_error(error.response.status_code, what, error.response.headers.get("Retry-After", ""))
             case GoogleAuthError() if _may_pass(error):
-                return unreachable_fault(what, "Google's token service")
+                return unreachable_error(what, "Google's token service")
             case GoogleAuthError():
-                return Fault(CONFIGURATION, "Unauthorized", f"{what}: Google refuses the credentials: renew them.")
+                return DownloadError(
+                    CONFIGURATION, "Unauthorized", f"{what}: Google refuses the credentials: renew them."
+                )
             case requests.Timeout():
-                return timeout_fault(what)
+                return timeout_error(what)
             case requests.ConnectionError() if "Failed to establish" in str(error) or "resolve" in str(error):
-                return unreachable_fault(what, "no connection")
+                return unreachable_error(what, "no connection")
             case OSError(errno=int()) if not isinstance(error, requests.RequestException):
-                return system_fault(error, what)
-        return cut_fault(what)
+                return system_error(error, what)
+        return cut_error(what)
 
 
 def _drain_refusal(response: requests.Response, **_: Any) -> None:
@@ -201,3 +205,6 @@ def _checksum(blob: Any) -> Checksum | None:
 def _retry_after(error: GoogleAPICallError) -> str:
     headers = getattr(error.response, "headers", None) or {}
     return str(headers.get("Retry-After", ""))
+
+
+build = GCSSource

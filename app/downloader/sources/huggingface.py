@@ -35,15 +35,15 @@ from huggingface_hub.file_download import http_get
 from huggingface_hub.hf_api import RepoSibling
 from huggingface_hub.utils import build_hf_headers  # type: ignore[attr-defined]
 
-from app.downloader.classify import CONFIGURATION, row_of, status_fault
+from app.downloader.classify import CONFIGURATION, row_of, status_error
 from app.downloader.egress import MOST_REDIRECTS, require_url
-from app.downloader.fault import Fault
+from app.downloader.errors import DownloadError
 from app.downloader.listing import Checksum, Listing, RemoteFile, build_listing
 from app.downloader.names import Count, too_many
-from app.downloader.part import CHUNK, Part
+from app.downloader.partial_file import CHUNK, PartialFile
 from app.downloader.patterns import Patterns, find_foreign_only, wanted
-from app.downloader.sources import given
-from app.downloader.sources.transport import transport_fault
+from app.downloader.sources import fields
+from app.downloader.sources.http import transport_error
 
 constants.DOWNLOAD_CHUNK_SIZE = CHUNK
 """The library's 10 MB would be lost at each cut, and held by each of our threads."""
@@ -91,9 +91,9 @@ class HuggingFaceSource:
     """One revision of one repository."""
 
     def __init__(self, source: Mapping[str, Any], environment: Mapping[str, str] = os.environ) -> None:
-        self._repository = given.text(source, "repository")
-        self._revision = given.maybe_text(source, "revision") or "main"
-        self._patterns = Patterns(given.texts(source, "include"), given.texts(source, "exclude"))
+        self._repository = fields.text(source, "repository")
+        self._revision = fields.maybe_text(source, "revision") or "main"
+        self._patterns = Patterns(fields.texts(source, "include"), fields.texts(source, "exclude"))
         self._token = environment.get("HF_TOKEN", "").strip() or None
         self._endpoint = environment.get("HF_ENDPOINT", "").rstrip("/") or constants.ENDPOINT
         self._commit = ""
@@ -106,14 +106,14 @@ class HuggingFaceSource:
 
     def validate(self) -> None:
         if self._token and any(letter.isspace() for letter in self._token):
-            raise Fault(CONFIGURATION, "Unauthorized", "The token holds white space: store it without.")
+            raise DownloadError(CONFIGURATION, "Unauthorized", "The token holds white space: store it without.")
 
     def size(self) -> Listing:
         api = HfApi(endpoint=self._endpoint, token=self._token or False)
         try:
             info = api.model_info(self._repository, revision=self._revision, files_metadata=True, timeout=TIMEOUT)
         except (HfHubHTTPError, HFValidationError, httpx2.HTTPError, OSError) as error:
-            raise self._fault(error) from error
+            raise self._as_download_error(error) from error
         self._commit = info.sha or self._revision
         count = Count()
         for it in info.siblings or []:
@@ -121,24 +121,24 @@ class HuggingFaceSource:
         siblings = {it.rfilename: it for it in info.siblings or []}
         names = wanted(list(siblings), self._patterns)
         if not names:
-            raise given.nothing(self.identity)
+            raise fields.nothing(self.identity)
         if self._patterns.include is None and (title := find_foreign_only(names)):
             raise self._foreign(title)
         return build_listing(self._commit, (self._file(siblings[name]) for name in names))
 
-    def download(self, file: RemoteFile, part: Part) -> None:
+    def download(self, file: RemoteFile, part: PartialFile) -> None:
         try:
             if (file.size or 0) > self.http_limit:
                 self._download_large(file, part)
             else:
                 self._download(file, part)
         except (HfHubHTTPError, httpx2.HTTPError, OSError) as error:
-            raise self._fault(error, file.name) from error
+            raise self._as_download_error(error, file.name) from error
 
     def close(self) -> None:
         close_session()
 
-    def _download(self, file: RemoteFile, part: Part) -> None:
+    def _download(self, file: RemoteFile, part: PartialFile) -> None:
         if file.size is None:
             # Nothing would tell whether the part is whole already.
             part.discard()
@@ -148,7 +148,7 @@ class HuggingFaceSource:
         with part.open() as target:
             http_get(url, target, resume_size=part.size, headers=headers, expected_size=file.size)
 
-    def _download_large(self, file: RemoteFile, part: Part) -> None:
+    def _download_large(self, file: RemoteFile, part: PartialFile) -> None:
         """By the library's chunk protocol (Xet), which starts anew after a kill."""
         folder = part.path.with_suffix(".hub")
         done = hf_hub_download(
@@ -165,33 +165,35 @@ class HuggingFaceSource:
         checksum = _checksum(it)
         return RemoteFile(it.rfilename, it.size, checksum.value if checksum else self._commit, checksum)
 
-    def _fault(self, error: Exception, name: str = "") -> Fault:
+    def _as_download_error(self, error: Exception, name: str = "") -> DownloadError:
         what = f"{self._repository}, file {name}" if name else f"Repository {self._repository}"
         match error:
             case GatedRepoError():
                 return self._gated(what)
             case DisabledRepoError():
-                return Fault(CONFIGURATION, "RepositoryDisabled", f"{what} was disabled by the Hub: choose another.")
+                return DownloadError(
+                    CONFIGURATION, "RepositoryDisabled", f"{what} was disabled by the Hub: choose another."
+                )
             case RevisionNotFoundError():
-                return Fault(CONFIGURATION, "RevisionNotFound", f"{what} has no revision {self._revision!r}.")
+                return DownloadError(CONFIGURATION, "RevisionNotFound", f"{what} has no revision {self._revision!r}.")
             case RemoteEntryNotFoundError():
-                return Fault(CONFIGURATION, "FileNotFound", f"{what} is not in the repository (any more).")
+                return DownloadError(CONFIGURATION, "FileNotFound", f"{what} is not in the repository (any more).")
             case RepositoryNotFoundError():
                 return self._not_found(what)
             case HFValidationError():
-                return Fault(CONFIGURATION, "BadSource", f"{what}: the Hub's names do not look like this.")
+                return DownloadError(CONFIGURATION, "BadSource", f"{what}: the Hub's names do not look like this.")
             case HfHubHTTPError():
-                return self._status_fault(error, what)
-        return transport_fault(error, what)
+                return self._status_error(error, what)
+        return transport_error(error, what)
 
-    def _foreign(self, title: str) -> Fault:
+    def _foreign(self, title: str) -> DownloadError:
         message = (
             f"Repository {self._repository} has its weights only as {title}, which vLLM on ROCm does not load: choose "
             "a repository with safetensors, or name the files in source.huggingface.include to fetch them all the same."
         )
-        return Fault(CONFIGURATION, "FormatUnsupported", message)
+        return DownloadError(CONFIGURATION, "FormatUnsupported", message)
 
-    def _gated(self, what: str) -> Fault:
+    def _gated(self, what: str) -> DownloadError:
         terms = f"accept its terms at {self._endpoint}/{self._repository}"
         if self._token:
             advice = f"{terms} with the account of the token, then ask for a refresh"
@@ -200,23 +202,26 @@ class HuggingFaceSource:
                 f"{terms}, store a token of that account under the key `token` of a Secret of this namespace, and name "
                 "the Secret in source.huggingface.tokenSecret"
             )
-        return Fault(CONFIGURATION, "GatedRepository", f"{what} is gated: {advice}.")
+        return DownloadError(CONFIGURATION, "GatedRepository", f"{what} is gated: {advice}.")
 
-    def _not_found(self, what: str) -> Fault:
+    def _not_found(self, what: str) -> DownloadError:
         """The Hub answers the same for what is not there and what one may not see."""
         who = "the token may not see it" if self._token else "it is private, and no token is given"
         message = f"{what} does not exist, or {who}: check name and tokenSecret."
-        return Fault(CONFIGURATION, "RepositoryNotFound", message)
+        return DownloadError(CONFIGURATION, "RepositoryNotFound", message)
 
-    def _status_fault(self, error: HfHubHTTPError, what: str) -> Fault:
+    def _status_error(self, error: HfHubHTTPError, what: str) -> DownloadError:
         status = error.response.status_code
         if status == 401:
             message = f"{what}: the Hub refuses the token; store a valid one under the key `token` of tokenSecret."
-            return Fault(CONFIGURATION, row_of(status).reason, message)
-        return status_fault(status, what, error.response.headers.get("Retry-After", ""))
+            return DownloadError(CONFIGURATION, row_of(status).reason, message)
+        return status_error(status, what, error.response.headers.get("Retry-After", ""))
 
 
 def _checksum(it: RepoSibling) -> Checksum | None:
     if it.lfs:
         return Checksum("sha256", it.lfs.sha256)
     return Checksum("git-sha1", it.blob_id) if it.blob_id else None
+
+
+build = HuggingFaceSource

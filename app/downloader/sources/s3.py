@@ -28,18 +28,18 @@ from urllib3.exceptions import HTTPError
 from app.downloader.causes import find_known
 from app.downloader.classify import (
     CONFIGURATION,
-    cut_fault,
-    status_fault,
-    system_fault,
-    timeout_fault,
-    unreachable_fault,
+    cut_error,
+    status_error,
+    system_error,
+    timeout_error,
+    unreachable_error,
 )
 from app.downloader.egress import Refused, require_url, trusted
-from app.downloader.fault import Fault
+from app.downloader.errors import DownloadError
 from app.downloader.listing import Checksum, Listing, RemoteFile, build_listing, digest
 from app.downloader.names import Count, too_many
-from app.downloader.part import CHUNK, Part
-from app.downloader.sources import given
+from app.downloader.partial_file import CHUNK, PartialFile
+from app.downloader.sources import fields
 
 _CODES = {
     "NoSuchBucket": ("BucketNotFound", "there is no such bucket: check its name, region and endpoint"),
@@ -63,8 +63,8 @@ class S3Source:
     """Credentials: the environment, else the pod's workload identity, else none."""
 
     def __init__(self, source: Mapping[str, Any]) -> None:
-        self._bucket, self._key = given.text(source, "bucket"), given.text(source, "key").lstrip("/")
-        self._region, self._endpoint = given.maybe_text(source, "region"), given.maybe_text(source, "endpoint")
+        self._bucket, self._key = fields.text(source, "bucket"), fields.text(source, "key").lstrip("/")
+        self._region, self._endpoint = fields.maybe_text(source, "region"), fields.maybe_text(source, "endpoint")
         self._made: Any = None
 
     @property
@@ -91,22 +91,22 @@ class S3Source:
                 require_url(self._endpoint)
             assert self._client
         except (BotoCoreError, Refused) as error:
-            raise self._fault(error, self.identity) from error
+            raise self._as_download_error(error, self.identity) from error
         except ValueError as error:
-            raise given.bad(f"{self.identity}: {error}.") from error
+            raise fields.bad(f"{self.identity}: {error}.") from error
 
     def size(self) -> Listing:
         try:
-            names = given.below(self._list(), self._key)
+            names = fields.below(self._list(), self._key)
             with ThreadPoolExecutor(8) as pool:
                 files = list(pool.map(self._ask, names, names.values()))
         except (BotoCoreError, ClientError, HTTPError, OSError) as error:
-            raise self._fault(error, self.identity) from error
+            raise self._as_download_error(error, self.identity) from error
         if not files:
-            raise given.nothing(self.identity)
+            raise fields.nothing(self.identity)
         return build_listing(digest(*sorted(f"{it.name} {it.identity}" for it in files)), files)
 
-    def download(self, file: RemoteFile, part: Part) -> None:
+    def download(self, file: RemoteFile, part: PartialFile) -> None:
         begin = part.size
         wanted = {"Range": f"bytes={begin}-"} if begin else {}
         try:
@@ -117,7 +117,7 @@ class S3Source:
                 for chunk in body.iter_chunks(CHUNK):
                     target.write(chunk)
         except (BotoCoreError, ClientError, HTTPError, OSError) as error:
-            raise self._fault(error, file.name) from error
+            raise self._as_download_error(error, file.name) from error
 
     def close(self) -> None:
         if self._made is not None:
@@ -149,26 +149,26 @@ class S3Source:
         origin = digest("s3", self._endpoint or "", self._bucket, key, tag)
         return RemoteFile(name, head["ContentLength"], tag, find_checksum(head), key, origin)
 
-    def _fault(self, error: Exception, what: str) -> Fault:
+    def _as_download_error(self, error: Exception, what: str) -> DownloadError:
         if known := find_known(error, what):
             return known
         match error:
             case ClientError(response=response):
-                return _client_fault(response, what)
+                return _client_error(response, what)
             case ConnectTimeoutError() | ReadTimeoutError():
-                return timeout_fault(what)
+                return timeout_error(what)
             case ConnectionClosedError() | ResponseStreamingError() | IncompleteReadError() | HTTPError():
-                return cut_fault(what)
+                return cut_error(what)
             # Proxies, handshakes that were cut, and the pod's source of credentials may all be back in a minute.
             case exceptions.ConnectionError() | HTTPClientError():
-                return unreachable_fault(what, str(error))
+                return unreachable_error(what, str(error))
             case CredentialRetrievalError() | MetadataRetrievalError():
-                return unreachable_fault(what, str(error))
+                return unreachable_error(what, str(error))
             case OSError(errno=int()):
-                return system_fault(error, what)
+                return system_error(error, what)
             case BotoCoreError():
-                return given.bad(f"{what}: {error}.")
-        return cut_fault(what)
+                return fields.bad(f"{what}: {error}.")
+        return cut_error(what)
 
 
 def _find_credentials(session: Any) -> Any:
@@ -217,16 +217,16 @@ def find_checksum(head: Mapping[str, Any]) -> Checksum | None:
     return None if encrypted or "-" in etag or len(etag) != 32 else Checksum("md5", etag)
 
 
-def _client_fault(response: Mapping[str, Any], what: str) -> Fault:
+def _client_error(response: Mapping[str, Any], what: str) -> DownloadError:
     code = str(response.get("Error", {}).get("Code", ""))
     meta = response.get("ResponseMetadata", {})
     if code in _CODES:
         reason, advice = _CODES[code]
-        return Fault(CONFIGURATION, reason, f"{what}: {advice}.")
+        return DownloadError(CONFIGURATION, reason, f"{what}: {advice}.")
     if code in ("SlowDown", "Throttling", "RequestLimitExceeded"):
-        return status_fault(429, what)
+        return status_error(429, what)
     retry_after = meta.get("HTTPHeaders", {}).get("retry-after", "")
-    return status_fault(int(meta.get("HTTPStatusCode") or 500), what, retry_after)
+    return status_error(int(meta.get("HTTPStatusCode") or 500), what, retry_after)
 
 
 def _config(anonymous: bool, path_style: bool) -> Config:
@@ -242,3 +242,6 @@ def _config(anonymous: bool, path_style: bool) -> Config:
         response_checksum_validation="when_required",
         **unsigned,
     )
+
+
+build = S3Source

@@ -18,7 +18,7 @@ from app.inferenceservice.children.workload import build_kept
 from app.inferenceservice.facts import Facts
 from app.inferenceservice.plan import Blocked, Plan, Serve
 from app.kube.manifest import Manifest
-from app.metacontroller.hold import keep_children
+from app.metacontroller.keep import keep_children
 
 
 def build_children(plan: Plan, facts: Facts, today: Manifest | None) -> list[Manifest]:

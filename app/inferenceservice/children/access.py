@@ -14,7 +14,7 @@ from app.inferenceservice.children.network_policy import build_network_policy
 from app.inferenceservice.names import keys_name
 from app.kube.access import build_access
 from app.kube.manifest import Manifest, own_metadata
-from app.metacontroller.hold import Rebuild
+from app.metacontroller.keep import Rebuild
 
 KEYS_RULES = (V1PolicyRule(api_groups=[""], resources=["secrets"], verbs=["create"]),)
 """Of the Job that makes ssh keys; Kubernetes cannot limit the right to create to one name."""

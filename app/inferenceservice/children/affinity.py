@@ -30,8 +30,9 @@ from kubernetes.client.models.v1_weighted_pod_affinity_term import V1WeightedPod
 from app.api.v1alpha1.gpunode import PARTITION_LABEL, PRODUCT_LABEL
 from app.api.v1alpha1.inferenceservice import InferenceServiceSpec, Sharing
 from app.fit.parallelism import Strategy
-from app.inferenceservice.facts import Identity
+from app.inferenceservice.facts import Facts, Identity
 from app.inferenceservice.grant import Grant
+from app.inferenceservice.plan import Decision
 from app.kube.names import CLAIM_LABEL, NAMESPACE_NAME_LABEL, SERVICE_KEY_LABEL, SERVICE_LABEL, label_value
 
 HOST = "kubernetes.io/hostname"
@@ -44,14 +45,12 @@ def service_key(identity: Identity) -> str:
     return label_value(f"{identity.namespace}.{identity.name}")
 
 
-def build_affinity(
-    identity: Identity, spec: InferenceServiceSpec, grant: Grant, sharing: Sharing, claim: str = ""
-) -> V1Affinity | None:
-    """The affinity of every pod of a service, None when nothing is asked; `claim` is what one node alone can mount."""
-    terms = list(_anti_affinity_terms(identity, spec, sharing))
+def build_affinity(facts: Facts, decision: Decision) -> V1Affinity | None:
+    """The affinity of every pod of a service, None when nothing is asked."""
+    terms = list(_anti_affinity_terms(facts, decision.sharing))
     apart = V1PodAntiAffinity(required_during_scheduling_ignored_during_execution=terms) if terms else None
-    together = _together(grant, claim)
-    nodes = _node_affinity(spec, grant)
+    together = _together(decision.grant, decision.claim_of_one_node)
+    nodes = _node_affinity(facts.spec, decision.grant)
     if apart is None and together is None and nodes is None:
         return None
     return V1Affinity(node_affinity=nodes, pod_affinity=together, pod_anti_affinity=apart)
@@ -91,9 +90,8 @@ def _every_namespace() -> V1LabelSelector:
     return V1LabelSelector(match_expressions=[named])
 
 
-def _anti_affinity_terms(
-    identity: Identity, spec: InferenceServiceSpec, sharing: Sharing
-) -> Iterator[V1PodAffinityTerm]:
+def _anti_affinity_terms(facts: Facts, sharing: Sharing) -> Iterator[V1PodAffinityTerm]:
+    identity, spec = facts.identity, facts.spec
     if sharing is Sharing.EXCLUSIVE:
         anybody = V1LabelSelectorRequirement(key=SERVICE_LABEL, operator="Exists")
         not_us = V1LabelSelectorRequirement(key=SERVICE_KEY_LABEL, operator="NotIn", values=[service_key(identity)])

@@ -24,9 +24,9 @@ def build_request(plan: Plan, facts: Facts) -> list[Manifest]:
     """The one GPURequest, or none: no pool can be asked, the weights are not there yet, or too many wait."""
     if not facts.observed.pools_possible:
         return []
-    standing = facts.observed.request_applied
-    if standing and (_is_of_workload(plan, standing) or not _asks(plan)):
-        return [_with_current(standing, plan, facts)]
+    applied = facts.observed.request_applied
+    if applied and (_is_of_workload(plan, applied) or not _asks(plan)):
+        return [_with_current(applied, plan, facts)]
     asks = _asks(plan) and not facts.observed.is_held_back
     return [_new_request(facts.need, plan, facts)] if asks and facts.need else []
 

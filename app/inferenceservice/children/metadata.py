@@ -6,8 +6,7 @@ from collections.abc import Mapping
 
 from kubernetes.client.models.v1_object_meta import V1ObjectMeta
 
-from app.api.v1alpha1.inferenceservice import InferenceServiceSpec
-from app.inferenceservice.facts import Facts, Identity
+from app.inferenceservice.facts import Facts
 from app.inferenceservice.plan import Decision, size_source
 from app.kube.manifest import SELECTOR_LABEL
 from app.kube.names import (
@@ -32,25 +31,24 @@ def child_metadata(name: str, facts: Facts, annotations: Mapping[str, str] | Non
     )
 
 
-def workload_labels(identity: Identity, spec: InferenceServiceSpec) -> dict[str, str]:
+def workload_labels(facts: Facts) -> dict[str, str]:
     """The parent's own labels, so that teams find their workloads; ours win."""
-    theirs = {name: value for name, value in identity.labels if name != SELECTOR_LABEL}
-    return theirs | standard_labels("inference", identity.name, spec.model.name)
+    theirs = {name: value for name, value in facts.identity.labels if name != SELECTOR_LABEL}
+    return theirs | standard_labels("inference", facts.identity.name, facts.spec.model.name)
 
 
-def workload_metadata(
-    name: str, identity: Identity, spec: InferenceServiceSpec, decision: Decision, replicas: int | None
-) -> V1ObjectMeta:
+def workload_metadata(name: str, facts: Facts, decision: Decision, replicas: int | None) -> V1ObjectMeta:
     """What the workload was decided from stands on its metadata, never in its pod template."""
+    identity, spec = facts.identity, facts.spec
     source = size_source(spec, replicas, None)
     return V1ObjectMeta(
         name=name,
         namespace=identity.namespace,
-        labels=workload_labels(identity, spec),
+        labels=workload_labels(facts),
         annotations={
             MODEL_ANNOTATION: spec.model.name,
             DIGEST_ANNOTATION: decision.digest,
-            DECISION_ANNOTATION: str(decision.shape),
+            DECISION_ANNOTATION: decision.parallelism.on(spec.nodes, spec.gpus_per_node),
             REQUEST_ANNOTATION: decision.request,
         }
         | ({VERSION_ANNOTATION: decision.store.version} if decision.store and decision.store.version else {})

@@ -7,10 +7,9 @@ https://huggingface.co/org/model[/tree/revision]  is the page of a repository, h
 from __future__ import annotations
 
 from app.api.schema import API_VERSION
-from app.api.v1alpha1.source_uri import parse_repository
-from app.fit.accelerators import GIB
-from app.fit.models import find_model
-from app.fit.weights import stored_bytes
+from app.contracts.sources import parse_source
+from app.fit.catalog import GIB, find_model
+from app.fit.memory.weights import stored_bytes
 from app.inferenceservice.facts import Facts
 from app.inferenceservice.names import cache_child_name
 from app.kube.lenient import text_at
@@ -55,19 +54,3 @@ def _size(facts: Facts) -> str:
         return facts.settings.cache_size
     stored = known.weight_bytes or stored_bytes(known)
     return format_bytes(int(stored * MARGIN) + GIB)
-
-
-def parse_source(uri: str) -> dict[str, object]:
-    """A source URI as ModelCache's spec.source; the CRD's rule admits these schemes only."""
-    scheme, _, rest = uri.partition("://")
-    if found := parse_repository(uri):
-        repository, revision = found
-        return {
-            "type": "huggingface",
-            "huggingface": {"repository": repository, "revision": revision or "main"},
-        }
-    if scheme in ("http", "https"):
-        return {"type": "http", "http": {"url": uri}}
-    bucket, _, key = rest.partition("/")
-    kind, member = ("s3", "key") if scheme == "s3" else ("gcs", "prefix")
-    return {"type": kind, kind: {"bucket": bucket} | ({member: key} if key else {})}

@@ -32,11 +32,10 @@ from kubernetes.client.models.v1_toleration import V1Toleration
 from kubernetes.client.models.v1_volume import V1Volume
 from kubernetes.client.models.v1_volume_mount import V1VolumeMount
 
-from app.api.v1alpha1.inferenceservice import InferenceServiceSpec
 from app.contracts import runtime as contract
 from app.inferenceservice.children.affinity import build_affinity, service_key
 from app.inferenceservice.children.volumes import fetchers, store_mounts, store_volumes
-from app.inferenceservice.facts import Identity
+from app.inferenceservice.facts import Facts, Identity
 from app.inferenceservice.names import keys_secret
 from app.inferenceservice.plan import Decision
 from app.kube.duration import whole_seconds
@@ -53,7 +52,6 @@ from app.kube.names import (
     standard_labels,
 )
 from app.kube.security import restricted_container, restricted_pod
-from app.settings import Settings
 
 PRE_STOP_SECONDS = 5
 """Time for endpoints to forget a pod before it stops taking requests."""
@@ -71,61 +69,50 @@ def group_labels(identity: Identity) -> dict[str, str]:
     return {SERVICE_LABEL: identity.name}
 
 
-def leader_template(
-    identity: Identity, spec: InferenceServiceSpec, decision: Decision, settings: Settings
-) -> V1PodTemplateSpec:
+def leader_template(facts: Facts, decision: Decision) -> V1PodTemplateSpec:
     """The pod that serves requests: the only pod of a node-local service, the first one of a group."""
     container = V1Container(
-        **_container(identity, spec, decision, settings),
+        **_container(facts, decision),
         name=LEADER,
-        image=settings.leader_image,
+        image=facts.settings.leader_image,
         command=[contract.START_LEADER],
         ports=_ports(decision),
-        startup_probe=_health_check("startup", failures=_probes_in(settings.start_budget)),
+        startup_probe=_health_check("startup", failures=_probes_in(facts.settings.start_budget)),
         readiness_probe=_health_check("readiness", failures=3),
         liveness_probe=_health(failures=6, timeout=contract.PROBE_TIMEOUT_SECONDS),
         lifecycle=V1Lifecycle(pre_stop=V1LifecycleHandler(sleep=V1SleepAction(seconds=PRE_STOP_SECONDS))),
     )
-    return _template(identity, spec, decision, settings, LEADER, container)
+    return _template(facts, decision, LEADER, container)
 
 
-def worker_template(
-    identity: Identity, spec: InferenceServiceSpec, decision: Decision, settings: Settings
-) -> V1PodTemplateSpec:
+def worker_template(facts: Facts, decision: Decision) -> V1PodTemplateSpec:
     """The other pods of a group. They serve no HTTP, so they have no probes: when one ends, the group restarts. A
     group's pods are told to stop at the same time, so workers wait until the leader has drained."""
     container = V1Container(
-        **_container(identity, spec, decision, settings),
+        **_container(facts, decision),
         name=WORKER,
-        image=settings.worker_image,
+        image=facts.settings.worker_image,
         command=[contract.START_WORKER],
         ports=_worker_ports(decision),
-        lifecycle=_stop_after_leader(PRE_STOP_SECONDS + whole_seconds(settings.drain)),
+        lifecycle=_stop_after_leader(PRE_STOP_SECONDS + whole_seconds(facts.settings.drain)),
     )
-    return _template(identity, spec, decision, settings, WORKER, container)
+    return _template(facts, decision, WORKER, container)
 
 
-def _template(
-    identity: Identity,
-    spec: InferenceServiceSpec,
-    decision: Decision,
-    settings: Settings,
-    role: str,
-    container: V1Container,
-) -> V1PodTemplateSpec:
-    labels = standard_labels("inference", identity.name, spec.model.name) | pod_labels(identity, role)
+def _template(facts: Facts, decision: Decision, role: str, container: V1Container) -> V1PodTemplateSpec:
+    identity, settings = facts.identity, facts.settings
+    labels = standard_labels("inference", identity.name, facts.spec.model.name) | pod_labels(identity, role)
     labels |= {SERVICE_KEY_LABEL: service_key(identity)}
-    claim = decision.store.claim if decision.store and decision.store.of_one_node else ""
-    labels |= {CLAIM_LABEL: label_value(claim)} if claim else {}
+    labels |= {CLAIM_LABEL: label_value(decision.claim_of_one_node)} if decision.claim_of_one_node else {}
     return V1PodTemplateSpec(
         metadata=V1ObjectMeta(labels=labels),
         spec=V1PodSpec(
             init_containers=fetchers(decision.store, settings) or None,
             containers=[container],
-            volumes=_volumes(identity, spec, decision),
+            volumes=_volumes(facts, decision),
             node_selector=dict(sorted(settings.node_selector.items())) or None,
             tolerations=[V1Toleration(**toleration.model_dump()) for toleration in settings.tolerations] or None,
-            affinity=build_affinity(identity, spec, decision.grant, decision.sharing, claim),
+            affinity=build_affinity(facts, decision),
             scheduling_gates=[V1PodSchedulingGate(name=PLACEMENT_GATE)] if decision.grant.gated else None,
             security_context=restricted_pod(groups=settings.supplemental_groups),
             automount_service_account_token=False,
@@ -135,39 +122,36 @@ def _template(
     )
 
 
-def _container(
-    identity: Identity, spec: InferenceServiceSpec, decision: Decision, settings: Settings
-) -> dict[str, object]:
+def _container(facts: Facts, decision: Decision) -> dict[str, object]:
     """What leader and worker containers share."""
     return {
-        "image_pull_policy": settings.image_pull_policy,
+        "image_pull_policy": facts.settings.image_pull_policy,
         "args": [literal(argument) for argument in decision.command.arguments],
-        "env": _environment(spec, decision, settings),
-        "resources": _resources(spec, decision, settings),
-        "volume_mounts": _mounts(identity, spec, decision),
+        "env": _environment(facts, decision),
+        "resources": _resources(facts),
+        "volume_mounts": _mounts(facts, decision),
         "security_context": restricted_container(),
         "termination_message_policy": "FallbackToLogsOnError",
     }
 
 
-def _environment(spec: InferenceServiceSpec, decision: Decision, settings: Settings) -> list[V1EnvVar]:
+def _environment(facts: Facts, decision: Decision) -> list[V1EnvVar]:
     """Ours first, then the user's, each name once; the user's value wins where both have one."""
-    budget = whole_seconds(settings.start_budget)
-    kept = contract.COMPILE_VARIABLES if spec.storage.compile_cache_claim else {}
-    values = (
-        contract.CACHE_VARIABLES | kept | _launch_variables(spec, decision, budget) | dict(decision.command.environment)
-    )
+    kept = contract.COMPILE_VARIABLES if facts.spec.storage.compile_cache_claim else {}
+    launch = _launch_variables(facts, decision)
+    values = contract.CACHE_VARIABLES | kept | launch | dict(decision.command.environment)
     own_address = V1EnvVarSource(field_ref=V1ObjectFieldSelector(api_version="v1", field_path="status.podIP"))
     grouped = decision.launch is not contract.LaunchMode.SINGLE
     address = [V1EnvVar(name=contract.HOST_IP, value_from=own_address)] if grouped else []
     return address + [V1EnvVar(name=name, value=literal(value)) for name, value in sorted(values.items())]
 
 
-def _launch_variables(spec: InferenceServiceSpec, decision: Decision, budget: int) -> dict[str, str]:
+def _launch_variables(facts: Facts, decision: Decision) -> dict[str, str]:
     """The deadlines are parts of the start budget, so that a script says what was missing before the probe ends it."""
+    budget = whole_seconds(facts.settings.start_budget)
     variables = {
         contract.LAUNCH_MODE: decision.launch.value,
-        contract.GPUS: str(decision.shape.gpus_per_node),
+        contract.GPUS: str(facts.spec.gpus_per_node),
         contract.HTTP_PORT_VARIABLE: str(contract.HTTP_PORT),
         contract.START_SECONDS: str(budget),
     }
@@ -193,14 +177,15 @@ def _launch_variables(spec: InferenceServiceSpec, decision: Decision, budget: in
         variables[contract.RAY_PORT_VARIABLE] = str(contract.RAY_PORT)
     if decision.launch is contract.LaunchMode.MPI:
         variables[contract.SSH_PORT_VARIABLE] = str(contract.SSH_PORT)
-        variables[contract.JOIN_SECONDS] = str(spec.distributed.mpi.timeout)
+        variables[contract.JOIN_SECONDS] = str(facts.spec.distributed.mpi.timeout)
     return variables
 
 
-def _resources(spec: InferenceServiceSpec, decision: Decision, settings: Settings) -> V1ResourceRequirements:
+def _resources(facts: Facts) -> V1ResourceRequirements:
     """GPUs as limit and request alike (the API server wants that of extended resources); CPU and memory as requests
     only: a memory limit would count /dev/shm and kill a server that fills it."""
-    gpus = {spec.gpu_resource(settings.gpu_resource): str(decision.shape.gpus_per_node)}
+    spec = facts.spec
+    gpus = {spec.gpu_resource(facts.settings.gpu_resource): str(spec.gpus_per_node)}
     requests = {"cpu": spec.resources.cpu_request, "memory": spec.resources.memory_request}
     return V1ResourceRequirements(limits=gpus, requests=gpus | {k: v for k, v in requests.items() if v})
 
@@ -253,8 +238,9 @@ def _health(failures: int, timeout: int) -> V1Probe:
     )
 
 
-def _volumes(identity: Identity, spec: InferenceServiceSpec, decision: Decision) -> list[V1Volume]:
+def _volumes(facts: Facts, decision: Decision) -> list[V1Volume]:
     """The cache has room for a whole model, because without a ModelCache vLLM fetches it there."""
+    spec = facts.spec
     shared_memory = V1EmptyDirVolumeSource(medium="Memory", size_limit=spec.storage.shared_memory)
     compiled = spec.storage.compile_cache_claim
     return [
@@ -263,7 +249,7 @@ def _volumes(identity: Identity, spec: InferenceServiceSpec, decision: Decision)
         V1Volume(name="shared-memory", empty_dir=shared_memory),
         V1Volume(name="cache", empty_dir=V1EmptyDirVolumeSource(size_limit="2Ti")),
         V1Volume(name="tmp", empty_dir=V1EmptyDirVolumeSource(size_limit="16Gi")),
-        *([_keys_volume(keys_secret(identity.name, spec))] if decision.launch is contract.LaunchMode.MPI else []),
+        *([_keys_volume(keys_secret(facts.identity.name, spec))] if decision.launch is contract.LaunchMode.MPI else []),
     ]
 
 
@@ -278,15 +264,16 @@ def _keys_volume(secret: str) -> V1Volume:
     return V1Volume(name="ssh-keys", secret=V1SecretVolumeSource(secret_name=secret, default_mode=0o440, items=[item]))
 
 
-def _mounts(identity: Identity, spec: InferenceServiceSpec, decision: Decision) -> list[V1VolumeMount]:
+def _mounts(facts: Facts, decision: Decision) -> list[V1VolumeMount]:
+    storage = facts.spec.storage
     # a folder a service, so that services may share one claim
-    compiled = V1VolumeMount(name="compile-cache", mount_path=contract.COMPILE_CACHE, sub_path=identity.name)
+    compiled = V1VolumeMount(name="compile-cache", mount_path=contract.COMPILE_CACHE, sub_path=facts.identity.name)
     keys = V1VolumeMount(name="ssh-keys", mount_path=contract.SSH_FOLDER, read_only=True)
     return [
-        *store_mounts(decision.store, spec.storage.read_only),
+        *store_mounts(decision.store, storage.read_only),
         V1VolumeMount(name="shared-memory", mount_path="/dev/shm"),
         V1VolumeMount(name="cache", mount_path=contract.CACHE_HOME),
-        *([compiled] if spec.storage.compile_cache_claim else []),
+        *([compiled] if storage.compile_cache_claim else []),
         V1VolumeMount(name="tmp", mount_path="/tmp"),
         *([keys] if decision.launch is contract.LaunchMode.MPI else []),
     ]

@@ -26,7 +26,7 @@ def store_volumes(store: Store | None, read_only: bool) -> list[V1Volume]:
         return []
     if store.fetch:
         own = V1EmptyDirVolumeSource(size_limit=store.size or None)
-        return [V1Volume(name=_VOLUME, empty_dir=own), *credential_volumes(store.fetch.source)]
+        return [V1Volume(name=_VOLUME, empty_dir=own), *credential_volumes(store.fetch.type, store.fetch.source)]
     if store.host_path:
         return [V1Volume(name=_VOLUME, host_path=V1HostPathVolumeSource(path=store.host_path, type="Directory"))]
     claim = V1PersistentVolumeClaimVolumeSource(claim_name=store.claim, read_only=_read_only(store, read_only))

@@ -8,6 +8,13 @@ from __future__ import annotations
 
 from typing import Any
 
+from app.api.v1alpha1.inferenceservice_status import (
+    AllocationStatus,
+    DistributedStatus,
+    EndpointsStatus,
+    InferenceServiceStatus,
+    ModelStatus,
+)
 from app.inferenceservice.facts import Facts
 from app.inferenceservice.observe import WorkloadKind
 from app.inferenceservice.plan import Plan
@@ -27,7 +34,7 @@ from app.inferenceservice.status.unused_fields import applied_conditions
 from app.inferenceservice.status.update_available import update_condition
 from app.inferenceservice.status.version import find_version
 from app.kube.conditions import Condition, Finding
-from app.kube.manifest import Manifest
+from app.kube.manifest import Manifest, emit
 from app.kube.names import LEADER, ROLE_LABEL, SERVICE_LABEL
 
 
@@ -36,90 +43,74 @@ def build_status(
 ) -> tuple[dict[str, Any], list[Condition]]:
     """Status without conditions, and the conditions without their times; `today` is the workload of today's
     decision, `unmanaged` what cannot be sent."""
-    progress = find_progress(plan, facts)
+    progress, layout = find_progress(plan, facts), plan_layout(facts)
     problem = find_problem(plan, unmanaged, conflict)
     conditions = [
         ready_condition(plan, facts, progress, problem),
         model_condition(plan, facts, progress),
-        gpu_condition(plan, facts, progress),
+        gpu_condition(plan, facts, progress, layout),
         service_condition(facts, progress),
         healthy_condition(plan, progress),
         update_condition(plan, facts, today),
         conflict,
         *applied_conditions(facts),
     ]
-    status: dict[str, Any] = {
-        "phase": find_phase(plan, progress, problem),
-        "replicas": progress.running,
-        "readyReplicas": progress.ready,
-        "selector": f"{SERVICE_LABEL}={facts.identity.name},{ROLE_LABEL}={LEADER}",
-        "endpoints": _endpoints(facts),
-        "modelStatus": _model_status(facts, progress),
-    }
-    return {**status, **_allocation(facts), **_distributed(facts, progress)}, conditions
+    status = InferenceServiceStatus(
+        phase=find_phase(plan, progress, problem),
+        replicas=progress.running,
+        ready_replicas=progress.ready,
+        selector=f"{SERVICE_LABEL}={facts.identity.name},{ROLE_LABEL}={LEADER}",
+        endpoints=_endpoints(facts),
+        allocation=_allocation(facts, layout),
+        distributed=_distributed(facts, progress),
+        model_status=_model_status(facts, progress),
+    )
+    return emit(status), conditions
 
 
-def _endpoints(facts: Facts) -> dict[str, str]:
+def _endpoints(facts: Facts) -> EndpointsStatus:
     ingress, balancer = facts.spec.networking.ingress, facts.observed.load_balancer
     host = f"[{balancer}]" if ":" in balancer else balancer
-    external = f"http://{host}:{facts.spec.networking.ports.http}" if balancer else ""
-    if ingress.enabled:
-        external = ingress.url
-    return {"internal": internal_url(facts)} | ({"external": external} if external else {})
+    external = f"http://{host}:{facts.spec.networking.ports.http}" if balancer else None
+    return EndpointsStatus(internal=internal_url(facts), external=ingress.url if ingress.enabled else external)
 
 
-def _model_status(facts: Facts, progress: Progress) -> dict[str, Any]:
-    running = find_version(facts)
-    version = {"version": running} if running else {}
+def _model_status(facts: Facts, progress: Progress) -> ModelStatus:
     request = facts.observed.request
     seconds = request.status.load_seconds if request and progress.serving else None
-    load_time = {"loadTime": f"{seconds}s"} if seconds is not None else {}
-    return {"loaded": progress.serving} | load_time | version
+    load_time = None if seconds is None else f"{seconds}s"
+    return ModelStatus(loaded=progress.serving, load_time=load_time, version=find_version(facts) or None)
 
 
-def _allocation(facts: Facts) -> dict[str, Any]:
-    layout = plan_layout(facts)
+def _allocation(facts: Facts, layout: Layout | None) -> AllocationStatus | None:
+    """The sizes, and what the pool said; the memory is of the product that it granted."""
     if layout is None:
-        return {}
-    shape = layout.shape
-    sizes: dict[str, Any] = {
-        "gpus": shape.gpus,
-        "nodes": shape.nodes,
-        "gpusPerNode": shape.gpus_per_node,
-        "tensorParallel": shape.tensor,
-        "pipelineParallel": shape.pipeline,
-        "dataParallel": shape.data,
-        "summary": f"{shape.nodes}x{shape.gpus_per_node} TP{shape.tensor} PP{shape.pipeline} DP{shape.data}",
-    }
-    return {"allocation": sizes | _granted(layout) | _answer(facts, layout)}
-
-
-def _granted(layout: Layout) -> dict[str, Any]:
-    granted = layout.allocation.shape if layout.allocation else None
-    values = {"product": granted.product, "maxModelLen": granted.max_model_len} if granted else {}
-    return {key: value for key, value in values.items() if value}
-
-
-def _answer(facts: Facts, layout: Layout) -> dict[str, Any]:
-    """What the pool said; the memory is of the product it granted."""
+        return None
+    sizes, nodes, per_node = layout.parallelism, facts.spec.nodes, facts.spec.gpus_per_node
     allocation = layout.allocation
-    if allocation is None:
-        return {}
-    granted = allocation.shape
+    granted = allocation.shape if allocation else None
     fit = facts.need.find_fit(granted.product or "") if facts.need and granted else None
-    values = {
-        "pool": facts.spec.resources.pool,
-        "phase": allocation.phase,
-        "placeInLine": allocation.place_in_line,
-        "assignedNodes": sorted({it.node for it in allocation.gpus if it.node}),
-        "memory": fit.memory.explanation if fit else "",
-    }
-    return {key: value for key, value in values.items() if value}
+    return AllocationStatus(
+        gpus=nodes * per_node,
+        nodes=nodes,
+        gpus_per_node=per_node,
+        tensor_parallel=sizes.tensor,
+        pipeline_parallel=sizes.pipeline,
+        data_parallel=sizes.data,
+        summary=f"{nodes}x{per_node} TP{sizes.tensor} PP{sizes.pipeline} DP{sizes.data}",
+        product=granted.product if granted else None,
+        max_model_len=granted.max_model_len if granted else None,
+        memory=fit.memory.explanation if fit else None,
+        pool=facts.spec.resources.pool if allocation else None,
+        phase=allocation.phase if allocation else None,
+        place_in_line=allocation.place_in_line if allocation else None,
+        assigned_nodes=sorted({it.node for it in allocation.gpus if it.node}) if allocation else None,
+    )
 
 
-def _distributed(facts: Facts, progress: Progress) -> dict[str, Any]:
+def _distributed(facts: Facts, progress: Progress) -> DistributedStatus | None:
     """LWS counts whole groups: a ready group has its leader and all its workers."""
     current = find_current(facts)
     if current is None or current.kind is not WorkloadKind.LEADER_WORKER_SET:
-        return {}
-    return {"distributed": {"leaderReady": progress.ready, "workersReady": progress.ready * (current.size - 1)}}
+        return None
+    return DistributedStatus(leader_ready=progress.ready, workers_ready=progress.ready * (current.size - 1))

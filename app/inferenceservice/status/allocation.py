@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from app.api.v1alpha1.gpuallocation import GPUAllocationSpec
-from app.fit.parallelism import Impossible, Shape
+from app.fit.parallelism import Impossible, Parallelism
 from app.inferenceservice.facts import Facts
 from app.inferenceservice.status.progress import find_current
 from app.kube.manifest import annotation
@@ -14,9 +14,9 @@ from app.kube.names import DECISION_ANNOTATION, REQUEST_ANNOTATION
 
 @dataclass(frozen=True)
 class Layout:
-    """The shape of one group, and the pool's answer when it is about this service as it is."""
+    """The parallel sizes of one group, and the pool's answer when it is about this service as it is."""
 
-    shape: Shape
+    parallelism: Parallelism
     allocation: GPUAllocationSpec | None = None
 
 
@@ -24,12 +24,16 @@ def find_layout(facts: Facts) -> str:
     """In words. As it was decided when the workload was built, by today's operator or an earlier one."""
     current = find_current(facts)
     decided = annotation(current.applied, DECISION_ANNOTATION) if current else ""
-    return decided or str(facts.shape)
+    return decided or _planned(facts)
 
 
-def find_assignment(facts: Facts) -> str:
+def _planned(facts: Facts) -> str:
+    sizes = facts.parallelism
+    return sizes.message if isinstance(sizes, Impossible) else sizes.on(facts.spec.nodes, facts.spec.gpus_per_node)
+
+
+def find_assignment(layout: Layout | None) -> str:
     """What the pool decided, as it said it then; "" where it decided nothing about what runs or is asked."""
-    layout = plan_layout(facts)
     allocation = layout.allocation if layout else None
     said = (allocation.message or "").rstrip(".") if allocation and allocation.shape else ""
     return f"; the pool counts on {said}" if said else ""
@@ -37,16 +41,16 @@ def find_assignment(facts: Facts) -> str:
 
 def plan_layout(facts: Facts) -> Layout | None:
     """The pool's shape where its answer is about what runs or what is asked; else the spec's; None if it has none."""
-    shape = facts.shape
-    if isinstance(shape, Impossible):
+    planned = facts.parallelism
+    if isinstance(planned, Impossible):
         return None
     allocation = facts.observed.allocation
     if allocation is None or allocation.digest not in _digests(facts):
-        return Layout(shape)
+        return Layout(planned)
     granted = allocation.shape
     if granted is None:
-        return Layout(shape, allocation)
-    sizes = Shape(granted.tensor, granted.pipeline, granted.data, shape.nodes, shape.gpus_per_node)
+        return Layout(planned, allocation)
+    sizes = Parallelism(granted.tensor, granted.pipeline, granted.data, granted.expert_parallel)
     return Layout(sizes, allocation)
 
 

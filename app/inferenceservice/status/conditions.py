@@ -6,7 +6,7 @@ from app.api.v1alpha1.inferenceservice import ServiceType
 from app.inferenceservice.facts import Facts
 from app.inferenceservice.grant import told_given_back
 from app.inferenceservice.plan import Blocked, Plan, Serve, Wait
-from app.inferenceservice.status.allocation import find_assignment, find_layout
+from app.inferenceservice.status.allocation import Layout, find_assignment, find_layout
 from app.inferenceservice.status.progress import Progress
 from app.kube.conditions import Condition, ErrorClass, Finding, Reason, Status, listed
 
@@ -81,12 +81,12 @@ def model_condition(plan: Plan, facts: Facts, progress: Progress) -> Condition:
     return _condition("ModelLoaded", Status.FALSE, Reason.IN_PROGRESS, f"no group has loaded {name} yet")
 
 
-def gpu_condition(plan: Plan, facts: Facts, progress: Progress) -> Condition:
+def gpu_condition(plan: Plan, facts: Facts, progress: Progress, layout: Layout | None) -> Condition:
     """The pool grants GPUs and the kube-scheduler gives them; a ready group has its own."""
     finding = _finding(plan)
     if finding and not progress.serving:
         return _condition("GPUAllocated", Status.FALSE, finding.reason, finding.message)
-    text = f"each group uses {find_layout(facts)}{find_assignment(facts)}"
+    text = f"each group uses {find_layout(facts)}{find_assignment(layout)}"
     if progress.serving:
         kept = "what runs was built from an earlier spec" if finding else text
         return _condition("GPUAllocated", Status.TRUE, Reason.SUCCESSFUL, kept)

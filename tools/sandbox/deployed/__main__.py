@@ -1,4 +1,4 @@
-"""The operator as deploy/ installs it: `python -m tools.sandbox.deployed kind-up | kind-test | kind-down | gpu-up | ...`."""
+"""The operator as deploy/ installs it: `python -m tools.sandbox.deployed kind-up | kind-test | kind-down | ...`."""
 
 from __future__ import annotations
 

@@ -1,0 +1,1 @@
+"""What a PlanResult means, in sentences and numbers."""
