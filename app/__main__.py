@@ -10,6 +10,7 @@ from pathlib import Path
 
 import yaml
 
+from app.log import set_up
 from app.settings import SettingsError, read_settings
 
 
@@ -61,7 +62,8 @@ def build_parser() -> argparse.ArgumentParser:
 
 def run_serve(arguments: argparse.Namespace) -> int:
     """Serve until SIGTERM. Settings come from the environment, see app/settings.py."""
-    read_settings()  # what is wrong with them is said before anything else
+    settings = read_settings()  # what is wrong with them is said before anything else
+    set_up(settings.log_level, settings.log_format)
     from app.main import app
     from app.serving.server import ListenError, listen, run
 
@@ -80,8 +82,8 @@ def run_serve(arguments: argparse.Namespace) -> int:
 def run_agent(arguments: argparse.Namespace) -> int:
     """Observe and bind until SIGTERM."""
     settings = read_settings()
-    from app.agent.edge.access import StartError
-    from app.agent.edge.main import Options, run_agent
+    from app.agent.io.access import StartError
+    from app.agent.io.main import Options, run_agent
 
     try:
         run_agent(Options(arguments.kubeconfig, arguments.namespace, arguments.host, arguments.port), settings)

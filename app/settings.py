@@ -17,6 +17,7 @@ from app.api.schema import Duration, Quantity
 from app.api.v1alpha1 import gpurequest
 from app.contracts.sources import SECRET_KEYS
 from app.kube.hosts import parse_host, parse_network
+from app.log import Format, Level
 
 VERSION = "v0.1.0"
 PREFIX = "INFERENCE_"
@@ -194,6 +195,13 @@ class Settings(BaseSettings):
         description="Whether the hook service describes its interface: /docs, /redoc and /openapi.json.",
     )
     drain: Duration = Field("60s", description="How long a stopping pod may finish running requests.")
+
+    log_level: Level = Field(
+        "info", description="Least severe lines of the log that are written: debug, info, warning or error."
+    )
+    log_format: Format = Field(
+        "auto", description="json: an object a line. text: for people. auto: json in a pod, text on a terminal."
+    )
 
     @property
     def pools_required(self) -> bool:

@@ -16,7 +16,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
-import httpx
+import httpx2
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
@@ -104,7 +104,7 @@ async def run(arguments: argparse.Namespace) -> int:
     console, progress_console = Console(), Console(stderr=True)
     try:
         load = await choose_load(arguments)
-    except (httpx.HTTPError, LookupError, ValueError) as error:
+    except (httpx2.HTTPError, LookupError, ValueError) as error:
         print(f"error: {arguments.url} does not say which models it serves: {error!r}", file=sys.stderr)
         return 1
     scenarios = [
@@ -133,7 +133,7 @@ def exit_code(results: Sequence[Result], *, checked: bool) -> int:
 
 
 async def choose_load(arguments: argparse.Namespace) -> Load:
-    async with httpx.AsyncClient(base_url=arguments.url, timeout=10, trust_env=False) as http:
+    async with httpx2.AsyncClient(base_url=arguments.url, timeout=10, trust_env=False) as http:
         model = arguments.model or await find_model(http)
     return Load(model, arguments.chat, arguments.input_words, arguments.max_tokens)
 

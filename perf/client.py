@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from typing import Any
 
-import httpx
+import httpx2
 
 Event = dict[str, Any]
 
@@ -51,14 +51,14 @@ class Sample:
         return None if self.first is None or self.tokens < 2 else (self.ended - self.first) / (self.tokens - 1)
 
 
-async def find_model(http: httpx.AsyncClient) -> str:
+async def find_model(http: httpx2.AsyncClient) -> str:
     """The first model that the endpoint serves."""
     answer = await http.get("/v1/models")
     answer.raise_for_status()
     return str(answer.json()["data"][0]["id"])
 
 
-async def ask(http: httpx.AsyncClient, load: Load, number: int, origin: float) -> Sample:
+async def ask(http: httpx2.AsyncClient, load: Load, number: int, origin: float) -> Sample:
     """Send request `number`; what goes wrong is told in the sample."""
     begun, first, tokens, counted = time.monotonic(), None, 0, None
     path = "/v1/chat/completions" if load.chat else "/v1/completions"
@@ -75,7 +75,7 @@ async def ask(http: httpx.AsyncClient, load: Load, number: int, origin: float) -
                 if _has_text(event):
                     first = first or time.monotonic()
                     tokens += 1
-    except (httpx.HTTPError, ValueError) as failure:
+    except (httpx2.HTTPError, ValueError) as failure:
         error = f"{type(failure).__name__}: {failure}"
     ended = time.monotonic()
     if not error and first is None:
@@ -97,7 +97,7 @@ def build_body(load: Load, number: int) -> dict[str, object]:
     }
 
 
-async def _events(answer: httpx.Response) -> AsyncIterator[Event]:
+async def _events(answer: httpx2.Response) -> AsyncIterator[Event]:
     if answer.is_closed:
         return
     async for line in answer.aiter_lines():

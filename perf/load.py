@@ -8,7 +8,7 @@ import itertools
 import time
 from collections.abc import Callable, Iterator, Sequence
 
-import httpx
+import httpx2
 
 from perf.client import Load, Sample, ask
 from perf.resources import Watch
@@ -30,10 +30,10 @@ async def run_scenario(
     """
     samples: list[Sample] = []
     watch = Watch(metrics)
-    limits = httpx.Limits(max_connections=scenario.concurrency, max_keepalive_connections=scenario.concurrency)
+    limits = httpx2.Limits(max_connections=scenario.concurrency, max_keepalive_connections=scenario.concurrency)
     async with (
-        httpx.AsyncClient(base_url=url, limits=limits, trust_env=False) as http,
-        httpx.AsyncClient(timeout=5, trust_env=False) as metrics_http,
+        httpx2.AsyncClient(base_url=url, limits=limits, trust_env=False) as http,
+        httpx2.AsyncClient(timeout=5, trust_env=False) as metrics_http,
     ):
         await watch.look(metrics_http)
         numbers, origin = itertools.count(1), time.monotonic()
@@ -51,7 +51,7 @@ async def run_scenario(
 
 
 async def _ask_until(
-    deadline: float, http: httpx.AsyncClient, load: Load, numbers: Iterator[int], origin: float, samples: list[Sample]
+    deadline: float, http: httpx2.AsyncClient, load: Load, numbers: Iterator[int], origin: float, samples: list[Sample]
 ) -> None:
     while True:
         sample = await ask(http, load, next(numbers), origin)

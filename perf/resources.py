@@ -7,7 +7,7 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-import httpx
+import httpx2
 from prometheus_client.parser import text_string_to_metric_families
 
 PERIOD_SECONDS = 1.0
@@ -43,12 +43,12 @@ class Watch:
     _last: tuple[float, float] | None = None
     """When the processor time was read, and how much it was."""
 
-    async def run(self, http: httpx.AsyncClient) -> None:
+    async def run(self, http: httpx2.AsyncClient) -> None:
         while True:
             await asyncio.sleep(PERIOD_SECONDS)
             await self.look(http)
 
-    async def look(self, http: httpx.AsyncClient) -> None:
+    async def look(self, http: httpx2.AsyncClient) -> None:
         """Read everything once."""
         values = await self._read(http)
         now, cpu = time.monotonic(), values.pop(CPU, None)
@@ -58,7 +58,7 @@ class Watch:
         for title, value in values.items():
             self.readings.setdefault(title, []).append(value)
 
-    async def _read(self, http: httpx.AsyncClient) -> dict[str, float]:
+    async def _read(self, http: httpx2.AsyncClient) -> dict[str, float]:
         found: dict[str, float] = {}
         for url in self.urls:
             try:
@@ -66,7 +66,7 @@ class Watch:
                 answer.raise_for_status()
                 for title, value in parse_metrics(answer.text).items():
                     found[title] = found.get(title, 0.0) + value
-            except (httpx.HTTPError, httpx.InvalidURL, ValueError):
+            except (httpx2.HTTPError, httpx2.InvalidURL, ValueError):
                 if url not in self.missing:
                     self.missing.append(url)
         return found

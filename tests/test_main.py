@@ -10,7 +10,7 @@ import sys
 import time
 from pathlib import Path
 
-import httpx
+import httpx2
 import pytest
 import yaml
 
@@ -118,7 +118,7 @@ def test_probes_have_a_port_without_hooks_and_nothing_is_left_at_the_end() -> No
         assert _answers(server, f"http://127.0.0.1:{hooks}/readyz")
         for path in ("/healthz", "/readyz", "/metrics"):
             assert _answers(server, f"http://127.0.0.1:{probes}{path}")
-        with httpx.Client(timeout=HANG_SECONDS) as client:
+        with httpx2.Client(timeout=HANG_SECONDS) as client:
             assert client.post(f"http://127.0.0.1:{probes}/sync/modelcache", json={}).status_code == 404
             assert client.post(f"http://127.0.0.1:{hooks}/sync/gpupool", json={}).status_code == 400
         workers = children(server.pid)
@@ -140,7 +140,7 @@ def test_uvicorn_alone_serves_the_same_application() -> None:
     try:
         assert _answers(server, f"http://127.0.0.1:{port}/readyz")
         url = f"http://127.0.0.1:{port}/sync/modelcache"
-        assert httpx.post(url, content=b" " * (4 << 20) + b"{}", timeout=HANG_SECONDS).status_code == 413
+        assert httpx2.post(url, content=b" " * (4 << 20) + b"{}", timeout=HANG_SECONDS).status_code == 413
         with socket.create_connection(("127.0.0.1", port), timeout=HANG_SECONDS) as connection:
             connection.sendall(b"GET / HTTP/1.1\r\nX: " + b"y" * (512 << 10))
             assert is_closed(connection)
@@ -207,7 +207,7 @@ def _answers(server: subprocess.Popen[str], url: str) -> bool:
     deadline = time.monotonic() + HANG_SECONDS
     while time.monotonic() < deadline and server.poll() is None:
         try:
-            return httpx.get(url).status_code == 200
-        except httpx.TransportError:
+            return httpx2.get(url).status_code == 200
+        except httpx2.TransportError:
             time.sleep(0.1)
     return False

@@ -1,6 +1,7 @@
 """The agent: counts what pods hold, says why pods are not ready, and gives gated pods their nodes.
 
-Objects -> facts.py -> World -> observe.py, report.py, bind.py, heartbeat.py -> patches. All of these are pure, and
-decide.py composes them. Watches, patches, the lease and the clock are in edge/. Nothing is remembered that a new
-process could not read from the API server, so a new leader begins with empty hands.
+Objects -> snapshot.py -> Snapshot -> ungate.py, evict_misplaced.py, gpu_usage.py, request_status.py, devices.py,
+heartbeat.py -> patches. All of these are pure. Watches, writes, the lease and the clock are in io/, where session.py
+composes the decisions. Nothing is remembered that a new process could not read from the API server, so a new leader
+begins with empty hands.
 """

@@ -13,9 +13,9 @@ from functools import partial
 
 from prometheus_client.parser import text_string_to_metric_families
 
-from app.agent.facts import Allocation, Device, Key, Pod, World
 from app.agent.groups import assign_groups, parse_earlier
 from app.agent.patch import Patch, Target, plan_statuses
+from app.agent.snapshot import Allocation, Device, Key, Pod, Snapshot
 from app.api.v1alpha1.gpuallocation import AssignedDevice, GPUAllocationStatus
 from app.kube.lenient import mappings_at, text_at
 
@@ -23,13 +23,13 @@ LONGEST_NAME = 64
 """Characters of a GPU's number or serial number, which the exporter's pod says and a status keeps."""
 
 
-def find_unknown(world: World) -> dict[str, list[Pod]]:
+def find_unknown(snapshot: Snapshot) -> dict[str, list[Pod]]:
     """Running pods whose devices nobody has told yet, by node."""
     unknown: defaultdict[str, list[Pod]] = defaultdict(list)
-    for key, allocation in world.allocations.items():
+    for key, allocation in snapshot.allocations.items():
         told = _told(allocation)
-        for pod in world.members.get(key, ()):
-            if _holds(pod) and _has_started(pod) and pod.uid not in told and pod.uid not in world.devices:
+        for pod in snapshot.members.get(key, ()):
+            if _holds(pod) and _has_started(pod) and pod.uid not in told and pod.uid not in snapshot.devices:
                 unknown[pod.node].append(pod)
     return dict(unknown)
 
@@ -58,18 +58,18 @@ def _parse_device(labels: Mapping[str, str]) -> Device:
     return device
 
 
-def plan_devices(world: World) -> list[Patch]:
+def plan_devices(snapshot: Snapshot) -> list[Patch]:
     """Patches of the GPUAllocations whose status is not what is known of their pods' devices."""
-    return plan_statuses(Target.GPU_ALLOCATION, world.allocations, partial(build_status, world))
+    return plan_statuses(Target.GPU_ALLOCATION, snapshot.allocations, partial(build_status, snapshot))
 
 
-def build_status(world: World, key: Key) -> GPUAllocationStatus:
+def build_status(snapshot: Snapshot, key: Key) -> GPUAllocationStatus:
     """The status of one GPUAllocation: one entry a device."""
-    known = {**world.devices, **_told(world.allocations[key])}
-    pods = [pod for pod in world.members.get(key, ()) if _holds(pod) and pod.uid in known]
+    known = {**snapshot.devices, **_told(snapshot.allocations[key])}
+    pods = [pod for pod in snapshot.members.get(key, ()) if _holds(pod) and pod.uid in known]
     if not pods:
         return GPUAllocationStatus()
-    groups = assign_groups(world.members[key], parse_earlier(world.requests[key].status))
+    groups = assign_groups(snapshot.members[key], parse_earlier(snapshot.requests[key].status))
     devices = [
         AssignedDevice(
             pod=pod.name,

@@ -11,9 +11,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from app.agent.events import find_recent, find_texts
-from app.agent.facts import Fact, Json, Key, Warnings, find_claims, parse_identity
 from app.agent.failure import ENDED, MESSAGE_LIMIT, find_failure
 from app.agent.patch import Patch, Target, merge_patch
+from app.agent.snapshot import CachedObject, Json, Key, Warnings, find_claims, parse_identity
 from app.kube.lenient import mapping_at, mappings_at, text_at
 from app.kube.names import PROBLEM_ANNOTATION
 
@@ -21,14 +21,14 @@ JOB_LABEL = "batch.kubernetes.io/job-name"
 
 
 @dataclass(frozen=True, slots=True)
-class DownloadJob(Fact):
+class DownloadJob(CachedObject):
     over: bool
     problem: str
     """The annotation as it stands."""
 
 
 @dataclass(frozen=True, slots=True)
-class DownloadPod(Fact):
+class DownloadPod(CachedObject):
     """A pod of a download that has not ended."""
 
     job: str

@@ -19,7 +19,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
 
-from app.agent.facts import Json
+from app.agent.snapshot import Json
 from app.kube.lenient import count_at, text_at
 
 LEASE_DURATION = 15

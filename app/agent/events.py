@@ -12,9 +12,8 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime
 
-from app.agent.facts import Json, Subject, Warned, Warnings, parse_identity
-from app.agent.failure import MESSAGE_LIMIT, normalised
-from app.agent.probes import find_probe_failure
+from app.agent.failure import MESSAGE_LIMIT, find_probe_failure, normalised
+from app.agent.snapshot import Json, Subject, Warned, Warnings, parse_identity
 from app.agent.store import Store
 from app.kube.conditions import parse_time
 from app.kube.lenient import text_at
@@ -86,23 +85,23 @@ class EventStore(Store[Warned]):
         super().__init__(parse_event)
         self._sizes: Counter[str] = Counter()
 
-    def replace(self, facts: Iterable[Warned]) -> bool:
-        changed = super().replace(self.trim(list(facts)))
-        self._sizes = Counter(namespace for namespace, _ in self.facts)
+    def replace(self, events: Iterable[Warned]) -> bool:
+        changed = super().replace(self.trim(list(events)))
+        self._sizes = Counter(namespace for namespace, _ in self.objects)
         return changed
 
-    def trim(self, facts: list[Warned]) -> list[Warned]:
+    def trim(self, events: list[Warned]) -> list[Warned]:
         kept: Counter[str] = Counter()
-        return [fact for fact in sorted(facts, key=_by_age, reverse=True) if _count(kept, fact.namespace) <= MOST]
+        return [event for event in sorted(events, key=_by_age, reverse=True) if _count(kept, event.namespace) <= MOST]
 
     def apply(self, kind: str, item: Json) -> bool:
-        before = len(self.facts)
+        before = len(self.objects)
         changed = super().apply(kind, item)
         namespace = text_at(item, "metadata", "namespace")
-        self._sizes[namespace] += len(self.facts) - before
+        self._sizes[namespace] += len(self.objects) - before
         if self._sizes[namespace] > MOST:
-            oldest = min((it for it in self.facts.values() if it.namespace == namespace), key=_by_age)
-            del self.facts[oldest.key]
+            oldest = min((it for it in self.objects.values() if it.namespace == namespace), key=_by_age)
+            del self.objects[oldest.key]
             self._sizes[namespace] -= 1
         if not self._sizes[namespace]:
             del self._sizes[namespace]

@@ -8,8 +8,8 @@ varies from one attempt to the next is taken out of the sentence (`normalised`).
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Any
 
@@ -17,6 +17,7 @@ from app.contracts.crash import CauseKind, find_cause
 from app.kube.conditions import ErrorClass, find_condition
 from app.kube.lenient import count_at, mapping_at, mappings_at, text_at
 from app.kube.refusal import find_volume_remedy
+from app.policy import Chain
 
 MESSAGE_LIMIT = 480
 """Characters of a sentence: eight of them and their pods' names stay far below etcd's limit for one object."""
@@ -67,8 +68,8 @@ class Container:
 
 def find_failure(pod: Json) -> Failure | None:
     """The first cause that explains why this pod is not ready; None when it is, or nothing is known to be wrong."""
-    found = next((failure for check in _CHECKS if (failure := check(pod))), None)
-    return found if found is None else Failure(found.reason, found.error, _shortened(found.message), found.vague)
+    found = _CHECKS.evaluate(pod)
+    return found and replace(found, message=_shortened(found.message))
 
 
 def _ended_by_kubelet(pod: Json) -> Failure | None:
@@ -202,7 +203,7 @@ def _crash(pod: Json) -> Failure | None:
     return None
 
 
-_CHECKS: Sequence[Callable[[Json], Failure | None]] = (
+_CHECKS = Chain(
     _ended_by_kubelet,
     _unschedulable,
     _unbound_volume,
@@ -271,3 +272,26 @@ def _sentence(start: str, detail: str) -> str:
 
 def _shortened(message: str) -> str:
     return message if len(message) <= MESSAGE_LIMIT else message[: MESSAGE_LIMIT - 4].rstrip() + " ..."
+
+
+_PROBE = re.compile(r"Readiness probe failed: (?P<said>.+)", re.S)
+_BETWEEN = re.compile(r"(?<!\s)\s+(?=[a-z]+_[a-z]+: )")
+_CHECK = re.compile(r"(?P<name>[a-z]+_[a-z]+): (?!ok$|unknown: )\S")
+_CLASSES = {"gpu_available": ErrorClass.EXTERNAL}
+"""Of a device that is missing; an engine that hangs or does not answer may go on, or starts again."""
+
+
+def find_probe_failure(text: str) -> Failure | None:
+    """Why a pod that runs is not ready, as its readiness probe says it in kubelet's event of the reason Unhealthy: the
+    only place where what probes print stands, all checks in one text ("Readiness probe failed: gpu_available: ok
+    engine_progress: 1 request runs, and no step has ended for 150 s").
+
+    The first check that fails in an event's message, its lines kept or not; None where no check of the images'
+    `health-check` is told."""
+    found = _PROBE.search(text)
+    for part in _BETWEEN.split(found["said"].strip()) if found else ():
+        if check := _CHECK.match(part):
+            said = "; ".join(filter(None, (normalised(part).rstrip(". "), find_cause(part).advice)))
+            error = _CLASSES.get(check["name"], ErrorClass.TRANSIENT)
+            return Failure(PodReason.UNHEALTHY, error, f"The readiness probe fails: {said}.")
+    return None

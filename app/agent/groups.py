@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence, Set
 from itertools import count, filterfalse, islice
 
-from app.agent.facts import Json, Pod
+from app.agent.snapshot import Json, Pod
 from app.kube.lenient import count_at, mappings_at, text_at
 
 

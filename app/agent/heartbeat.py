@@ -4,17 +4,17 @@ from __future__ import annotations
 
 from datetime import datetime, timedelta
 
-from app.agent.facts import Pool, World
 from app.agent.patch import Patch, Target, merge_patch
+from app.agent.snapshot import Pool, Snapshot
 from app.kube.conditions import format_time, parse_time
 from app.kube.names import HEARTBEAT_ANNOTATION
 
 PERIOD = timedelta(seconds=60)
 
 
-def plan_heartbeats(world: World, now: datetime) -> list[Patch]:
+def plan_heartbeats(snapshot: Snapshot, now: datetime) -> list[Patch]:
     """Patches of the pools whose heartbeat is a minute old, or was stamped by a clock that is far ahead."""
-    return [_beat(pool, now) for _, pool in sorted(world.pools.items()) if seconds_left(pool, now) <= 0]
+    return [_beat(pool, now) for _, pool in sorted(snapshot.pools.items()) if seconds_left(pool, now) <= 0]
 
 
 def seconds_left(pool: Pool, now: datetime) -> float:

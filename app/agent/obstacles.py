@@ -17,9 +17,8 @@ from dataclasses import dataclass
 from functools import partial
 
 from app.agent.events import find_recent, find_texts, to_seconds
-from app.agent.facts import Member, Pod, Request, Subject, Warned, Warnings
-from app.agent.failure import Failure, PodReason, advised, build_volume_failure
-from app.agent.probes import find_probe_failure
+from app.agent.failure import Failure, PodReason, advised, build_volume_failure, find_probe_failure
+from app.agent.snapshot import GroupPod, Pod, Request, Subject, Warned, Warnings
 from app.kube.conditions import parse_time
 from app.kube.refusal import find_refusal
 
@@ -37,7 +36,7 @@ class Missing:
     failure: Failure
 
 
-def find_failure_now(pod: Pod, member: Member, warned: Warnings) -> Failure | None:
+def find_failure_now(pod: Pod, member: GroupPod, warned: Warnings) -> Failure | None:
     """Why a pod is not ready: its own status, and what events add to it while the pod waits for its volumes, or runs
     and fails its readiness probe."""
     own = member.failure
@@ -53,14 +52,14 @@ def find_failure_now(pod: Pod, member: Member, warned: Warnings) -> Failure | No
     return build_volume_failure(start, said)
 
 
-def _find_unhealthy(pod: Pod, member: Member, warned: Warnings) -> Failure | None:
+def _find_unhealthy(pod: Pod, member: GroupPod, warned: Warnings) -> Failure | None:
     """What its readiness probe has said last, since it fails."""
     since = to_seconds(parse_time(member.ready_at)) - PROBE_SECONDS
     events = find_recent(warned, (pod.namespace, "Pod", pod.name), pod.uid, since)
     return next((failure for it in reversed(events) if (failure := find_probe_failure(it.text))), None)
 
 
-def find_volume_texts(pod: Pod, member: Member, warned: Warnings) -> Sequence[str]:
+def find_volume_texts(pod: Pod, member: GroupPod, warned: Warnings) -> Sequence[str]:
     """What events say of the volumes of a pod that waits. What was said of a claim before the pod was made may be over,
     for the claim may be bound since; the scheduler knows."""
     if pod.node:

@@ -1,25 +1,15 @@
-"""Expected failure of a download, and what must never be said in one: secrets."""
+"""Expected failure of a download."""
 
 from __future__ import annotations
 
-import os
-import re
-from collections.abc import Iterable, Mapping
-
 from app.contracts.download import EXIT_FINAL, EXIT_RETRY, ReportedError
-from app.contracts.sources import SOURCES
 from app.kube.conditions import ErrorClass
+from app.log import redact
 
 MESSAGE_LIMIT = 1000
 """Characters; a termination message may have 4096 bytes, an annotation's object 256 KiB."""
 FINAL = frozenset({ErrorClass.CONFIGURATION, ErrorClass.PERMANENT})
 AGAIN = frozenset({ErrorClass.TRANSIENT, ErrorClass.EXTERNAL})
-_SECRETS = tuple(name for it in SOURCES for name in (*it.credentials.values, *it.credentials.others))
-_URL = re.compile(
-    # Quotes may stand in user and query, and people put a / into a password: only white space ends them for sure.
-    r"(?P<scheme>[a-zA-Z][a-zA-Z0-9+.-]*://)(?P<user>[^\s/?#:]*:\S*@|[^\s/?#]*@)?(?P<rest>[^\s?#]*)(?P<query>[?#]\S*)?"
-)
-_BEARER = re.compile(r"(?i)\b((?:authorization:\s*)?(?:bearer|basic)|authorization:)\s+\S+")
 
 
 class DownloadError(Exception):
@@ -45,19 +35,3 @@ class DownloadError(Exception):
 
 class Terminated(BaseException):
     """SIGTERM arrived. No Exception, so that nothing on the way takes it for a failed transfer."""
-
-
-def redact(text: str, environment: Mapping[str, str] | None = None) -> str:
-    """The text without secrets: no user or query in a URL, no bearer token, no value of a secret variable."""
-    for secret in _secrets(os.environ if environment is None else environment):
-        text = text.replace(secret, "***")
-    return _BEARER.sub(r"\1 ***", _URL.sub(_bare_url, text))
-
-
-def _secrets(environment: Mapping[str, str]) -> Iterable[str]:
-    return (value for name in _SECRETS if len(value := environment.get(name, "").strip()) > 3)
-
-
-def _bare_url(match: re.Match[str]) -> str:
-    user, query = "***@" if match["user"] else "", "?***" if match["query"] else ""
-    return f"{match['scheme']}{user}{match['rest']}{query}"

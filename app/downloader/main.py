@@ -5,31 +5,25 @@ from __future__ import annotations
 import logging
 import os
 import signal
-import sys
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from types import FrameType
 from typing import NoReturn
 
+from app.contracts import download as contract
 from app.contracts.download import EXIT_RETRY, DownloadReport
-from app.downloader.errors import DownloadError, Terminated, redact
+from app.downloader.errors import DownloadError, Terminated
 from app.downloader.progress import as_line
 from app.downloader.report import Reporter, build_patch
 from app.downloader.run import Run
 from app.downloader.storage import human
 from app.downloader.task import parse_task, termination_log
 from app.kube.conditions import ErrorClass
+from app.log import process_is_about, redact, set_up
 
 STOPPED = 128 + signal.SIGTERM
 log = logging.getLogger("app.downloader")
-
-
-class _Redacting(logging.Formatter):
-    """No secret leaves by the log, whoever wrote the line; libraries log URLs."""
-
-    def format(self, record: logging.LogRecord) -> str:
-        return redact(super().format(record))
 
 
 def main() -> NoReturn:
@@ -44,7 +38,9 @@ def main() -> NoReturn:
 
 def run(environment: Mapping[str, str]) -> int:
     """The exit code of one run."""
-    _set_up_log()
+    set_up()
+    namespace, _, name = environment.get(contract.JOB, "").rpartition("/")
+    process_is_about("Job", namespace, name)
     try:
         signal.signal(signal.SIGTERM, _stop)
         return _run(environment)
@@ -111,14 +107,6 @@ def _say_last(path: Path, message: str) -> None:
         path.write_text(redact(message))
     except OSError as error:
         log.warning("cannot write %s: %s", path, error.strerror)
-
-
-def _set_up_log() -> None:
-    handler = logging.StreamHandler(sys.stdout)
-    handler.setFormatter(_Redacting("%(asctime)s %(levelname)s %(message)s"))
-    logging.basicConfig(level=logging.INFO, handlers=[handler], force=True)
-    for noisy in ("httpx", "httpx2", "httpcore", "botocore", "urllib3", "google"):
-        logging.getLogger(noisy).setLevel(logging.WARNING)
 
 
 if __name__ == "__main__":

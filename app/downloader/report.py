@@ -8,21 +8,23 @@ from __future__ import annotations
 
 import logging
 import os
-import ssl
 import threading
 from collections.abc import Callable, Mapping
-from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
 
+from app.apiserver.access import ACCOUNT, HOST, Access, in_pod
+from app.apiserver.client import Client
 from app.contracts.download import REPORT_ANNOTATION, REPORT_SECONDS, DownloadReport, to_annotation
 from app.downloader.egress import trusted
-from app.downloader.errors import DownloadError, redact
+from app.downloader.errors import DownloadError
 from app.downloader.progress import as_line
 from app.downloader.retry import StallTimeout
 from app.kube.conditions import ErrorClass
+from app.log import redact
 
-ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount")
+SECONDS = 5.0
+"""Until one report has arrived."""
 LAST_SECONDS = 60.0
 """How long the last report is tried."""
 LONGEST_PAUSE = 10.0
@@ -39,26 +41,15 @@ class Patch(Protocol):
 class JobPatch:
     """Merge-patches the annotation of one Job, as the pod's own service account."""
 
-    def __init__(self, job: str, api: str, account: Path = ACCOUNT) -> None:
-        import httpx2
-
+    def __init__(self, job: str, access: Access) -> None:
         namespace, _, name = job.partition("/")
-        self._url = f"{api}/apis/batch/v1/namespaces/{namespace}/jobs/{name}"
-        self._token = account / "token"
-        authority = account / "ca.crt"
-        trusted = ssl.create_default_context(cafile=str(authority) if authority.exists() else None)
-        # Nothing of the environment's proxies: the API server is in the cluster.
-        self._connect = partial(httpx2.Client, verify=trusted, timeout=5.0, trust_env=False)
+        self._path = f"/apis/batch/v1/namespaces/{namespace}/jobs/{name}"
+        self._access = access
 
     def __call__(self, report: DownloadReport) -> None:
         body: Any = {"metadata": {"annotations": {REPORT_ANNOTATION: to_annotation(report)}}}
-        # Tokens are renewed while we run, so it is read each time.
-        headers = {
-            "Authorization": f"Bearer {self._token.read_text().strip()}",
-            "Content-Type": "application/merge-patch+json",
-        }
-        with trusted(), self._connect() as client:
-            client.patch(self._url, json=body, headers=headers).raise_for_status()
+        with trusted(), Client(self._access, "model-downloader", SECONDS) as client:
+            client.patch(self._path, body)
 
 
 class Reporter:
@@ -112,12 +103,10 @@ class Reporter:
 
 def build_patch(job: str, environment: Mapping[str, str] = os.environ, account: Path = ACCOUNT) -> Patch | None:
     """How to reach the Job; None when there is none, or no way to it."""
-    host = environment.get("KUBERNETES_SERVICE_HOST", "")
-    if not job or not host or not (account / "token").exists():
+    if not job or not environment.get(HOST) or not (account / "token").exists():
         return None
-    host = f"[{host}]" if ":" in host else host
     try:
-        return JobPatch(job, f"https://{host}:{environment.get('KUBERNETES_SERVICE_PORT', '443')}", account)
+        return JobPatch(job, in_pod(environment, account))
     except Exception as error:
         log.warning("no reports to the Job: %s", redact(str(error))[:200] or type(error).__name__)
         return None

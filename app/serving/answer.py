@@ -22,6 +22,8 @@ from pydantic import BaseModel, ValidationError
 from app.api.schema import Kind
 from app.hooks.home import StrayAnswerError
 from app.hooks.kinds import DECORATORS, HOOKS, Decorator, KindHooks
+from app.kube.lenient import mapping_at, text_at
+from app.log import fields
 from app.metacontroller.protocol import (
     CustomizeRequest,
     CustomizeResponse,
@@ -103,23 +105,33 @@ def _collecting_later() -> Iterator[None]:
 
 
 def _answer(call: Call, body: bytes | bytearray, settings: Settings) -> Answer:
+    parsed: Any = None
     try:
         check_route(call.hook, call.kind)
-        response, phase = _respond(call, _parsed_json(call.kind, body), settings)
+        parsed = _parsed_json(call.kind, body)
+        response, phase = _respond(call, parsed, settings)
         return Answer(200, msgspec.json.encode(_wire(response)), phase)
     except BadRequestError as error:
         return refusal(error.code, str(error))
     except StrayAnswerError as error:
-        log.error("%s of a %s was not answered; nothing was changed: %s", call.hook, call.kind, error)
+        extra = fields(**_parent(call, parsed), hook=call.hook, error=error)
+        log.error("the hook's answer was not sent; nothing was changed", extra=extra)
         return refusal(500, f"the answer was not sent, and nothing was changed: {error}", error.reason)
     except MemoryError:
         raise
     except Exception:
-        log.exception("%s of a %s failed; nothing was changed", call.hook, call.kind)
+        log.exception("the hook failed; nothing was changed", extra=fields(**_parent(call, parsed), hook=call.hook))
         message = (
             f"{call.hook} of a {call.kind} failed because of a bug in the operator; nothing was changed, see its log"
         )
         return refusal(500, message)
+
+
+def _parent(call: Call, body: Any) -> dict[str, str]:
+    """What a line of the log says of the object that the call is about; of the rest of the body it says nothing."""
+    known = DECORATORS.get(call.kind) or HOOKS[call.kind]
+    metadata = mapping_at(body, "object" if call.kind in DECORATORS else "parent", "metadata")
+    return {"kind": known.kind.name, "namespace": text_at(metadata, "namespace"), "name": text_at(metadata, "name")}
 
 
 def refusal(code: int, message: str, stray: str = "") -> Answer:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections import OrderedDict
 from dataclasses import dataclass
 
-from app.agent.edge.backoff import doubled
+from app.agent.io.backoff import doubled
 
 LEAST_SECONDS = 10.0
 MOST_SECONDS = 300.0

@@ -17,9 +17,10 @@ from starlette.responses import Response
 
 from app import metrics
 from app.hooks.kinds import DECORATORS, HOOKS
+from app.log import fields
 from app.serving.answer import Answer, BadRequestError, Call, answer, check_route, refusal
 from app.serving.backoff import Backoff, Culprit
-from app.serving.identity import NOBODY, find_asked
+from app.serving.identity import NOBODY, Asked, find_asked
 from app.serving.lane import MEBI, Lane, OverloadError, RefusedError
 from app.serving.limit import TooSlowError, run_limited
 from app.serving.pools import read_limits
@@ -71,7 +72,7 @@ class Edge:
         except RefusedError as error:
             return _refused(error)
         except ClientDisconnect:
-            log.debug("%s of a %s: the client hung up", call.hook, call.kind)
+            log.debug("the client hung up", extra=fields(kind=_kind_name(call.kind), hook=call.hook))
             return Response(status_code=HUNG_UP)
 
     async def _answered(self, request: Request, call: Call) -> Answer:
@@ -85,7 +86,7 @@ class Edge:
             try:
                 found = await self._decided(call, content) if large else self._inline(call, content)
             except (OverrunError, TooSlowError, MemoryError) as error:
-                raise self._failed(call, culprit, str(error)) from None
+                raise self._failed(call, asked, str(error)) from None
         self.backoff.succeeded(culprit)
         if found.stray:
             metrics.STRAY_ANSWERS.labels(_kind_label(call.kind), found.stray).inc()
@@ -108,11 +109,15 @@ class Edge:
         if seconds := self.backoff.remaining(culprit, time.monotonic()):
             raise _not_now(culprit[0], seconds)
 
-    def _failed(self, call: Call, culprit: Culprit, why: str) -> RefusedError:
+    def _failed(self, call: Call, asked: Asked, why: str) -> RefusedError:
         """What is answered to a call whose work was ended; its object waits from now on."""
-        seconds = self.backoff.failed(culprit, time.monotonic()) if culprit[1] != NOBODY else 1.0
+        culprit = call.kind, asked.uid
+        seconds = self.backoff.failed(culprit, time.monotonic()) if asked.uid != NOBODY else 1.0
         why = why or f"took more than {self.inline_seconds:g} s of processor time or too much memory"
-        log.warning("%s of the %s with uid %s %s; it waits %.0f s", call.hook, *culprit, why, seconds)
+        extra = fields(
+            kind=_kind_name(call.kind), namespace=asked.namespace, name=asked.name, hook=call.hook, uid=asked.uid
+        )
+        log.warning("the hook was ended: it %s; its object waits %.0f s", why, seconds, extra=extra)
         metrics.ENDED.labels(_kind_label(call.kind)).inc()
         return _not_now(call.kind, seconds)
 
@@ -120,6 +125,11 @@ class Edge:
 def _kind_label(kind: str) -> str:
     """Labels come from fixed sets: a label's values are kept as long as the process lives."""
     return kind if kind in HOOKS or kind in DECORATORS else "unknown"
+
+
+def _kind_name(kind: str) -> str:
+    known = DECORATORS.get(kind) or HOOKS.get(kind)
+    return known.kind.name if known else kind
 
 
 def _decided_label(kind: str) -> str:

@@ -12,6 +12,7 @@ class Asked(msgspec.Struct, frozen=True):
 
     uid: str = NOBODY
     name: str = NOBODY
+    namespace: str = NOBODY
 
 
 class _Object(msgspec.Struct):

@@ -54,7 +54,7 @@ def config(app: FastAPI, **options: Any) -> uvicorn.Config:
         app,
         http=BoundedProtocol,
         ws="none",
-        log_level="info",
+        log_config=None,
         access_log=False,
         server_header=False,
         timeout_graceful_shutdown=SHUTDOWN_SECONDS,

@@ -17,6 +17,7 @@ import socket
 from importlib import import_module
 from typing import NoReturn
 
+from app.log import set_up
 from app.serving import messages
 from app.serving.messages import Handler, Job, Start
 from app.settings import Settings
@@ -28,6 +29,7 @@ def main() -> None:
     service = socket.socket(fileno=os.dup(0))
     try:
         start: Start = pickle.loads(messages.receive(service))
+        set_up(start.settings.log_level, start.settings.log_format)
         handler = _find(start.handler)
         gc.collect()
         gc.freeze()  # children share these pages as long as nobody writes to them

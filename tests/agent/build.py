@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from app.agent.facts import (
+from app.agent.snapshot import (
+    CachedObject,
     Devices,
-    Fact,
     Key,
-    World,
+    Snapshot,
     parse_allocation,
     parse_gpu_node,
     parse_node,
@@ -139,11 +139,11 @@ def pool(name: str = "default", heartbeat: str = "") -> Json:
     return {"metadata": metadata(name, annotations={"inference.ai/agent-heartbeat": heartbeat} if heartbeat else {})}
 
 
-def _by_key(facts: Iterable[Fact | None]) -> dict[Key, Any]:
+def _by_key(facts: Iterable[CachedObject | None]) -> dict[Key, Any]:
     return {fact.key: fact for fact in facts if fact}
 
 
-def world(
+def snapshot(
     *,
     pods: Iterable[Json] = (),
     nodes: Iterable[Json] = (),
@@ -152,8 +152,8 @@ def world(
     allocations: Iterable[Json] = (),
     pools: Iterable[Json] = (),
     devices: Devices | None = None,
-) -> World:
-    return World(
+) -> Snapshot:
+    return Snapshot(
         pods=_by_key(parse_pod(item, GPU) for item in pods),
         nodes=_by_key(map(parse_node, nodes)),
         gpu_nodes=_by_key(map(parse_gpu_node, gpu_nodes)),

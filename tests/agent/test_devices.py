@@ -10,28 +10,29 @@ import time
 from collections.abc import Callable, Sequence
 
 import pytest
-from aiohttp import web
 
-from app.agent.decide import decide
 from app.agent.devices import find_unknown, parse_samples, plan_devices
-from app.agent.edge import answer as bounds
-from app.agent.edge.answer import AnswerError, Samples, open_session
-from app.agent.edge.exporters import MOST_PER_NODE, Exporters
-from app.agent.edge.resources import find_exporters
-from app.agent.facts import Device, Pod, World, parse_exporter
+from app.agent.io import answer as bounds
+from app.agent.io.answer import AnswerError, Samples, open_session
+from app.agent.io.exporters import MOST_PER_NODE, Exporters
+from app.agent.io.resources import find_exporters
+from app.agent.io.session import decide
 from app.agent.patch import Target
+from app.agent.snapshot import Device, Pod, Snapshot, parse_exporter
 from app.settings import Settings
-from tests.agent.build import Json, allocation, exporter, grouped, request, running, single, world
+from tests.agent.build import Json, allocation, exporter, grouped, request, running, single, snapshot
 from tests.agent.exposition import exposition, sample
+from tests.downloader.server import Answer as Response
+from tests.downloader.server import Asked, Server
 
 PLACES = {(0, 0): "n1", (0, 1): "n2"}
 LEADER, WORKER = ("team", "llama-0"), ("team", "llama-0-1")
 
 
-def group(*, started: bool = True, status: Json | None = None, **more: object) -> World:
+def group(*, started: bool = True, status: Json | None = None, **more: object) -> Snapshot:
     """A group of two pods with two GPUs each."""
     pods = [grouped(0, 0, node="n1"), grouped(0, 1, node="n2")]
-    return world(
+    return snapshot(
         pods=[running(it) for it in pods] if started else pods,
         requests=[request()],
         allocations=[allocation(PLACES, status=status)],
@@ -39,7 +40,7 @@ def group(*, started: bool = True, status: Json | None = None, **more: object) -
     )
 
 
-def written(seen: World) -> list[Json]:
+def written(seen: Snapshot) -> list[Json]:
     """The devices that are written; [] when nothing is."""
     patches = plan_devices(seen)
     return patches[0].body["status"]["devices"] if patches else []
@@ -87,15 +88,15 @@ def test_pods_that_started_are_asked_for_once() -> None:
 
 def test_services_without_an_allocation_and_pods_without_gpus_are_not_asked_for() -> None:
     pods = [running(grouped(0, 0, node="n1"))]
-    assert find_unknown(world(pods=pods, requests=[request()])) == {}
+    assert find_unknown(snapshot(pods=pods, requests=[request()])) == {}
     without = [running(grouped(0, 0, node="n1", gpus=0))]
-    assert find_unknown(world(pods=without, requests=[request()], allocations=[allocation(PLACES)])) == {}
+    assert find_unknown(snapshot(pods=without, requests=[request()], allocations=[allocation(PLACES)])) == {}
 
 
 def test_a_pod_made_anew_under_its_name_is_asked_for_again() -> None:
     anew = running(grouped(0, 0, node="n1"))
     anew["metadata"]["uid"] = "another"
-    seen = world(pods=[anew], requests=[request()], allocations=[allocation(PLACES, status=TOLD)])
+    seen = snapshot(pods=[anew], requests=[request()], allocations=[allocation(PLACES, status=TOLD)])
     assert [pod.uid for pod in find_unknown(seen)["n1"]] == ["another"]
     assert plan_devices(seen)[0].body["status"] == {"devices": []}
 
@@ -105,10 +106,10 @@ def test_a_container_that_crashes_keeps_its_devices() -> None:
 
 
 def test_devices_go_when_their_pods_are_gone_or_have_ended() -> None:
-    gone = world(requests=[request()], allocations=[allocation(PLACES, status=TOLD)])
+    gone = snapshot(requests=[request()], allocations=[allocation(PLACES, status=TOLD)])
     assert plan_devices(gone)[0].body["status"] == {"devices": []}
     failed = [grouped(0, 0, node="n1", phase="Failed"), running(grouped(0, 1, node="n2"))]
-    seen = world(pods=failed, requests=[request()], allocations=[allocation(PLACES, status=TOLD)])
+    seen = snapshot(pods=failed, requests=[request()], allocations=[allocation(PLACES, status=TOLD)])
     assert written(seen) == TOLD["devices"][2:]
 
 
@@ -118,7 +119,7 @@ def test_pods_of_a_deployment_are_told_by_the_group_they_were_given() -> None:
         running(single("a", node="n2", created="2026-01-01T00:00:01Z")),
     ]
     devices = {"uid-a": [Device("0", ""), Device("1", "")], "uid-b": [Device("4", ""), Device("5", "")]}
-    seen = world(pods=pods, requests=[request()], allocations=[allocation({(0, 0): "n1"})], devices=devices)
+    seen = snapshot(pods=pods, requests=[request()], allocations=[allocation({(0, 0): "n1"})], devices=devices)
     assert [(it["pod"], it["group"], it["device"]) for it in written(seen)] == [
         ("a", 0, "0"),
         ("a", 0, "1"),
@@ -179,40 +180,33 @@ class Served:
         self.asked = 0
         self.answer = answer
 
-    async def metrics(self, _: web.Request) -> web.Response:
+    def __call__(self, _: Asked) -> Response:
         self.asked += 1
         answer = self.answer()
-        if isinstance(answer, web.Response):
+        if isinstance(answer, Response):
             return answer
-        return web.Response(status=answer) if isinstance(answer, int) else web.Response(text=answer)
+        return Response(answer) if isinstance(answer, int) else Response(200, answer.encode())
 
 
-Answer = str | int | web.Response
+Answer = str | int | Response
 
 
 def rounds(
-    answer: Callable[[], Answer], worlds: Sequence[World], step: float = 0, pods: Sequence[Json] | None = None
+    answer: Callable[[], Answer], worlds: Sequence[Snapshot], step: float = 0, pods: Sequence[Json] | None = None
 ) -> tuple[Served, Exporters]:
-    """The edge asks once for each world, `step` seconds apart; the server is on loopback."""
+    """The agent asks once for each snapshot, `step` seconds apart; the server is on loopback."""
     served = Served(answer)
     now = [0.0]
     found: list[Exporters] = []
 
     async def work() -> None:
-        app = web.Application()
-        app.add_routes([web.get("/metrics", served.metrics)])
-        runner = web.AppRunner(app, access_log=None)
-        await runner.setup()
-        await web.TCPSite(runner, "127.0.0.1", 0).start()
-        try:
-            asking = Exporters(runner.addresses[0][1], lambda: None, lambda: now[0])
+        with Server(served).running() as server:
+            asking = Exporters(int(server.url.rpartition(":")[2]), lambda: None, lambda: now[0])
             found.append(asking)
             async with open_session() as session:
                 for seen in worlds:
                     await asking.ask(session, seen, map(parse_exporter, pods or [exporter("n1")]))
                     now[0] += step
-        finally:
-            await runner.cleanup()
 
     asyncio.run(asyncio.wait_for(work(), 10))
     return served, found[0]
@@ -227,7 +221,7 @@ def test_an_exporter_is_asked_for_the_pods_of_its_node() -> None:
 
 def test_pods_that_are_gone_are_forgotten() -> None:
     answer = exposition({2: LEADER, 3: LEADER})
-    _, asking = rounds(lambda: answer, [group(), world()])
+    _, asking = rounds(lambda: answer, [group(), snapshot()])
     assert dict(asking.devices) == {}
 
 
@@ -235,11 +229,11 @@ def test_pods_that_are_gone_are_forgotten() -> None:
 def test_an_exporter_that_does_not_tell_is_asked_less_and_less(
     caplog: pytest.LogCaptureFixture, answer: str | int
 ) -> None:
-    caplog.set_level(logging.INFO)
+    caplog.set_level(logging.INFO, logger="app")
     served, asking = rounds(lambda: answer, [group()] * 60, step=10.0)
     assert dict(asking.devices) == {}
     assert served.asked == 6, "after 0, 10, 30, 70, 150 and 310 seconds; the seventh would be after 610"
-    assert [it.message.split(" reason")[0] for it in caplog.records] == ["devices are not told node=n1"]
+    assert [(it.message, it.fields["node"]) for it in caplog.records] == [("devices are not told", "n1")]  # type: ignore[attr-defined]
 
 
 def test_a_silent_exporter_is_asked_for_ever_without_harm() -> None:
@@ -258,7 +252,7 @@ def test_another_pod_with_the_same_label_does_not_keep_the_exporter_from_being_a
 def test_another_pod_on_the_node_is_asked_for_at_once() -> None:
     second = running(grouped(1, 0, node="n1"))
     pods = [running(grouped(0, 0, node="n1")), second]
-    more = world(pods=pods, requests=[request()], allocations=[allocation(PLACES)])
+    more = snapshot(pods=pods, requests=[request()], allocations=[allocation(PLACES)])
     served, asking = rounds(
         lambda: exposition({0: ("team", "llama-1"), 1: ("team", "llama-1")}), [group(), group(), more]
     )
@@ -343,14 +337,14 @@ def test_what_goes_into_a_status_is_short(label: str) -> None:
 @pytest.mark.parametrize(
     "answer",
     [
-        lambda: web.Response(body=gzip.compress(exposition(HOLDERS).encode()), headers={"Content-Encoding": "gzip"}),
-        lambda: web.Response(status=302, headers={"Location": "/other"}),
-        lambda: web.Response(status=204),
-        lambda: web.Response(body=b"\xff\xfe" + exposition(HOLDERS).encode().replace(b"spx", b"\xff")),
+        lambda: Response(200, gzip.compress(exposition(HOLDERS).encode()), {"Content-Encoding": "gzip"}),
+        lambda: Response(302, headers={"Location": "/other"}),
+        lambda: Response(204),
+        lambda: Response(200, b"\xff\xfe" + exposition(HOLDERS).encode().replace(b"spx", b"\xff")),
     ],
     ids=["packed", "redirected", "without content", "not text"],
 )
-def test_other_answers_are_not_taken(answer: Callable[[], web.Response]) -> None:
+def test_other_answers_are_not_taken(answer: Callable[[], Response]) -> None:
     served, asking = rounds(answer, [group()])
     assert (served.asked, dict(asking.devices)) == (1, {})
 

@@ -145,7 +145,7 @@ class Pair:
         self.now += seconds
 
     def attempt(self, step: Step) -> None:
-        """What edge/lease.py does: look perhaps, write if that may be done."""
+        """What io/lease.py does: look perhaps, write if that may be done."""
         candidate = self.candidates[step.who]
         if step.look:
             candidate = with_seen(candidate, self.server.read(), self.clock(step.who))

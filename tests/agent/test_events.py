@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 
-from app.agent.edge.resources import EVENTS
 from app.agent.events import EVENT_REASONS, MOST, EventStore, find_recent, find_texts, index_events, parse_event
-from app.agent.facts import Warned
 from app.agent.failure import MESSAGE_LIMIT
+from app.agent.io.resources import EVENTS
+from app.agent.snapshot import Warned
 from tests.agent.build import Json
 
 POD = ("team", "Pod", "p")
@@ -85,7 +85,7 @@ def test_an_event_that_is_seen_again_changes_nothing() -> None:
     store = EventStore()
     assert store.apply("ADDED", event(minute=0))
     assert not store.apply("MODIFIED", event(minute=9, version=11, count=7))
-    assert find_recent(index_events(store.facts.values()), POD)[0].at % 3600 == 9 * 60
+    assert find_recent(index_events(store.objects.values()), POD)[0].at % 3600 == 9 * 60
 
 
 def test_what_passes_in_the_first_second_of_a_pod_is_not_told() -> None:
@@ -139,13 +139,13 @@ def test_whoever_floods_a_namespace_loses_its_own_oldest_events_and_no_others() 
     store.apply("ADDED", event(namespace="quiet", version=1))
     for number in range(MOST + 50):
         store.apply("ADDED", event(name=f"e{number}", version=number + 2))
-    assert ("quiet", "e1") in store.facts
-    assert len(store.facts) == MOST + 1
-    assert ("team", f"e{MOST + 49}") in store.facts
-    assert ("team", "e49") not in store.facts
+    assert ("quiet", "e1") in store.objects
+    assert len(store.objects) == MOST + 1
+    assert ("team", f"e{MOST + 49}") in store.objects
+    assert ("team", "e49") not in store.objects
     store.apply("DELETED", event(name="e60"))
     store.apply("ADDED", event(name="later", version=9_999))
-    assert len(store.facts) == MOST + 1
+    assert len(store.objects) == MOST + 1
 
 
 def test_a_list_is_bounded_page_by_page() -> None:
@@ -156,4 +156,4 @@ def test_a_list_is_bounded_page_by_page() -> None:
     assert {it.version for it in kept if it.namespace == "team"} == set(range(2 * MOST, 3 * MOST))
     store.replace(kept)
     store.apply("ADDED", event(name="later", version=99_999))
-    assert len(store.facts) == MOST + 1
+    assert len(store.objects) == MOST + 1

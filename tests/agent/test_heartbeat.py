@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 import pytest
 
 from app.agent.heartbeat import plan_heartbeats
-from tests.agent.build import pool, world
+from tests.agent.build import pool, snapshot
 
 NOW = datetime(2026, 1, 1, 12, 0, 0, tzinfo=UTC)
 
@@ -24,6 +24,6 @@ NOW = datetime(2026, 1, 1, 12, 0, 0, tzinfo=UTC)
     ],
 )
 def test_a_heartbeat_is_due(stamped: str, due: bool) -> None:
-    patches = plan_heartbeats(world(pools=[pool(heartbeat=stamped)]), NOW)
+    patches = plan_heartbeats(snapshot(pools=[pool(heartbeat=stamped)]), NOW)
     written = [patch.body["metadata"]["annotations"]["inference.ai/agent-heartbeat"] for patch in patches]
     assert written == (["2026-01-01T12:00:00Z"] if due else [])

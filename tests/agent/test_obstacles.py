@@ -10,8 +10,8 @@ import pytest
 
 from app.agent.events import index_events
 from app.agent.failure import MESSAGE_LIMIT
-from app.agent.report import build_status
-from tests.agent.build import Json, grouped, owner, pod, request, running, single, world
+from app.agent.request_status import build_status
+from tests.agent.build import Json, grouped, owner, pod, request, running, single, snapshot
 from tests.agent.test_events import MOUNT, event, parsed
 
 KEY = ("team", "llama")
@@ -41,7 +41,7 @@ def failures(
     asked = request(status=status, **REPLICAS)
     if created:
         asked["metadata"]["creationTimestamp"] = created
-    seen = world(pods=pods, requests=[asked])
+    seen = snapshot(pods=pods, requests=[asked])
     known = replace(seen, warned=None if events is None else index_events(parsed(*events)))
     return [it.model_dump(mode="json", by_alias=True) for it in build_status(known, KEY).failures]
 

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from app.agent.failure import MESSAGE_LIMIT
-from app.agent.probes import find_probe_failure
+from app.agent.failure import MESSAGE_LIMIT, find_probe_failure
 
 HUNG = (
     "Readiness probe failed: gpu_available: ok\napi_responsive: ok\n"

@@ -5,11 +5,11 @@ from __future__ import annotations
 import asyncio
 import socket
 
-import aiohttp
+import httpx2
 import pytest
 
 from app.__main__ import build_parser
-from app.agent.edge.server import serving
+from app.agent.io.server import serving
 from tools.sandbox.process import free_port
 
 
@@ -22,9 +22,8 @@ def test_probes_are_answered_on_each_family(address: str) -> None:
     async def ask() -> int:
         async with (
             serving(arguments.host, port, lambda: ""),
-            aiohttp.ClientSession() as session,
-            session.get(f"http://{address}:{port}/healthz") as answer,
+            httpx2.AsyncClient(trust_env=False) as session,
         ):
-            return answer.status
+            return (await session.get(f"http://{address}:{port}/healthz")).status_code
 
     assert asyncio.run(ask()) == 200

@@ -10,10 +10,11 @@ from typing import Any
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from app.agent.decide import decide
-from app.agent.edge.resources import build_path
-from app.agent.facts import (
-    World,
+from app.agent.io.resources import build_path
+from app.agent.io.session import decide
+from app.agent.patch import Patch, Target
+from app.agent.snapshot import (
+    Snapshot,
     parse_allocation,
     parse_gpu_node,
     parse_node,
@@ -21,7 +22,6 @@ from app.agent.facts import (
     parse_pool,
     parse_request,
 )
-from app.agent.patch import Patch, Target
 from app.agent.store import Store
 from tests.agent.build import GPU, Json, allocation, gated, gpu_node, grouped, node, pod, pool, request, single
 
@@ -30,7 +30,7 @@ Event = tuple[str, str, Json]
 
 
 class Stores:
-    """One store a kind, and the world that they make."""
+    """One store a kind, and the snapshot that they make."""
 
     def __init__(self) -> None:
         self.by_kind: dict[str, Store[Any]] = {
@@ -42,13 +42,13 @@ class Stores:
             "pools": Store(parse_pool),
         }
 
-    def world(self) -> World:
-        facts: dict[str, Any] = {kind: store.facts for kind, store in self.by_kind.items()}
-        return World(**facts)
+    def snapshot(self) -> Snapshot:
+        facts: dict[str, Any] = {kind: store.objects for kind, store in self.by_kind.items()}
+        return Snapshot(**facts)
 
 
 KINDS = {
-    Target.BINDING: "pods",
+    Target.UNGATE: "pods",
     Target.GPU_NODE: "gpu_nodes",
     Target.GPU_REQUEST: "requests",
     Target.HEARTBEAT: "pools",
@@ -133,7 +133,7 @@ def test_a_watch_in_any_order_and_a_list_lead_to_the_same_writes(history: list[E
     untouched = copy.deepcopy(history)
     watched = Stores()
     take(watched, history)
-    assert decide(watched.world()) == decide(final(history).world())
+    assert decide(watched.snapshot()) == decide(final(history).snapshot())
     assert history == untouched
 
 
@@ -145,18 +145,18 @@ def test_a_second_pass_writes_nothing(history: list[Event]) -> None:
     for kind, event, item in history:
         if event != "DELETED":
             objects[f"{kind}/{item['metadata']['name']}"] = item
-    for patch in decide(stores.world()):
+    for patch in decide(stores.snapshot()):
         kind = KINDS[patch.target]
         changed = patched(objects[f"{kind}/{patch.key[1]}"], patch)
         stores.by_kind[kind].learn(changed)
-    assert decide(stores.world()) == []
+    assert decide(stores.snapshot()) == []
 
 
 def patched(item: Json, patch: Patch) -> Json:
     """What the API server would make of it."""
     item = copy.deepcopy(item)
     item["metadata"]["resourceVersion"] = "1000"
-    if patch.target is not Target.BINDING:
+    if patch.target is not Target.UNGATE:
         item["status"] = {**item.get("status", {}), **patch.body["status"]}
         return item
     for operation in patch.body:
@@ -185,7 +185,7 @@ def test_a_change_that_matters_not_wakes_nobody() -> None:
     store = Store(parse_gpu_node)
     assert store.apply("ADDED", gpu_node("n1"))
     assert not store.apply("MODIFIED", versioned(gpu_node("n1", taints=[{"key": "a", "effect": "NoSchedule"}]), 11))
-    assert store.facts["", "n1"].version == 11
+    assert store.objects["", "n1"].version == 11
 
 
 def test_pods_without_gpus_and_service_leave_nothing() -> None:
@@ -193,7 +193,7 @@ def test_pods_without_gpus_and_service_leave_nothing() -> None:
     assert not store.apply("ADDED", pod("web", gpus=0, node="n1"))
     assert store.apply("ADDED", pod("job", node="n1"))
     assert store.apply("MODIFIED", versioned(pod("job", node="n1", phase="Failed"), 11))
-    assert store.facts == {}
+    assert store.objects == {}
 
 
 def test_an_answer_to_a_write_brings_no_object_back() -> None:

@@ -17,7 +17,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-import httpx
+import httpx2
 
 from tools.sandbox.hooks import PROJECT, read_settings
 from tools.sandbox.process import Process, free_port
@@ -71,7 +71,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 def measure(application: str, path: str, requests: int) -> Result:
     """Ask one process one request after another, after a warm-up of a tenth as many."""
     body = REQUEST.read_bytes()
-    with serving(application) as (process, url), httpx.Client(base_url=url, timeout=120) as client:
+    with serving(application) as (process, url), httpx2.Client(base_url=url, timeout=120) as client:
         for _ in range(requests // 10):
             ask(client, path, body)
         before = cpu_seconds(process.pid)
@@ -79,7 +79,7 @@ def measure(application: str, path: str, requests: int) -> Result:
         return Result(seconds, cpu_seconds(process.pid) - before, resident_mib(process.pid))
 
 
-def ask(client: httpx.Client, path: str, body: bytes) -> float:
+def ask(client: httpx2.Client, path: str, body: bytes) -> float:
     begun = time.perf_counter()
     client.post(path, content=body, headers={"Content-Type": "application/json"}).raise_for_status()
     return time.perf_counter() - begun
@@ -101,8 +101,8 @@ def serving(application: str) -> Iterator[tuple[Process, str]]:
 
 def answers(url: str) -> bool:
     try:
-        return httpx.get(f"{url}/healthz").is_success
-    except httpx.TransportError:
+        return httpx2.get(f"{url}/healthz").is_success
+    except httpx2.TransportError:
         return False
 
 

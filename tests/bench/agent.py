@@ -17,9 +17,9 @@ from typing import Any
 
 import orjson
 
-from app.agent.decide import decide
-from app.agent.facts import GPUNode, Pod, World, parse_gpu_node, parse_node, parse_pod
+from app.agent.io.session import decide
 from app.agent.patch import Patch, Target
+from app.agent.snapshot import GPUNode, Pod, Snapshot, parse_gpu_node, parse_node, parse_pod
 from tests.agent.build import GPU, gpu_node, node, pod
 from tests.bench.__main__ import machine
 
@@ -37,9 +37,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     begun = time.process_time()
     kept = [fact for text in texts if (fact := parse_pod(orjson.loads(text), GPU)) is not None]
     parsed = time.process_time() - begun
-    world = build_world(arguments.nodes, kept)
-    first, seconds = timed(world)
-    settled = written(world, first)
+    snapshot = build_snapshot(arguments.nodes, kept)
+    first, seconds = timed(snapshot)
+    settled = written(snapshot, first)
     again, idle = timed(settled)
     churned, moved = timed(replace_pods(settled, kept[CHURN:]))
     print(f"machine: {machine()}, {arguments.nodes} GPU nodes, {arguments.pods} pods of others, {len(kept)} with GPUs")
@@ -50,9 +50,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     return 0
 
 
-def timed(world: World) -> tuple[list[Patch], float]:
+def timed(snapshot: Snapshot) -> tuple[list[Patch], float]:
     begun = time.process_time()
-    patches = decide(world)
+    patches = decide(snapshot)
     return patches, time.process_time() - begun
 
 
@@ -61,9 +61,9 @@ def foreign_pod(number: int, nodes: int) -> dict[str, Any]:
     return pod(f"p{number}", gpus=gpus, node=f"n{number % nodes}", phase="Running")
 
 
-def build_world(nodes: int, pods: Sequence[Pod]) -> World:
+def build_snapshot(nodes: int, pods: Sequence[Pod]) -> Snapshot:
     names = [f"n{it}" for it in range(nodes)]
-    return World(
+    return Snapshot(
         pods={it.key: it for it in pods},
         nodes={("", name): parse_node(node(name)) for name in names},
         gpu_nodes={("", name): parse_gpu_node(gpu_node(name)) for name in names},
@@ -73,18 +73,18 @@ def build_world(nodes: int, pods: Sequence[Pod]) -> World:
     )
 
 
-def written(world: World, patches: Sequence[Patch]) -> World:
+def written(snapshot: Snapshot, patches: Sequence[Patch]) -> Snapshot:
     """After the API server took the statuses of nodes."""
     bodies = {patch.key: patch.body["status"] for patch in patches if patch.target is Target.GPU_NODE}
     nodes: dict[tuple[str, str], GPUNode] = {
-        key: replace(fact, status={**fact.status, **bodies.get(key, {})}) for key, fact in world.gpu_nodes.items()
+        key: replace(fact, status={**fact.status, **bodies.get(key, {})}) for key, fact in snapshot.gpu_nodes.items()
     }
-    return World(world.pods, world.nodes, nodes, world.requests, world.allocations, world.pools)
+    return Snapshot(snapshot.pods, snapshot.nodes, nodes, snapshot.requests, snapshot.allocations, snapshot.pools)
 
 
-def replace_pods(world: World, pods: Sequence[Pod]) -> World:
+def replace_pods(snapshot: Snapshot, pods: Sequence[Pod]) -> Snapshot:
     fresh = {it.key: it for it in pods}
-    return World(fresh, world.nodes, world.gpu_nodes, world.requests, world.allocations, world.pools)
+    return Snapshot(fresh, snapshot.nodes, snapshot.gpu_nodes, snapshot.requests, snapshot.allocations, snapshot.pools)
 
 
 def peak_mib() -> float:

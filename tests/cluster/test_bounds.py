@@ -12,7 +12,7 @@ from itertools import count, cycle
 from threading import Event, Thread
 from typing import Any
 
-import httpx
+import httpx2
 import pytest
 
 from app.api.bounds import ENTRIES
@@ -123,7 +123,7 @@ def test_an_object_of_before_keeps_its_children_and_gets_a_status(
 class Raw:
     """One InferenceService as bytes, for Python's own JSON neither writes nor reads what is very deep."""
 
-    def __init__(self, world: World, http: httpx.Client, name: str) -> None:
+    def __init__(self, world: World, http: httpx2.Client, name: str) -> None:
         self.path = f"/apis/{API}/namespaces/{world.namespace}/inferenceservices/{name}"
         self.http = http
 
@@ -150,7 +150,7 @@ def raw(world: World) -> Iterator[Raw]:
     world.wait_ready("demo")
     access = world.cluster.access
     authorization = {"Authorization": f"Bearer {access.token}"}
-    with httpx.Client(base_url=access.server, headers=authorization, verify=access.ssl_context(), timeout=30) as http:
+    with httpx2.Client(base_url=access.server, headers=authorization, verify=access.ssl_context(), timeout=30) as http:
         found = Raw(world, http, "demo")
         yield found
         found.write('{"seed":1}')

@@ -7,7 +7,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 
-import httpx
+import httpx2
 
 from tests.cluster.world import LOOK_SECONDS, World, service
 from tools.sandbox.cluster import wait_until
@@ -23,9 +23,9 @@ def attacked(port: int) -> Iterator[None]:
     def post_lists() -> None:
         lists = b"[" + b"[]," * 500_000 + b"[]]"
         while not ended.is_set():
-            with suppress(httpx.TransportError):
+            with suppress(httpx2.TransportError):
                 for path in ("/sync/inferenceservice", "/sync/gpupool"):
-                    httpx.post(f"http://127.0.0.1:{port}{path}", content=lists)
+                    httpx2.post(f"http://127.0.0.1:{port}{path}", content=lists)
 
     with ExitStack() as held:
         for end in [b"X: y"] * 200 + [b"Content-Length: 4000000\r\n\r\n" + b"x" * 1_000_000] * 8:
@@ -45,7 +45,7 @@ def test_services_are_made_while_the_hooks_are_attacked(world: World) -> None:
     with attacked(world.operator.hooks.port):
         world.apply(service("quiet"))
         world.wait_ready("quiet")
-        assert httpx.get(f"{world.operator.hooks.url}/healthz", timeout=LOOK_SECONDS).status_code == 200
+        assert httpx2.get(f"{world.operator.hooks.url}/healthz", timeout=LOOK_SECONDS).status_code == 200
     wait_until(lambda: says_to(world, b" " * 5_000_000) == 413, "a body that is too long is refused again")
 
 
@@ -53,6 +53,6 @@ def says_to(world: World, content: bytes) -> int:
     """The status of a sync, 0 without an answer: those who attacked may still be in the way."""
     try:
         url = f"{world.operator.hooks.url}/sync/modelcache"
-        return httpx.post(url, content=content, timeout=LOOK_SECONDS).status_code
-    except httpx.TransportError:
+        return httpx2.post(url, content=content, timeout=LOOK_SECONDS).status_code
+    except httpx2.TransportError:
         return 0

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import httpx
+import httpx2
 import pytest
 
 from app.contracts.download import REPORT_ANNOTATION, DownloadReport, to_annotation
@@ -174,7 +174,7 @@ def _as(downloads: Downloads, token: str, method: str, path: str, annotation: st
     trusted = ssl.create_default_context(cafile=str(cluster.directory / "certs" / "tls.crt"))
     headers = {"Authorization": f"Bearer {token}", "Content-Type": MERGE_PATCH}
     body = json.dumps({"metadata": {"annotations": {annotation: "yes"}}}) if method == "PATCH" else None
-    with httpx.Client(base_url=cluster.server, verify=trusted, trust_env=False, timeout=60) as client:
+    with httpx2.Client(base_url=cluster.server, verify=trusted, trust_env=False, timeout=60) as client:
         params = {"dryRun": "All"} if body else None
         return client.request(method, path, headers=headers, content=body, params=params).status_code
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-import httpx
+import httpx2
 from prometheus_client.parser import text_string_to_metric_families
 
 from tools.sandbox.api import ApiError, Object, read_objects
@@ -139,7 +139,7 @@ class World:
 
     def syncs(self) -> int:
         """Sync requests that the hook service has answered since its start."""
-        text = httpx.get(f"{self.operator.hooks.url}/metrics", timeout=LOOK_SECONDS).text
+        text = httpx2.get(f"{self.operator.hooks.url}/metrics", timeout=LOOK_SECONDS).text
         families = text_string_to_metric_families(text)
         samples = [sample for family in families for sample in family.samples]
         return int(sum(it.value for it in samples if it.name == "inference_operator_syncs_total"))

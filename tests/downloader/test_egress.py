@@ -15,6 +15,7 @@ import httpx2
 import pytest
 import requests
 
+from app.apiserver.access import of_account
 from app.contracts.download import DownloadReport
 from app.downloader.egress import ALWAYS_REFUSED, Egress, Refused, enforced, kind_of, parse_egress, trusted
 from app.downloader.errors import DownloadError
@@ -151,7 +152,7 @@ def test_a_proxy_of_the_administrator_may_be_anywhere(volume: Path, web: Web, mo
         lambda url: requests.get(url, timeout=120),
         lambda url: socket.create_connection(("127.0.0.1", int(url.rpartition(":")[2]))).close(),
     ],
-    ids=["httpx", "requests", "socket"],
+    ids=["httpx2", "requests", "socket"],
 )
 def test_every_thread_and_library_is_held_to_it_and_only_while_it_lasts(
     victim: Server, connect: Callable[[str], object]
@@ -229,7 +230,7 @@ def test_reports_reach_an_api_server_that_no_source_may_name(victim: Server, tmp
     (tmp_path / "token").write_text("t")
     victim.backend = lambda asked: Answer(200, b"{}")
     with enforced(ALWAYS_REFUSED):
-        JobPatch("ai/job", victim.url, tmp_path)(DownloadReport())
+        JobPatch("ai/job", of_account(victim.url, tmp_path))(DownloadReport())
     assert [it.method for it in victim.asked] == ["PATCH"]
 
 

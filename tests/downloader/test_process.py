@@ -18,12 +18,13 @@ from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
 
-import httpx2
 import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 
+from app.apiserver.access import of_account
+from app.apiserver.client import ApiError
 from app.contracts.download import REPORT_ANNOTATION, DownloadReport, ReportedError, parse_annotation
 from app.downloader import main
 from app.downloader import report as reports
@@ -268,7 +269,7 @@ def test_reports_come_at_intervals_and_once_at_the_end(account: Path) -> None:
         seen = iter(range(1, 1000))
         reporter = Reporter(
             lambda: DownloadReport(bytes_done=next(seen), bytes_total=1000),
-            JobPatch("ai/tiny-download-1", server.url, account),
+            JobPatch("ai/tiny-download-1", of_account(server.url, account)),
             interval=0.02,
         )
         reporter.start()
@@ -301,7 +302,7 @@ def test_what_is_waited_out_is_in_the_reports(hub: Hosted, volume: Path, monkeyp
 def test_the_last_report_is_tried_again(account: Path) -> None:
     api = API(failing=2)
     with Server(api).running() as server:
-        patch = JobPatch("ai/tiny-download-1", server.url, account)
+        patch = JobPatch("ai/tiny-download-1", of_account(server.url, account))
         assert Reporter(DownloadReport, patch).finish(DownloadReport(files_done=1))
     assert len(api.annotations) == 1
 
@@ -310,7 +311,7 @@ def test_the_last_report_is_tried_for_a_while_and_its_loss_is_known(
     account: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(reports, "LAST_SECONDS", 3.0)
-    patch = JobPatch("ai/tiny-download-1", "http://127.0.0.1:9", account)
+    patch = JobPatch("ai/tiny-download-1", of_account("http://127.0.0.1:9", account))
     begun = time.monotonic()
     assert not Reporter(DownloadReport, patch).finish(DownloadReport())
     assert time.monotonic() - begun > 1
@@ -318,7 +319,7 @@ def test_the_last_report_is_tried_for_a_while_and_its_loss_is_known(
 
 def test_a_report_that_fails_on_the_way_fails_nothing(account: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(reports, "LAST_SECONDS", 0.0)
-    patch = JobPatch("ai/tiny-download-1", "http://127.0.0.1:9", account)
+    patch = JobPatch("ai/tiny-download-1", of_account("http://127.0.0.1:9", account))
     looks = itertools.count()
     reporter = Reporter(lambda: DownloadReport(files_done=next(looks)), patch, interval=0.01)
     reporter.start()
@@ -334,11 +335,11 @@ def test_a_pod_whose_last_report_is_lost_leaves_it_to_the_next_which_fetches_not
 ) -> None:
     """Only the report says where the model is."""
     monkeypatch.setattr(reports, "LAST_SECONDS", 0.1)
-    monkeypatch.setattr(main, "_set_up_log", lambda: None)
+    monkeypatch.setattr(main, "set_up", lambda: None)
     own = Job(volume).variables | {"INFERENCE_JOB": "ai/tiny-download-1"}
     api, terminate = API(failing=99), signal.getsignal(signal.SIGTERM)
     with Server(api).running() as server:
-        patch = JobPatch("ai/tiny-download-1", server.url, account)
+        patch = JobPatch("ai/tiny-download-1", of_account(server.url, account))
         monkeypatch.setattr(main, "build_patch", lambda *_: patch)
         try:
             assert main.run(own) == 1
@@ -369,7 +370,7 @@ def test_the_api_server_is_trusted_by_the_pods_own_authority_only(tmp_path: Path
         (account / "ca.crt").write_bytes(certify(rsa.generate_private_key(65537, 2048), "127.0.0.1"))
         stranger = build_patch("ai/tiny-download-1", where, account)
         assert stranger
-        with pytest.raises(httpx2.ConnectError):
+        with pytest.raises(ApiError, match="CERTIFICATE_VERIFY_FAILED"):
             stranger(DownloadReport(files_done=4))
     assert [parse_annotation(text) for text in api.annotations] == [DownloadReport(files_done=3)]
 

@@ -15,12 +15,13 @@ from hypothesis import strategies as st
 from app.downloader.archive import _without_common_folder
 from app.downloader.checksums import file_checksum
 from app.downloader.classify import parse_retry_after, row_of, status_error, system_error
-from app.downloader.errors import DownloadError, redact
+from app.downloader.errors import DownloadError
 from app.downloader.headers import HeaderError, parse_header, read_header
 from app.downloader.listing import RemoteFile, build_listing
 from app.downloader.names import check_names, safe_name
 from app.downloader.patterns import Patterns, find_foreign_only, wanted
 from app.downloader.task import parse_task
+from app.log import redact
 from tests.downloader.hub import git_sha1
 from tests.downloader.models import safetensors
 

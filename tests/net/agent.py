@@ -2,24 +2,15 @@
 
 from __future__ import annotations
 
-from app.agent.decide import decide
 from app.agent.downloads import parse_job, plan_problems
-from app.agent.facts import Fact, World
 from app.agent.heartbeat import plan_heartbeats
+from app.agent.io.session import decide
 from app.agent.patch import Patch, Target
+from app.agent.snapshot import CachedObject, Snapshot
 from tests.agent import build
 from tests.net.store import BY_KIND, Store, Views
 from tools.sandbox.api import ApiError
 
-KINDS = {
-    Target.BINDING: "Pod",
-    Target.RECALL: "Pod",
-    Target.GPU_NODE: "GPUNode",
-    Target.GPU_REQUEST: "GPURequest",
-    Target.GPU_ALLOCATION: "GPUAllocation",
-    Target.JOB: "Job",
-    Target.HEARTBEAT: "GPUPool",
-}
 SUBRESOURCES = {Target.GPU_NODE: "status", Target.GPU_REQUEST: "status", Target.GPU_ALLOCATION: "status"}
 
 
@@ -35,21 +26,21 @@ class Agent:
         """All patches that are due; what has changed meanwhile is decided again at the next look."""
         if self.is_silent:
             return
-        world = self._see()
-        for patch in decide(world):
+        snapshot = self._see()
+        for patch in decide(snapshot):
             self._send(patch, "agent")
         jobs = {fact.key: fact for fact in map(parse_job, self.views.kind("Job").all())}
         for patch in plan_problems(jobs, (), {}):
             self._send(patch, "agent")
-        for patch in plan_heartbeats(world, self._store.now):
+        for patch in plan_heartbeats(snapshot, self._store.now):
             self._send(patch, "heartbeat")
         self._store.actor = "user"
 
-    def _see(self) -> World:
+    def _see(self) -> Snapshot:
         def all_of(kind: str) -> list[build.Json]:
-            return sorted(self.views.kind(kind).all(), key=lambda it: Fact(*_identity(it)).key)
+            return sorted(self.views.kind(kind).all(), key=lambda it: CachedObject(*_identity(it)).key)
 
-        return build.world(
+        return build.snapshot(
             pods=all_of("Pod"),
             nodes=all_of("Node"),
             gpu_nodes=all_of("GPUNode"),
@@ -60,9 +51,9 @@ class Agent:
 
     def _send(self, patch: Patch, actor: str) -> None:
         self._store.actor = actor
-        kind, (namespace, name) = KINDS[patch.target], patch.key
+        kind, (namespace, name) = patch.target.kind, patch.key
         try:
-            if patch.target is Target.RECALL:
+            if patch.target is Target.EVICT:
                 self._recall(patch)
             else:
                 self._store.patch(

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any
 
-from app.agent.demand import parse_demand
+from app.agent.pod_requests import parse_pod_requests
 from app.contracts.download import (
     COPY_FROM,
     PATH,
@@ -388,7 +388,7 @@ class Machinery:
 
 
 def gpus_of(pod: Object) -> int:
-    return sum(count for _, count in parse_demand(pod, GPU))
+    return sum(count for _, count in parse_pod_requests(pod, GPU))
 
 
 def _condition(kind: str, status: str, reason: str, message: str) -> Object:

@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 from types import SimpleNamespace
 
-import httpx
+import httpx2
 import pytest
 
 from perf.__main__ import main
@@ -52,7 +52,7 @@ def test_latencies_are_counted_from_the_request_to_what_came(monkeypatch: pytest
     """By a clock that goes on only while the endpoint thinks."""
     now = 100.0
 
-    class Stream(httpx.AsyncByteStream):
+    class Stream(httpx2.AsyncByteStream):
         async def __aiter__(self) -> AsyncIterator[bytes]:
             nonlocal now
             for seconds in (0.2, 0.05, 0.05, 0.05):
@@ -61,8 +61,8 @@ def test_latencies_are_counted_from_the_request_to_what_came(monkeypatch: pytest
             yield b"data: [DONE]\n\n"
 
     async def asked() -> Sample:
-        transport = httpx.MockTransport(lambda _: httpx.Response(200, stream=Stream()))
-        async with httpx.AsyncClient(transport=transport, base_url="http://endpoint") as http:
+        transport = httpx2.MockTransport(lambda _: httpx2.Response(200, stream=Stream()))
+        async with httpx2.AsyncClient(transport=transport, base_url="http://endpoint") as http:
             return await ask(http, Load("standin"), 1, origin=90.0)
 
     monkeypatch.setattr("perf.client.time", SimpleNamespace(monotonic=lambda: now))

@@ -6,7 +6,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-import httpx
+import httpx2
 import pytest
 from huggingface_hub import HfApi, close_session, hf_hub_download
 from huggingface_hub.errors import RepositoryNotFoundError, RevisionNotFoundError
@@ -45,7 +45,7 @@ def test_files_arrive_as_they_are(hub: Hub, tmp_path: Path) -> None:
 def test_a_download_can_be_resumed(hub: Hub) -> None:
     url = f"{hub.url}/{NAME}/resolve/main/config.json"
     content = (hub.repositories[NAME].folder / "config.json").read_bytes()
-    answer = httpx.get(url, headers={"Range": "bytes=10-"}, trust_env=False)
+    answer = httpx2.get(url, headers={"Range": "bytes=10-"}, trust_env=False)
     assert answer.status_code == 206
     assert answer.content == content[10:]
     assert answer.headers["Content-Range"] == f"bytes 10-{len(content) - 1}/{len(content)}"
@@ -62,5 +62,5 @@ def test_what_is_not_there_is_refused_as_the_hub_does(hub: Hub) -> None:
 def test_bodies_can_be_slowed_down(hub: Hub) -> None:
     hub.bytes_per_second = 10 * 2**20
     begun = time.monotonic()
-    httpx.get(f"{hub.url}/{NAME}/resolve/main/model.safetensors", trust_env=False, timeout=30)
+    httpx2.get(f"{hub.url}/{NAME}/resolve/main/model.safetensors", trust_env=False, timeout=30)
     assert time.monotonic() - begun >= 0.4

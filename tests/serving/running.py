@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import httpx
+import httpx2
 import uvicorn
 from fastapi import FastAPI
 
@@ -39,11 +39,11 @@ class Running:
     def connect(self) -> socket.socket:
         return socket.create_connection(("127.0.0.1", self.port), timeout=HANG_SECONDS)
 
-    def get(self, path: str) -> httpx.Response:
-        return httpx.get(f"{self.url}{path}", timeout=HANG_SECONDS)
+    def get(self, path: str) -> httpx2.Response:
+        return httpx2.get(f"{self.url}{path}", timeout=HANG_SECONDS)
 
-    def post(self, path: str, **content: Any) -> httpx.Response:
-        return httpx.post(f"{self.url}{path}", timeout=HANG_SECONDS, **content)
+    def post(self, path: str, **content: Any) -> httpx2.Response:
+        return httpx2.post(f"{self.url}{path}", timeout=HANG_SECONDS, **content)
 
 
 @contextmanager

@@ -14,7 +14,7 @@ from datetime import UTC, datetime
 from types import SimpleNamespace
 from typing import Any
 
-import httpx
+import httpx2
 import orjson
 import pytest
 from fastapi import FastAPI, Response
@@ -113,7 +113,7 @@ def test_a_body_in_chunks_is_refused_as_soon_as_it_is_too_long(shared: Running) 
             sent += MEBI
             yield b"x" * MEBI
 
-    with suppress(httpx.TransportError):  # closed while it was sending
+    with suppress(httpx2.TransportError):  # closed while it was sending
         assert shared.post("/sync/modelcache", content=chunks()).status_code == 413
     assert sent < 16 * MEBI
     assert is_served(shared)
@@ -328,7 +328,7 @@ def test_what_the_status_says_is_no_label(shared: Running) -> None:
         for kind in ("gpupool", "inferenceendpoint"):
             shared.post(f"/sync/{kind}", json=request)
         shared.post(f"/sync/kind-{number}", json=request)
-        httpx.request(f"VERB{number}", f"{shared.url}/sync/modelcache", timeout=HANG_SECONDS)
+        httpx2.request(f"VERB{number}", f"{shared.url}/sync/modelcache", timeout=HANG_SECONDS)
     text = shared.get("/metrics").text
     assert "AAAA" not in text
     assert "kind-1" not in text
@@ -341,8 +341,8 @@ def pool(do: str, uid: str) -> Any:
 
 
 def test_a_slow_pool_delays_nobody(shared: Running, workers: Workers) -> None:
-    async def during() -> tuple[httpx.Response, list[int]]:
-        async with httpx.AsyncClient(base_url=shared.url, timeout=HANG_SECONDS) as client:
+    async def during() -> tuple[httpx2.Response, list[int]]:
+        async with httpx2.AsyncClient(base_url=shared.url, timeout=HANG_SECONDS) as client:
             slow = asyncio.create_task(client.post("/sync/gpupool", json=pool("spin", "slow")))
             await asyncio.to_thread(wait_until, lambda: children(workers.pid))
             [computing] = children(workers.pid)
@@ -400,8 +400,8 @@ def test_an_object_whose_hook_computes_too_long_waits_alone(monkeypatch: pytest.
 
 
 async def _asked_in_main_thread(app: Any, path: str, bodies: list[Any]) -> list[tuple[int, str | None]]:
-    transport = httpx.ASGITransport(app)
-    async with httpx.AsyncClient(transport=transport, base_url="http://hooks") as client:
+    transport = httpx2.ASGITransport(app)
+    async with httpx2.AsyncClient(transport=transport, base_url="http://hooks") as client:
         answers = [await client.post(path, json=body) for body in bodies]
     return [(it.status_code, it.headers.get("retry-after")) for it in answers]
 

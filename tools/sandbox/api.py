@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import httpx
+import httpx2
 import yaml
 
 from tools.sandbox.kubeconfig import Access, read_kubeconfig
@@ -56,7 +56,7 @@ class Resource:
         return "/".join(part for part in parts if part)
 
 
-def _error(response: httpx.Response) -> ApiError:
+def _error(response: httpx2.Response) -> ApiError:
     try:
         status: Object = response.json()
     except ValueError:
@@ -87,12 +87,12 @@ class Api:
     def __init__(self, access: Access, user_agent: str = "sandbox", impersonate: str = "") -> None:
         """`impersonate`: the user whose rights count instead of the access's own."""
         acting = {"Impersonate-User": impersonate} if impersonate else {}
-        self._http = httpx.Client(
+        self._http = httpx2.Client(
             base_url=access.server,
             headers={"Authorization": f"Bearer {access.token}", "User-Agent": user_agent} | acting,
             verify=access.ssl_context(),
-            timeout=httpx.Timeout(30.0),
-            limits=httpx.Limits(max_connections=None, max_keepalive_connections=64),
+            timeout=httpx2.Timeout(30.0),
+            limits=httpx2.Limits(max_connections=None, max_keepalive_connections=64),
             trust_env=False,
         )
         self._lock = threading.Lock()
@@ -168,7 +168,7 @@ class Api:
     def ready(self) -> bool:
         try:
             return self._http.get("/readyz", timeout=2).text == "ok"
-        except httpx.HTTPError:
+        except httpx2.HTTPError:
             return False
 
     def get(self, resource: Resource, name: str, namespace: str | None = None) -> Object | None:
@@ -236,7 +236,7 @@ class Api:
             "allowWatchBookmarks": "true",
             "timeoutSeconds": str(seconds),
         }
-        timeout = httpx.Timeout(30.0, read=seconds + 30.0)
+        timeout = httpx2.Timeout(30.0, read=seconds + 30.0)
         with self._http.stream("GET", resource.path(), params=params, timeout=timeout) as response:
             if not response.is_success:
                 response.read()

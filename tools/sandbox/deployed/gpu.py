@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-import httpx
+import httpx2
 
 from tools.sandbox.api import Object, read_objects
 from tools.sandbox.deployed.collect import collect
@@ -127,12 +127,12 @@ def reached(kubectl: Kubectl, name: str, folder: Path) -> Iterator[str]:
 
 def ask(url: str) -> str:
     """The text of one completion. Raises SamplesError when there is none."""
-    with httpx.Client(base_url=url, timeout=120, trust_env=False) as http:
+    with httpx2.Client(base_url=url, timeout=120, trust_env=False) as http:
         try:
             model = http.get("/v1/models").raise_for_status().json()["data"][0]["id"]
             body = {"model": model, "prompt": "The capital of France is", "max_tokens": 8, "temperature": 0}
             answer = http.post("/v1/completions", json=body).raise_for_status().json()
-        except (httpx.HTTPError, LookupError, ValueError) as error:
+        except (httpx2.HTTPError, LookupError, ValueError) as error:
             raise SamplesError(f"{url} did not complete a prompt: {error!r}") from error
     text = str(answer["choices"][0]["text"])
     if not text.strip():

@@ -16,7 +16,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-import httpx
+import httpx2
 
 from tools.sandbox.api import Api, ApiError, Object
 from tools.sandbox.cluster import Cluster, has_condition
@@ -83,13 +83,13 @@ class Groups:
             for item in self._list():
                 try:
                     self.step(item)
-                except (ApiError, httpx.HTTPError) as error:  # somebody else was faster: look again in a moment
+                except (ApiError, httpx2.HTTPError) as error:  # somebody else was faster: look again in a moment
                     print(f"groups of {item['metadata']['name']}: {error}", flush=True)
 
     def _list(self) -> list[Object]:
         try:
             return [it for it in self._api.list(self._sets)[0] if not it["metadata"].get("deletionTimestamp")]
-        except (ApiError, httpx.HTTPError):
+        except (ApiError, httpx2.HTTPError):
             return []
 
     def step(self, item: Object) -> None:

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-import httpx
+import httpx2
 
 from tools.sandbox.api import Api, ApiError, Object, Resource
 from tools.sandbox.cluster import Cluster
@@ -67,7 +67,7 @@ class Provisioner:
             try:
                 self.step()
             # the API server restarts, is busy, or the object changed meanwhile
-            except (ApiError, httpx.HTTPError, OSError) as error:
+            except (ApiError, httpx2.HTTPError, OSError) as error:
                 print(f"provisioner: {error}", flush=True)
 
     def step(self) -> None:

@@ -16,7 +16,7 @@ def main() -> None:
     parser.add_argument("--workers", type=int, default=5, help="syncs at a time, per controller (default: %(default)s)")
     options = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
-    logging.getLogger("httpx").setLevel(logging.WARNING)
+    logging.getLogger("httpx2").setLevel(logging.WARNING)
     Manager(Api.from_kubeconfig(options.kubeconfig, user_agent="metacontroller-standin"), options.workers).run()
 
 

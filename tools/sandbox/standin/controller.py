@@ -9,7 +9,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
 
-import httpx
+import httpx2
 
 from tools.sandbox.api import Api, ApiError, Object
 from tools.sandbox.standin import labels
@@ -21,7 +21,7 @@ from tools.sandbox.standin.related import NotSyncedError, Related, group_key
 from tools.sandbox.standin.webhook import Connect, Hook, HookError, TooManyRequestsError
 
 logger = logging.getLogger(__name__)
-EXPECTED = (HookError, ChildrenError, ApiError, httpx.HTTPError, LookupError, labels.InvalidSelectorError)
+EXPECTED = (HookError, ChildrenError, ApiError, httpx2.HTTPError, LookupError, labels.InvalidSelectorError)
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ import hashlib
 import logging
 from datetime import UTC, datetime
 
-import httpx
+import httpx2
 
 from tools.sandbox.api import Api, ApiError, Object
 
@@ -26,7 +26,7 @@ class Recorder:
         logger.info("%s %s of %s: %s", kind, reason, about["metadata"]["name"], message)
         try:
             self._write(about, kind, reason, message[:MESSAGE_LIMIT])
-        except (ApiError, httpx.HTTPError) as error:
+        except (ApiError, httpx2.HTTPError) as error:
             logger.warning("cannot write an event: %s", error)
 
     def _write(self, about: Object, kind: str, reason: str, message: str) -> None:

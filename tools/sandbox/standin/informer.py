@@ -7,7 +7,7 @@ import threading
 import time
 from collections.abc import Callable
 
-import httpx
+import httpx2
 
 from tools.sandbox.api import Api, ApiError, Object, Resource
 
@@ -70,7 +70,7 @@ class Informer:
         while True:
             try:
                 self._list_and_watch()
-            except (ApiError, httpx.HTTPError) as error:
+            except (ApiError, httpx2.HTTPError) as error:
                 logger.info("watch of %s ended: %s", self.resource.plural, error)
                 time.sleep(RETRY_SECONDS)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 
-import httpx
+import httpx2
 
 from tools.sandbox.api import Api, ApiError, Object, UnknownResourceError
 from tools.sandbox.standin.children import ChildrenError
@@ -65,7 +65,7 @@ class Manager:
         kind, name = key
         try:
             started = KINDS[kind](controller, self._means)
-        except (UnknownResourceError, HookError, ChildrenError, ApiError, httpx.HTTPError, KeyError) as error:
+        except (UnknownResourceError, HookError, ChildrenError, ApiError, httpx2.HTTPError, KeyError) as error:
             self._recorder.record(controller, "Warning", "CreateError", f"Cannot create new controller: {error}")
             self._queue.add_after("/".join(key), RETRY_SECONDS)
             return

@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import Any, Protocol
 
-import httpx
+import httpx2
 
 from tools.sandbox.api import Object
 
@@ -67,14 +67,14 @@ class Hook:
         self._strict = webhook.get("responseUnMarshallMode", "strict") == "strict"
         self._fields = fields
         # uvicorn closes connections that were idle for 5 s, maybe just while a request is sent on one.
-        limits = httpx.Limits(keepalive_expiry=2.0)
-        self._http = httpx.Client(timeout=parse_duration(webhook.get("timeout")), limits=limits, trust_env=False)
+        limits = httpx2.Limits(keepalive_expiry=2.0)
+        self._http = httpx2.Client(timeout=parse_duration(webhook.get("timeout")), limits=limits, trust_env=False)
 
     def call(self, request: Object) -> Object:
         """The hook's answer: an object whose known fields have the right types."""
         try:
             response = self._http.post(self._url, json=request)
-        except httpx.HTTPError as error:
+        except httpx2.HTTPError as error:
             raise HookError(f"http error: {error!r}") from error
         if response.status_code == 429:
             raise TooManyRequestsError(parse_retry_after(response.headers.get("Retry-After", "")))

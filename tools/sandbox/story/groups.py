@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import httpx
+import httpx2
 
 from tools.sandbox.api import Object
 from tools.sandbox.cluster import has_condition
@@ -52,7 +52,7 @@ def _kill_while_answering(story: Story, worker: Object) -> None:
     body = {"model": "tiny", "prompt": openai.PROMPT, "max_tokens": LONG_ANSWER, "stream": True, "ignore_eos": True}
     url, parts, broken = f"{story.url(objects.GROUPS)}/v1/completions", 0, ""
     try:
-        with httpx.stream("POST", url, json=body, timeout=openai.TIMEOUT, trust_env=False) as answer:
+        with httpx2.stream("POST", url, json=body, timeout=openai.TIMEOUT, trust_env=False) as answer:
             for line in answer.iter_lines():
                 parts += line.startswith("data: {")
                 if parts == PARTS_BEFORE_KILL and line:
@@ -60,7 +60,7 @@ def _kill_while_answering(story: Story, worker: Object) -> None:
                     story.tell(f"killed {worker['metadata']['name']} in the middle of an answer")
                 if '"error"' in line:
                     broken = line[:200]
-    except httpx.HTTPError as error:
+    except httpx2.HTTPError as error:
         broken = type(error).__name__
     expect(bool(broken) or parts < LONG_ANSWER, "the answer was whole although a worker was killed")
     story.tell(f"the answer broke off after {parts} of {LONG_ANSWER} parts: {broken or 'it ended'}")

@@ -6,7 +6,7 @@ import json
 import time
 from collections.abc import Iterator
 
-import httpx
+import httpx2
 
 from tools.sandbox.story.watch import StepFailedError
 
@@ -18,7 +18,7 @@ TIMEOUT = 120.0
 def complete(url: str, model: str, prompt: str = PROMPT, tokens: int = TOKENS) -> str:
     """The text of a completion at temperature 0."""
     body = {"model": model, "prompt": prompt, "max_tokens": tokens, "temperature": 0}
-    answer = httpx.post(f"{url}/v1/completions", json=body, timeout=TIMEOUT, trust_env=False)
+    answer = httpx2.post(f"{url}/v1/completions", json=body, timeout=TIMEOUT, trust_env=False)
     if answer.status_code != 200:
         raise StepFailedError(f"POST {url}/v1/completions answered {answer.status_code}: {answer.text[:500]}")
     return str(answer.json()["choices"][0]["text"])
@@ -29,7 +29,7 @@ def stream_chat(url: str, model: str, prompt: str = PROMPT, tokens: int = TOKENS
     messages = [{"role": "user", "content": prompt}]
     body = {"model": model, "messages": messages, "max_tokens": tokens, "temperature": 0, "stream": True}
     begun, parts = time.monotonic(), []
-    with httpx.stream("POST", f"{url}/v1/chat/completions", json=body, timeout=TIMEOUT, trust_env=False) as answer:
+    with httpx2.stream("POST", f"{url}/v1/chat/completions", json=body, timeout=TIMEOUT, trust_env=False) as answer:
         if answer.status_code != 200:
             raise StepFailedError(f"POST {url}/v1/chat/completions answered {answer.status_code}")
         for event in _events(answer.iter_lines()):

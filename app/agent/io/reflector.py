@@ -9,13 +9,13 @@ from collections.abc import Callable
 from contextlib import aclosing
 from typing import Generic
 
-from app.agent.edge import metrics
-from app.agent.edge.api import GONE, OPEN, Api, ApiError
-from app.agent.edge.backoff import pause
-from app.agent.edge.log import fields
-from app.agent.edge.resources import Resource
-from app.agent.facts import Json
+from app.agent.io import metrics
+from app.agent.io.backoff import pause
+from app.agent.io.resources import Resource
+from app.agent.snapshot import Json
 from app.agent.store import F, Store
+from app.apiserver.client import GONE, OPEN, ApiError, AsyncClient
+from app.log import fields
 
 log = logging.getLogger(__name__)
 
@@ -26,7 +26,7 @@ LASTING_SECONDS = 5.0
 class Reflector(Generic[F]):
     """One kind: `store` is up to date while `current` is true."""
 
-    def __init__(self, api: Api, resource: Resource, store: Store[F], wake: Callable[[], None]) -> None:
+    def __init__(self, api: AsyncClient, resource: Resource, store: Store[F], wake: Callable[[], None]) -> None:
         self.resource = resource
         self.store = store
         self.current = False
@@ -54,27 +54,28 @@ class Reflector(Generic[F]):
     def _fail(self, error: ApiError) -> None:
         metrics.WATCH_FAILURES.labels(self.resource.name, error.reason or str(error.code)).inc()
         if error.code == GONE:
-            log.info("the past is gone, listing again %s", fields(resource=self.resource.name))
+            log.info("the past is gone, listing again", extra=fields(resource=self.resource.name))
             self._version = ""
             return
-        log.warning("watch failed %s", fields(resource=self.resource.name, error=str(error)))
+        log.warning("watch failed", extra=fields(resource=self.resource.name, error=error))
         self.current = False
 
     async def _list(self) -> None:
-        facts: list[F] = []
+        objects: list[F] = []
         query = {"limit": str(self.resource.page), **self.resource.selectors}
         while True:
             page = await self._api.get(self.resource.path, query, accept=self.resource.list_type)
-            facts += [fact for item in page["items"] or () if (fact := self.store.parse(item)) is not None]
-            facts = self.store.trim(facts)
+            objects += [cached for item in page["items"] or () if (cached := self.store.parse(item)) is not None]
+            objects = self.store.trim(objects)
             metadata = page["metadata"]
             if not metadata.get("continue"):
                 break
             query["continue"] = metadata["continue"]
         self._version = metadata["resourceVersion"]
-        if self.store.replace(facts):
+        if self.store.replace(objects):
             self._wake()
-        log.info("listed %s", fields(resource=self.resource.name, facts=len(facts), version=self._version))
+        listed = fields(resource=self.resource.name, facts=len(objects), version=self._version)
+        log.info("listed", extra=listed)
 
     async def _watch(self) -> None:
         query = {

@@ -13,14 +13,13 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from app.agent.edge import log as logs
-from app.agent.edge import metrics
-from app.agent.edge.access import check, connect
-from app.agent.edge.api import Api
-from app.agent.edge.lease import Lease, clock
-from app.agent.edge.log import fields
-from app.agent.edge.server import serving
-from app.agent.edge.term import Term
+from app.agent.io import metrics
+from app.agent.io.access import check, connect
+from app.agent.io.lease import LEASE, Lease, clock
+from app.agent.io.server import serving
+from app.agent.io.session import LeaderSession
+from app.apiserver.client import AsyncClient
+from app.log import fields, set_up
 from app.settings import Settings
 
 log = logging.getLogger(__name__)
@@ -42,14 +41,14 @@ class Options:
 def run_agent(options: Options, settings: Settings) -> None:
     """Run until SIGTERM or SIGINT. Raises StartError when it cannot start; any other exception is a bug: the process
     ends, and another replica takes over."""
-    logs.configure()
+    set_up(settings.log_level, settings.log_format)
     gc.collect()
     gc.freeze()  # the library's modules live as long as the process; the collector need not visit them again
     asyncio.run(_run(options, settings))
 
 
 async def _run(options: Options, settings: Settings) -> None:
-    api = await connect(options.kubeconfig, os.environ)
+    api = connect(options.kubeconfig, os.environ)
     try:
         await check(api, options.namespace)
         await _stand_by(api, options, settings)
@@ -57,7 +56,7 @@ async def _run(options: Options, settings: Settings) -> None:
         await api.close()
 
 
-async def _stand_by(api: Api, options: Options, settings: Settings) -> None:
+async def _stand_by(api: AsyncClient, options: Options, settings: Settings) -> None:
     identity = f"{socket.gethostname()}_{uuid.uuid4().hex[:8]}"
     agent = Agent(api, Lease(api, options.namespace, identity), settings)
     metrics.SINCE_SYNC.set_function(lambda: agent.seconds_since_sync)
@@ -65,7 +64,7 @@ async def _stand_by(api: Api, options: Options, settings: Settings) -> None:
         campaign = asyncio.create_task(agent.run())
         for number in (signal.SIGTERM, signal.SIGINT):
             asyncio.get_running_loop().add_signal_handler(number, campaign.cancel)
-        log.info("standing by %s", fields(identity=identity, namespace=options.namespace))
+        log.info("standing by", extra=fields(identity=identity, kind="Lease", namespace=options.namespace, name=LEASE))
         with suppress(asyncio.CancelledError):
             await campaign
 
@@ -73,11 +72,11 @@ async def _stand_by(api: Api, options: Options, settings: Settings) -> None:
 class Agent:
     """One replica."""
 
-    def __init__(self, api: Api, lease: Lease, settings: Settings) -> None:
+    def __init__(self, api: AsyncClient, lease: Lease, settings: Settings) -> None:
         self._api = api
         self._lease = lease
         self._settings = settings
-        self._term: Term | None = None
+        self._term: LeaderSession | None = None
 
     @property
     def seconds_since_sync(self) -> float:
@@ -94,7 +93,7 @@ class Agent:
         """Lead whenever the lease can be had; let go of it in the end, also after a bug."""
         while True:
             await self._lease.acquire()
-            self._term = Term(self._api, self._lease.held, self._settings)
+            self._term = LeaderSession(self._api, self._lease.held, self._settings)
             metrics.LEADER.set(1)
             log.info("leading")
             try:
@@ -105,7 +104,7 @@ class Agent:
                 log.info("leading no more")
                 await self._lease.release()
 
-    async def _lead(self, term: Term) -> None:
+    async def _lead(self, term: LeaderSession) -> None:
         """Until the lease is lost, the term fails, or this is cancelled."""
         tasks = (asyncio.create_task(self._lease.keep()), asyncio.create_task(term.run()))
         try:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
-from app.agent.report import MOST_FAILURES, plan_requests
-from tests.agent.build import Json, gated, grouped, pool, request, single, world
+from app.agent.request_status import MOST_FAILURES, plan_requests
+from tests.agent.build import Json, gated, grouped, pool, request, single, snapshot
 
 
 def written(status: Json | None = None, **objects: Any) -> Json:
     """What is written into the one request's status; {} when nothing is."""
-    patches = plan_requests(world(requests=[request(status=status)], **objects))
+    patches = plan_requests(snapshot(requests=[request(status=status)], **objects))
     body: Json = patches[0].body["status"] if patches else {}
     return body
 

@@ -8,15 +8,14 @@ import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-import aiohttp
-from yarl import URL
+import httpx2
 
 from app.agent.devices import find_unknown, parse_samples
-from app.agent.edge import metrics
-from app.agent.edge.answer import open_session, read_samples
-from app.agent.edge.backoff import doubled, jittered
-from app.agent.edge.log import fields
-from app.agent.facts import Device, Exporter, Pod, World
+from app.agent.io import metrics
+from app.agent.io.answer import open_session, read_samples
+from app.agent.io.backoff import doubled, jittered
+from app.agent.snapshot import Device, Exporter, Pod, Snapshot
+from app.log import fields
 
 log = logging.getLogger(__name__)
 
@@ -50,20 +49,20 @@ class Exporters:
         self._clock = clock
         self._waits: dict[str, Wait] = {}
 
-    async def run(self, look: Callable[[], tuple[World, Iterable[Exporter]] | None]) -> None:
-        """Until cancelled. `look` answers None while the world is not known."""
+    async def run(self, look: Callable[[], tuple[Snapshot, Iterable[Exporter]] | None]) -> None:
+        """Until cancelled. `look` answers None while not everything is known."""
         async with open_session() as session:
             while True:
                 await asyncio.sleep(jittered(PERIOD_SECONDS))
                 if seen := look():
                     await self.ask(session, *seen)
 
-    async def ask(self, session: aiohttp.ClientSession, world: World, exporters: Iterable[Exporter]) -> None:
+    async def ask(self, session: httpx2.AsyncClient, snapshot: Snapshot, exporters: Iterable[Exporter]) -> None:
         """One round: every node that has pods nobody told of, and is due."""
-        present = {pod.uid for pod in world.pods.values()}
+        present = {pod.uid for pod in snapshot.pods.values()}
         self.devices = {uid: devices for uid, devices in self.devices.items() if uid in present}
         addresses = _by_node(exporters)
-        unknown = {node: pods for node, pods in find_unknown(world).items() if node in addresses}
+        unknown = {node: pods for node, pods in find_unknown(snapshot).items() if node in addresses}
         self._waits = {node: wait for node, wait in self._waits.items() if node in unknown}
         room = asyncio.Semaphore(AT_ONCE)
         due = [node for node, pods in unknown.items() if self._is_due(node, pods)]
@@ -75,7 +74,7 @@ class Exporters:
 
     async def _ask_node(
         self,
-        session: aiohttp.ClientSession,
+        session: httpx2.AsyncClient,
         room: asyncio.Semaphore,
         node: str,
         addresses: Sequence[str],
@@ -86,13 +85,13 @@ class Exporters:
         told: Mapping[str, Sequence[Device]] = {}
         problem = ""
         for address in addresses[:MOST_PER_NODE]:
-            url = URL.build(scheme="http", host=address, port=self._port, path="/metrics")
+            url = httpx2.URL(scheme="http", host=address, port=self._port, path="/metrics")
             try:
                 async with room:
                     text = await read_samples(session, url, pods)
                     told = await asyncio.to_thread(parse_samples, text, pods)  # the lease is renewed meanwhile
                 problem = "" if len(told) == len(pods) else f"{url} does not name the devices of every pod there"
-            except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as error:
+            except (httpx2.HTTPError, TimeoutError, OSError, ValueError) as error:
                 problem = f"{url}: {error or 'no answer in time'}"
             if not problem:
                 break
@@ -112,7 +111,7 @@ class Exporters:
         until = self._clock() + doubled(failures, PERIOD_SECONDS, MOST_SECONDS)
         self._waits[node] = Wait(uids, failures, until)
         if failures == 1:
-            log.info("devices are not told %s", fields(node=node, reason=problem))
+            log.info("devices are not told", extra=fields(node=node, reason=problem))
 
 
 def _by_node(exporters: Iterable[Exporter]) -> dict[str, list[str]]:

@@ -8,21 +8,20 @@ from typing import Any, cast
 
 import pytest
 
-from app.agent.edge import lease as leases
-from app.agent.edge import reflector as reflectors
-from app.agent.edge.api import CONFLICT, GONE, NOT_FOUND, OPEN, SILENCE_SECONDS, UNREACHABLE, Api, ApiError
-from app.agent.edge.backoff import MOST_SECONDS, pause
-from app.agent.edge.lease import Lease
-from app.agent.edge.log import fields
-from app.agent.edge.reflector import Reflector
-from app.agent.edge.resources import EVENTS, GPU_NODES, Resource
-from app.agent.edge.writer import AT_ONCE, Result, Writer
 from app.agent.events import MOST, EventStore
-from app.agent.facts import GPUNode, Warned, parse_gpu_node
-from app.agent.observe import plan_nodes
+from app.agent.gpu_usage import plan_nodes
+from app.agent.io import lease as leases
+from app.agent.io import reflector as reflectors
+from app.agent.io.backoff import MOST_SECONDS, pause
+from app.agent.io.lease import Lease
+from app.agent.io.reflector import Reflector
+from app.agent.io.resources import EVENTS, GPU_NODES, Resource
+from app.agent.io.writer import AT_ONCE, Result, Writer
 from app.agent.patch import Patch, Target
+from app.agent.snapshot import GPUNode, Warned, parse_gpu_node
 from app.agent.store import Store
-from tests.agent.build import Json, gpu_node, world
+from app.apiserver.client import CONFLICT, GONE, NOT_FOUND, OPEN, SILENCE_SECONDS, UNREACHABLE, ApiError, AsyncClient
+from tests.agent.build import Json, gpu_node, snapshot
 from tests.agent.test_events import event as warning
 
 HANG_SECONDS = 120.0
@@ -34,7 +33,7 @@ def run(work: Coroutine[Any, Any, None]) -> None:
 
 
 def node_patches(count: int) -> list[Patch]:
-    return plan_nodes(world(gpu_nodes=[gpu_node(f"n{index:02}") for index in range(count)]))
+    return plan_nodes(snapshot(gpu_nodes=[gpu_node(f"n{index:02}") for index in range(count)]))
 
 
 class Server:
@@ -58,7 +57,7 @@ class Server:
 
     def writer(self, held: Callable[[], bool] = lambda: True) -> Writer:
         store = Store(parse_gpu_node)
-        return Writer(cast("Api", self), held, {Target.GPU_NODE: store})
+        return Writer(cast("AsyncClient", self), held, {Target.GPU_NODE: store})
 
 
 def test_the_lease_is_asked_before_every_single_write() -> None:
@@ -151,7 +150,7 @@ def reflect(script: Callable[[], Scripted], monkeypatch: pytest.MonkeyPatch) -> 
 
     async def work() -> None:
         server = script()
-        reflector = Reflector(cast("Api", server), GPU_NODES, Store(parse_gpu_node), lambda: None)
+        reflector = Reflector(cast("AsyncClient", server), GPU_NODES, Store(parse_gpu_node), lambda: None)
         task = asyncio.create_task(reflector.run())
         await server.done.wait()
         task.cancel()
@@ -162,7 +161,7 @@ def reflect(script: Callable[[], Scripted], monkeypatch: pytest.MonkeyPatch) -> 
 
 
 def names(reflector: Reflector[GPUNode]) -> set[str]:
-    return {name for _, name in reflector.store.facts}
+    return {name for _, name in reflector.store.objects}
 
 
 def test_pages_are_put_together_and_the_watch_goes_on_where_it_ended(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -202,7 +201,9 @@ def test_a_watch_without_bookmarks_ends_before_its_silence_counts_as_a_failure()
 
     async def work(resource: Resource) -> None:
         server = Scripted([{"items": [], "metadata": {"resourceVersion": "1"}}], [])
-        watching = asyncio.create_task(Reflector(cast("Api", server), resource, EventStore(), lambda: None).run())
+        watching = asyncio.create_task(
+            Reflector(cast("AsyncClient", server), resource, EventStore(), lambda: None).run()
+        )
         await server.done.wait()
         watching.cancel()
         assert server.lasts[0] < SILENCE_SECONDS
@@ -224,7 +225,7 @@ def test_a_list_of_events_comes_in_small_pages_and_is_bounded_while_it_comes() -
 
     async def work() -> Scripted:
         server = Scripted([*pages], [])
-        reflector = Reflector(cast("Api", server), EVENTS[0], Counting(), lambda: None)
+        reflector = Reflector(cast("AsyncClient", server), EVENTS[0], Counting(), lambda: None)
         task = asyncio.create_task(reflector.run())
         await asyncio.wait_for(server.done.wait(), HANG_SECONDS)
         task.cancel()
@@ -243,10 +244,6 @@ def test_pauses_grow_to_a_limit_and_differ() -> None:
     assert 0.25 <= pause(0) <= 0.5
     assert MOST_SECONDS / 2 <= pause(100) <= MOST_SECONDS
     assert len({pause(5) for _ in range(10)}) > 1
-
-
-def test_log_fields_are_quoted_when_they_must_be() -> None:
-    assert fields(a=1, b="two words", c='say "x"') == 'a=1 b="two words" c="say \\"x\\""'
 
 
 class LeaseServer:
@@ -286,7 +283,7 @@ def test_a_lease_is_let_go_of_though_a_renewal_was_under_way(monkeypatch: pytest
     server = LeaseServer()
 
     async def work() -> None:
-        lease = Lease(cast("Api", server), "ns", "me")
+        lease = Lease(cast("AsyncClient", server), "ns", "me")
         await lease.acquire()
         server.silent = True
         keeping = asyncio.create_task(lease.keep())
@@ -304,7 +301,7 @@ def test_a_lease_that_another_has_taken_stays_with_it() -> None:
     server = LeaseServer()
 
     async def work() -> None:
-        lease = Lease(cast("Api", server), "ns", "me")
+        lease = Lease(cast("AsyncClient", server), "ns", "me")
         await lease.acquire()
         server.spec, server.version = server.spec | {"holderIdentity": "other"}, server.version + 1
         await lease.release()

@@ -8,19 +8,20 @@ from collections.abc import Callable, Mapping, Sequence
 from enum import StrEnum
 from typing import Any
 
-from app.agent.edge import metrics
-from app.agent.edge.api import CONFLICT, NOT_FOUND, Api, ApiError
-from app.agent.edge.log import fields
-from app.agent.edge.resources import build_path
-from app.agent.patch import JSON_PATCH, Patch, Target
+from app.agent.io import metrics
+from app.agent.io.resources import build_path
+from app.agent.patch import Patch, Target
 from app.agent.store import Store
+from app.apiserver import JSON_PATCH
+from app.apiserver.client import CONFLICT, INVALID, NOT_FOUND, ApiError, AsyncClient
+from app.log import fields
 
 log = logging.getLogger(__name__)
 
+FAILED_TEST = (INVALID, JSON_PATCH)
+"""What the API server answers when a test of a JSON patch fails."""
 AT_ONCE = 8
 """Requests in flight: a fresh leader may have a thousand statuses to write."""
-INVALID = 422
-"""What the API server answers when a test of a JSON patch fails."""
 
 
 class Result(StrEnum):
@@ -33,7 +34,7 @@ class Result(StrEnum):
 class Writer:
     """`held` is asked before every single write; what is under way is waited for before anybody else may lead."""
 
-    def __init__(self, api: Api, held: Callable[[], bool], stores: Mapping[Target, Store[Any]]) -> None:
+    def __init__(self, api: AsyncClient, held: Callable[[], bool], stores: Mapping[Target, Store[Any]]) -> None:
         self._api = api
         self._held = held
         self._stores = stores
@@ -62,23 +63,24 @@ class Writer:
 
     async def _request(self, patch: Patch) -> Any:
         path = build_path(patch.target, patch.key)
-        if patch.target is Target.RECALL:
+        if patch.target is Target.EVICT:
             return await self._api.delete(path, patch.body)
         return await self._api.patch(path, patch.body, patch.content_type)
 
     async def _send(self, patch: Patch) -> Result:
-        about = fields(target=patch.target, namespace=patch.key[0] or "-", name=patch.key[1])
+        namespace, name = patch.key
+        written = {"kind": patch.target.kind, "namespace": namespace, "name": name, "target": patch.target.value}
         try:
             answer = await self._request(patch)
         except ApiError as error:
-            conflict = error.code in (CONFLICT, NOT_FOUND) or (error.code, patch.content_type) == (INVALID, JSON_PATCH)
+            conflict = error.code in (CONFLICT, NOT_FOUND) or (error.code, patch.content_type) == FAILED_TEST
             level = logging.INFO if conflict else logging.WARNING
-            log.log(level, "not written %s %s", about, fields(error=str(error)))
+            log.log(level, "not written", extra=fields(**written, error=error))
             return Result.CONFLICT if conflict else Result.FAILED
-        if patch.target is not Target.RECALL:  # the watch tells when the pod is gone
+        if patch.target is not Target.EVICT:  # the watch tells when the pod is gone
             self._stores[patch.target].learn(answer)
-        if patch.target is Target.BINDING:
+        if patch.target is Target.UNGATE:
             metrics.BINDINGS.inc()
         if patch.target is not Target.HEARTBEAT:
-            log.info("written %s", f"{about} {patch.note}".rstrip())
+            log.info("written", extra=fields(**written, **patch.note))
         return Result.WRITTEN

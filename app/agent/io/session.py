@@ -1,4 +1,4 @@
-"""One term of leadership: watch everything, and write whatever the world needs until the lease is lost.
+"""One term of leadership: watch everything, and write whatever it needs until the lease is lost.
 
 A term begins with empty stores and ends with them, so nothing of an earlier one can mislead it.
 """
@@ -15,22 +15,25 @@ from functools import partial
 from typing import Any
 
 from app.agent import heartbeat
-from app.agent.decide import decide
-from app.agent.edge import metrics, resources
-from app.agent.edge.api import Api
-from app.agent.edge.backoff import pause
-from app.agent.edge.downloads import Downloads, Events
-from app.agent.edge.exporters import Exporters
-from app.agent.edge.reflector import Reflector
-from app.agent.edge.writer import Result, Writer
-from app.agent.facts import (
+from app.agent.devices import plan_devices
+from app.agent.evict_misplaced import plan_evictions
+from app.agent.gpu_usage import plan_nodes
+from app.agent.io import metrics, resources
+from app.agent.io.backoff import pause
+from app.agent.io.downloads import Downloads, Events
+from app.agent.io.exporters import Exporters
+from app.agent.io.reflector import Reflector
+from app.agent.io.writer import Result, Writer
+from app.agent.patch import Patch, Target
+from app.agent.request_status import plan_requests
+from app.agent.snapshot import (
     Allocation,
     Exporter,
     GPUNode,
     Pod,
     Pool,
     Request,
-    World,
+    Snapshot,
     parse_allocation,
     parse_exporter,
     parse_gpu_node,
@@ -39,8 +42,9 @@ from app.agent.facts import (
     parse_pool,
     parse_request,
 )
-from app.agent.patch import Patch, Target
 from app.agent.store import Store
+from app.agent.ungate import plan_ungates
+from app.apiserver.client import AsyncClient
 from app.settings import Settings
 
 log = logging.getLogger(__name__)
@@ -49,10 +53,10 @@ SETTLE_SECONDS = 0.2
 """Changes come in bursts: a group's pods, a rollout. One pass then answers them all."""
 
 
-class Term:
+class LeaderSession:
     """`held` says whether this replica may write."""
 
-    def __init__(self, api: Api, held: Callable[[], bool], settings: Settings) -> None:
+    def __init__(self, api: AsyncClient, held: Callable[[], bool], settings: Settings) -> None:
         self._changed = asyncio.Event()
         pods: Store[Pod] = Store(partial(parse_pod, gpu_resource=settings.gpu_resource))
         gpu_nodes: Store[GPUNode] = Store(parse_gpu_node)
@@ -72,7 +76,7 @@ class Term:
             api,
             held,
             {
-                Target.BINDING: pods,
+                Target.UNGATE: pods,
                 Target.GPU_NODE: gpu_nodes,
                 Target.GPU_REQUEST: requests,
                 Target.GPU_ALLOCATION: allocations,
@@ -124,27 +128,29 @@ class Term:
             if self.current:
                 await self._pass()
 
-    def _look(self) -> tuple[World, Iterable[Exporter]] | None:
-        """Exporters are no part of the world: nothing that must be written waits for them."""
+    def _look(self) -> tuple[Snapshot, Iterable[Exporter]] | None:
+        """Exporters are no part of it: nothing that must be written waits for them."""
         if not self.current or self._exporter_pods is None:
             return None
-        return self._world(), self._exporter_pods.store.facts.values()
+        return self._snapshot(), self._exporter_pods.store.objects.values()
 
     def _idle_seconds(self) -> float:
         """How long nothing needs to be done if nothing changes."""
         now = datetime.now(UTC)
-        beats = [heartbeat.seconds_left(pool, now) for pool in self._pools.store.facts.values()] if self.current else []
+        beats = (
+            [heartbeat.seconds_left(pool, now) for pool in self._pools.store.objects.values()] if self.current else []
+        )
         retry = [pause(self._failures)] if self._failures else []
         return max(0.0, min([heartbeat.PERIOD.total_seconds(), *beats, *retry]))
 
     async def _pass(self) -> None:
         """Write what differs, then the heartbeats that vouch for it."""
         begun = time.perf_counter()
-        patches = decide(self._world())
+        patches = decide(self._snapshot())
         metrics.PASS_SECONDS.observe(time.perf_counter() - begun)
         results = await self._writer.write(patches)
         if _is_ledger_true(patches, results):
-            beats = heartbeat.plan_heartbeats(self._world(), datetime.now(UTC))
+            beats = heartbeat.plan_heartbeats(self._snapshot(), datetime.now(UTC))
             results += await self._writer.write(beats)
         await self._writer.write(self._downloads.plan(self._events.look()))
         if Result.WRITTEN in results:
@@ -154,19 +160,26 @@ class Term:
         else:
             self._failures += 1
 
-    def _world(self) -> World:
+    def _snapshot(self) -> Snapshot:
         for reflector in self._reflectors:
-            metrics.FACTS.labels(reflector.resource.name).set(len(reflector.store.facts))
-        return World(
-            pods=self._pods.store.facts,
-            nodes=self._nodes.store.facts,
-            gpu_nodes=self._gpu_nodes.store.facts,
-            requests=self._requests.store.facts,
-            allocations=self._allocations.store.facts,
-            pools=self._pools.store.facts,
+            metrics.FACTS.labels(reflector.resource.name).set(len(reflector.store.objects))
+        return Snapshot(
+            pods=self._pods.store.objects,
+            nodes=self._nodes.store.objects,
+            gpu_nodes=self._gpu_nodes.store.objects,
+            requests=self._requests.store.objects,
+            allocations=self._allocations.store.objects,
+            pools=self._pools.store.objects,
             devices=self._exporters.devices,
             warned=self._events.look(),
         )
+
+
+def decide(snapshot: Snapshot) -> list[Patch]:
+    """All patches but heartbeats, which vouch for these and so come after them. Pods behind the gate come first: they
+    wait for nothing else."""
+    plans = (plan_ungates, plan_evictions, plan_nodes, plan_requests, plan_devices)
+    return [patch for plan in plans for patch in plan(snapshot)]
 
 
 def _is_ledger_true(patches: Sequence[Patch], results: Sequence[Result]) -> bool:

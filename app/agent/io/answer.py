@@ -4,13 +4,13 @@ the samples of the pods that are asked for, one of each set of labels.
 
 from __future__ import annotations
 
+import asyncio
 import re
 from collections.abc import Iterable
 
-import aiohttp
-from yarl import URL
+import httpx2
 
-from app.agent.facts import Pod
+from app.agent.snapshot import Pod
 
 ASK_SECONDS = 5.0
 """For the whole answer."""
@@ -29,22 +29,24 @@ class AnswerError(ValueError):
     """No exporter answers so."""
 
 
-def open_session() -> aiohttp.ClientSession:
-    """A session that unpacks nothing and gives up in time."""
-    return aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=ASK_SECONDS), auto_decompress=False)
+def open_session() -> httpx2.AsyncClient:
+    """A session without proxies, which asks nobody else than it was told to."""
+    return httpx2.AsyncClient(timeout=ASK_SECONDS, trust_env=False, follow_redirects=False)
 
 
-async def read_samples(session: aiohttp.ClientSession, url: URL, pods: Iterable[Pod]) -> str:
-    """The lines about the pods, each ended. Raises AnswerError when the answer is past a bound."""
+async def read_samples(session: httpx2.AsyncClient, url: httpx2.URL, pods: Iterable[Pod]) -> str:
+    """The lines about the pods, each ended. Raises AnswerError when the answer is past a bound, TimeoutError when it
+    is not whole in time."""
+    samples = Samples(pods)
     # A compressed answer says nothing of its length, so none is asked for, and none is taken.
-    async with session.get(url, allow_redirects=False, headers={"Accept-Encoding": "identity"}) as response:
-        response.raise_for_status()
-        if response.status != 200:
-            raise AnswerError(f"it answers {response.status}")
+    headers = {"Accept-Encoding": "identity"}
+    async with asyncio.timeout(ASK_SECONDS), session.stream("GET", url, headers=headers) as response:
+        session.cookies.clear()
+        if response.status_code != 200:
+            raise AnswerError(f"it answers {response.status_code}")
         if (encoding := response.headers.get("Content-Encoding", "identity")) != "identity":
             raise AnswerError(f"its answer is encoded as {encoding[:32]}")
-        samples = Samples(pods)
-        async for chunk in response.content.iter_any():
+        async for chunk in response.aiter_raw():
             samples.feed(chunk)
     return samples.finish()
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from app.agent.demand import parse_demand
+from app.agent.pod_requests import parse_pod_requests
 from tests.agent.build import GPU, container
 
 SIDECAR = {"restartPolicy": "Always"}
@@ -51,7 +51,7 @@ SIDECAR = {"restartPolicy": "Always"}
     ],
 )
 def test_the_effective_request_of_a_pod(spec: dict[str, Any], gpus: int) -> None:
-    assert sum(count for _, count in parse_demand({"spec": spec}, GPU)) == gpus
+    assert sum(count for _, count in parse_pod_requests({"spec": spec}, GPU)) == gpus
 
 
 @pytest.mark.parametrize(
@@ -66,9 +66,9 @@ def test_the_effective_request_of_a_pod(spec: dict[str, Any], gpus: int) -> None
 )
 def test_every_resource_of_amd_is_a_gpu_but_for_network_cards(resource: str, counts: bool) -> None:
     spec = {"containers": [{"resources": {"limits": {resource: "3"}}}]}
-    assert parse_demand({"spec": spec}, GPU) == (((resource, 3),) if counts else ())
+    assert parse_pod_requests({"spec": spec}, GPU) == (((resource, 3),) if counts else ())
 
 
 def test_the_configured_resource_counts_whatever_its_name() -> None:
     spec = {"containers": [{"resources": {"limits": {"example.org/gpu": "1"}}}]}
-    assert parse_demand({"spec": spec}, "example.org/gpu") == (("example.org/gpu", 1),)
+    assert parse_pod_requests({"spec": spec}, "example.org/gpu") == (("example.org/gpu", 1),)

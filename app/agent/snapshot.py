@@ -15,8 +15,8 @@ from datetime import datetime
 from functools import cached_property
 from typing import Any, NamedTuple
 
-from app.agent.demand import Demand, parse_demand
 from app.agent.failure import ENDED, Failure, find_failure
+from app.agent.pod_requests import PodRequests, parse_pod_requests
 from app.api.v1alpha1.gpuallocation import GPUAllocationSpec, Phase
 from app.api.v1alpha1.places import parse_places
 from app.kube.conditions import find_condition, parse_time
@@ -43,7 +43,7 @@ Json = Mapping[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
-class Fact:
+class CachedObject:
     """What all facts have: which object, and which of its states."""
 
     namespace: str
@@ -58,7 +58,7 @@ class Fact:
 
 
 @dataclass(frozen=True, slots=True)
-class Member:
+class GroupPod:
     """What is kept of a pod that the workload of a service made."""
 
     service: str
@@ -87,15 +87,15 @@ class Member:
 
 
 @dataclass(frozen=True, slots=True)
-class Pod(Fact):
+class Pod(CachedObject):
     node: str
     """"" while it is not bound."""
-    gpus: Demand
+    gpus: PodRequests
     ended: bool
     """Succeeded or Failed: holds nothing any more."""
     leaving: bool
     """Being deleted; holds its GPUs until it is gone."""
-    member: Member | None
+    member: GroupPod | None
 
     @property
     def total(self) -> int:
@@ -104,18 +104,18 @@ class Pod(Fact):
 
 
 @dataclass(frozen=True, slots=True)
-class Node(Fact):
+class Node(CachedObject):
     hostname: str
 
 
 @dataclass(frozen=True, slots=True)
-class GPUNode(Fact):
+class GPUNode(CachedObject):
     ready: bool
     status: Json
 
 
 @dataclass(frozen=True, slots=True)
-class Request(Fact):
+class Request(CachedObject):
     pool: str
     digest: str
     status: Json
@@ -125,7 +125,7 @@ class Request(Fact):
 
 
 @dataclass(frozen=True, slots=True)
-class Allocation(Fact):
+class Allocation(CachedObject):
     digest: str
     bound: bool
     places: Mapping[tuple[int, int], tuple[str, int]]
@@ -147,7 +147,7 @@ Devices = Mapping[str, Sequence[Device]]
 
 
 @dataclass(frozen=True, slots=True)
-class Exporter(Fact):
+class Exporter(CachedObject):
     """A pod of AMD's device-metrics-exporter."""
 
     node: str
@@ -156,7 +156,7 @@ class Exporter(Fact):
 
 
 @dataclass(frozen=True, slots=True)
-class Pool(Fact):
+class Pool(CachedObject):
     heartbeat: str
 
 
@@ -165,7 +165,7 @@ Subject = tuple[str, str, str]
 
 
 @dataclass(frozen=True, slots=True)
-class Warned(Fact):
+class Warned(CachedObject):
     """An event."""
 
     kind: str
@@ -188,7 +188,7 @@ Warnings = Mapping[Subject, Sequence[Warned]]
 
 
 @dataclass(frozen=True)
-class World:
+class Snapshot:
     """Everything a decision depends on, but for the time."""
 
     pods: Mapping[Key, Pod]
@@ -219,7 +219,7 @@ def by_age(pod: Pod) -> tuple[str, str]:
 
 
 def parse_identity(item: Json) -> tuple[str, str, str, int]:
-    """The fields of Fact, in order."""
+    """The fields of CachedObject, in order."""
     version = text_at(item, "metadata", "resourceVersion")
     return (
         sys.intern(text_at(item, "metadata", "namespace")),
@@ -231,7 +231,7 @@ def parse_identity(item: Json) -> tuple[str, str, str, int]:
 
 def parse_pod(item: Json, gpu_resource: str) -> Pod | None:
     """The facts of a pod, None when it neither holds GPUs nor belongs to a service."""
-    gpus = parse_demand(item, gpu_resource)
+    gpus = parse_pod_requests(item, gpu_resource)
     service = _service(item)
     node = text_at(item, "spec", "nodeName")
     ended = text_at(item, "status", "phase") in ENDED
@@ -267,13 +267,13 @@ def _service(item: Json) -> str:
     return service if owned else ""
 
 
-def _member(item: Json, service: str) -> Member:
+def _member(item: Json, service: str) -> GroupPod:
     labels = mapping_at(item, "metadata", "labels")
     group = _index(labels.get(LWS_GROUP_LABEL))
     gates = [text_at(gate, "name") for gate in mappings_at(item, "spec", "schedulingGates")]
     selector = value_at(item, "spec", "nodeSelector")
     ready = next((it for it in mappings_at(item, "status", "conditions") if it.get("type") == "Ready"), {})
-    return Member(
+    return GroupPod(
         service=service,
         leader=labels.get(ROLE_LABEL) == LEADER,
         created=text_at(item, "metadata", "creationTimestamp"),

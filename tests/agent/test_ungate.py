@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from app.agent.bind import plan_bindings
-from tests.agent.build import Json, allocation, gated, gpu_node, grouped, node, pod, request, single, world
+from app.agent.ungate import plan_ungates
+from tests.agent.build import Json, allocation, gated, gpu_node, grouped, node, pod, request, single, snapshot
 
 PLACES = {(0, 0): "n1", (0, 1): "n2", (1, 0): "n3", (1, 1): "n4"}
 NODES = [node(f"n{index}") for index in range(1, 5)]
@@ -16,7 +16,7 @@ NODES = [node(f"n{index}") for index in range(1, 5)]
 def bindings(**objects: Any) -> dict[str, tuple[str, str | None]]:
     """By pod: the host it is sent to, and the group it is labelled with."""
     objects = {"nodes": NODES, "requests": [request()]} | objects
-    return {patch.key[1]: _read(patch.body) for patch in plan_bindings(world(**objects))}
+    return {patch.key[1]: _read(patch.body) for patch in plan_ungates(snapshot(**objects))}
 
 
 def _read(operations: list[Json]) -> tuple[str, str | None]:
@@ -36,8 +36,8 @@ def test_pods_of_a_group_go_where_their_indexes_say_in_whatever_order_they_come(
 
 def test_the_patch_fits_this_pod_behind_this_gate_only() -> None:
     item = grouped(0, 0, gates=["other.example/gate", "inference.ai/placement"], nodeSelector={"a": "b"})
-    [patch] = plan_bindings(
-        world(pods=[item], nodes=NODES, requests=[request()], allocations=[allocation({(0, 0): "n1"})])
+    [patch] = plan_ungates(
+        snapshot(pods=[item], nodes=NODES, requests=[request()], allocations=[allocation({(0, 0): "n1"})])
     )
     assert patch.body == [
         {"op": "test", "path": "/metadata/uid", "value": "uid-llama-0"},
@@ -48,8 +48,8 @@ def test_the_patch_fits_this_pod_behind_this_gate_only() -> None:
 
 
 def test_a_pod_without_selector_gets_one() -> None:
-    [patch] = plan_bindings(
-        world(
+    [patch] = plan_ungates(
+        snapshot(
             pods=[gated(grouped(0, 0))],
             nodes=NODES,
             requests=[request()],

@@ -23,7 +23,7 @@ NOT_GPUS = frozenset({"amd.com/nic", "amd.com/vnic"})
 MOST = 10**6
 """GPUs of one container that are counted: sums of an absurd request stay numbers that a status can hold."""
 
-Demand = tuple[tuple[str, int], ...]
+PodRequests = tuple[tuple[str, int], ...]
 """(resource name, GPUs), by name; only what is more than zero."""
 
 
@@ -32,7 +32,7 @@ def is_gpu(resource: str, configured: str) -> bool:
     return resource == configured or (resource.startswith(VENDOR) and resource not in NOT_GPUS)
 
 
-def parse_demand(pod: Mapping[str, Any], configured: str) -> Demand:
+def parse_pod_requests(pod: Mapping[str, Any], configured: str) -> PodRequests:
     """GPUs by resource name that a pod of this JSON holds once it is bound."""
     running: Counter[str] = Counter()
     for container in mappings_at(pod, "spec", "containers"):

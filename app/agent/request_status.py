@@ -13,11 +13,11 @@ from datetime import datetime
 from functools import partial
 from typing import NamedTuple
 
-from app.agent.facts import Json, Key, Member, Pod, Request, Warnings, World
 from app.agent.failure import Failure, PodReason
 from app.agent.groups import assign_groups, parse_earlier
 from app.agent.obstacles import find_failure_now, find_missing
 from app.agent.patch import Patch, Target, plan_statuses
+from app.agent.snapshot import GroupPod, Json, Key, Pod, Request, Snapshot, Warnings
 from app.api.v1alpha1.gpurequest import BoundPod, GPURequestStatus, PodFailure, UnboundPods
 from app.kube.conditions import ErrorClass, format_time, later, parse_time
 from app.kube.lenient import mappings_at, text_at, value_at
@@ -38,30 +38,30 @@ class Load(NamedTuple):
         return later(self.at, -self.seconds)
 
 
-def plan_requests(world: World) -> list[Patch]:
+def plan_requests(snapshot: Snapshot) -> list[Patch]:
     """Patches of the GPURequests whose status is not what their pods tell."""
-    return plan_statuses(Target.GPU_REQUEST, world.requests, partial(build_status, world))
+    return plan_statuses(Target.GPU_REQUEST, snapshot.requests, partial(build_status, snapshot))
 
 
-def build_status(world: World, key: Key) -> GPURequestStatus:
+def build_status(snapshot: Snapshot, key: Key) -> GPURequestStatus:
     """The status of one GPURequest."""
-    request, pods = world.requests[key], world.members[key]
+    request, pods = snapshot.requests[key], snapshot.members[key]
     groups = assign_groups(pods, parse_earlier(request.status))
     load = find_load(pods, _parse_load(request.status))
     return GPURequestStatus(
-        pool_exists=("", request.pool) in world.pools,
-        any_pool=bool(world.pools),
+        pool_exists=("", request.pool) in snapshot.pools,
+        any_pool=bool(snapshot.pools),
         groups=count_groups(pods),
         pods=_bound(pods, groups),
         unbound=_unbound(pods),
         unnumbered=sum(member.group is None for member in _waiting(pods)) or None,
-        failures=_failures(request, pods, groups, world.warned),
+        failures=_failures(request, pods, groups, snapshot.warned),
         loaded_at=format_time(load.at) if load else None,
         load_seconds=load.seconds if load else None,
     )
 
 
-def _members(pods: Sequence[Pod]) -> Iterator[tuple[Pod, Member]]:
+def _members(pods: Sequence[Pod]) -> Iterator[tuple[Pod, GroupPod]]:
     return ((pod, pod.member) for pod in pods if pod.member)
 
 
@@ -93,7 +93,7 @@ def _unbound(pods: Sequence[Pod]) -> list[UnboundPods]:
     return [UnboundPods(group=group, pods=count) for group, count in sorted(waiting.items())]
 
 
-def _waiting(pods: Sequence[Pod]) -> Iterator[Member]:
+def _waiting(pods: Sequence[Pod]) -> Iterator[GroupPod]:
     return (member for pod, member in _members(pods) if not (pod.node or pod.leaving or pod.ended))
 
 
@@ -120,7 +120,7 @@ def _failures(
 
 
 def _find_failure(
-    pod: Pod, member: Member, earlier: Mapping[tuple[str, str], Json], warned: Warnings | None
+    pod: Pod, member: GroupPod, earlier: Mapping[tuple[str, str], Json], warned: Warnings | None
 ) -> Failure | None:
     """While events are not known, what they told of a pod that is still not ready stands."""
     if warned is not None:
@@ -149,7 +149,7 @@ def _still_missing(request: Request, pods: Sequence[Pod]) -> Iterator[tuple[Rank
             yield (worker > 0, group, worker, name), failure
 
 
-def _rank(pod: Pod, member: Member, groups: Mapping[str, int]) -> Rank:
+def _rank(pod: Pod, member: GroupPod, groups: Mapping[str, int]) -> Rank:
     group = member.group if member.group is not None else groups.get(pod.name, UNKNOWN_GROUP)
     return (not member.leader, group, member.worker, pod.name)
 
@@ -184,7 +184,7 @@ def find_load(pods: Sequence[Pod], earlier: Load | None) -> Load | None:
     return max(loads, default=None)
 
 
-def _load(member: Member) -> Load | None:
+def _load(member: GroupPod) -> Load | None:
     began, ready = parse_time(member.started_at), parse_time(member.ready_at)
     if began is None or ready is None or ready < began:
         return None

@@ -6,16 +6,16 @@ from typing import Any
 
 import pytest
 
-from app.agent.facts import parse_pod
-from app.agent.observe import plan_nodes
-from tests.agent.build import GPU, Json, container, gpu_node, owner, pod, request, single, world
+from app.agent.gpu_usage import plan_nodes
+from app.agent.snapshot import parse_pod
+from tests.agent.build import GPU, Json, container, gpu_node, owner, pod, request, single, snapshot
 
 IDLE = {"observed": True, "used": 0, "services": [], "others": []}
 
 
 def statuses(**objects: Any) -> dict[str, Json]:
     """What is written, by node."""
-    return {patch.key[1]: patch.body["status"] for patch in plan_nodes(world(**objects))}
+    return {patch.key[1]: patch.body["status"] for patch in plan_nodes(snapshot(**objects))}
 
 
 def test_services_and_others_are_counted_apart() -> None:
@@ -54,7 +54,7 @@ def test_a_pod_that_the_workload_did_not_make_is_somebody_elses(owners: list[Jso
     }
     found = statuses(**objects)["n1"]
     assert (found["used"], found["others"], found.get("services", [])) == (2, [{"gpus": 2, "resource": GPU}], [])
-    assert world(**objects).members["team", "llama"] == []
+    assert snapshot(**objects).members["team", "llama"] == []
 
 
 def test_a_labelled_pod_without_gpus_leaves_nothing() -> None:
@@ -89,5 +89,5 @@ def test_only_what_changed_is_written_and_freed_gpus_are_taken_off() -> None:
 
 
 def test_a_write_holds_only_for_the_state_that_was_seen() -> None:
-    [patch] = plan_nodes(world(gpu_nodes=[gpu_node("n1")]))
+    [patch] = plan_nodes(snapshot(gpu_nodes=[gpu_node("n1")]))
     assert patch.body["metadata"] == {"uid": "uid-n1", "resourceVersion": "10"}

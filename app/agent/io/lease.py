@@ -7,10 +7,6 @@ import logging
 import time
 from datetime import UTC, datetime
 
-from app.agent.edge.api import CONFLICT, NOT_FOUND, Api, ApiError
-from app.agent.edge.backoff import jittered
-from app.agent.edge.log import fields
-from app.agent.edge.resources import lease_path
 from app.agent.election import (
     RETRY_PERIOD,
     WRITE_TIMEOUT,
@@ -24,7 +20,11 @@ from app.agent.election import (
     with_seen,
     with_written,
 )
-from app.agent.patch import MERGE
+from app.agent.io.backoff import jittered
+from app.agent.io.resources import lease_path
+from app.apiserver import MERGE
+from app.apiserver.client import CONFLICT, NOT_FOUND, ApiError, AsyncClient
+from app.log import fields
 
 log = logging.getLogger(__name__)
 
@@ -39,7 +39,7 @@ def clock() -> float:
 class Lease:
     """One candidate for the Lease of a namespace."""
 
-    def __init__(self, api: Api, namespace: str, identity: str) -> None:
+    def __init__(self, api: AsyncClient, namespace: str, identity: str) -> None:
         self._api = api
         self._namespace = namespace
         self._candidate = Candidate(identity)
@@ -71,7 +71,7 @@ class Lease:
             await self._let_go(seen)
             log.info("released the lease")
         except ApiError as error:
-            log.warning("the lease runs out by itself %s", fields(error=str(error)))
+            log.warning("the lease runs out by itself", extra=fields(error=error))
 
     async def _let_go(self, seen: Record | None) -> None:
         """A renewal that was under way when the term ended may have arrived; the record is then another, and ours."""
@@ -96,7 +96,7 @@ class Lease:
             lease = await self._write(self._candidate.seen, build_lease(self._candidate, datetime.now(UTC)))
         except ApiError as error:
             level = logging.DEBUG if error.code == CONFLICT else logging.WARNING
-            log.log(level, "the lease was not renewed %s", fields(error=str(error)))
+            log.log(level, "the lease was not renewed", extra=fields(error=error))
             return False
         self._candidate = with_written(self._candidate, lease, begun)
         return self.held()

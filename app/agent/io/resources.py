@@ -7,15 +7,13 @@ from dataclasses import dataclass, field
 
 from app.agent.downloads import JOB_LABEL
 from app.agent.events import EVENT_REASONS
-from app.agent.facts import Key
 from app.agent.patch import Target
+from app.agent.snapshot import Key
 from app.api.schema import API_VERSION
+from app.apiserver import JSON_TYPE, METADATA, METADATA_LIST
 from app.kube.names import CACHE_LABEL
 from app.settings import Settings
 
-JSON_TYPE = "application/json"
-METADATA_LIST = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1"
-METADATA = "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1"
 OURS = f"/apis/{API_VERSION}"
 
 
@@ -69,7 +67,7 @@ def build_path(target: Target, key: Key) -> str:
     """Where a patch goes."""
     namespace, name = key
     match target:
-        case Target.BINDING | Target.RECALL:
+        case Target.UNGATE | Target.EVICT:
             return f"/api/v1/namespaces/{namespace}/pods/{name}"
         case Target.GPU_NODE:
             return f"{OURS}/gpunodes/{name}/status"

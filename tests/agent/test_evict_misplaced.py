@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
+from app.agent.evict_misplaced import plan_evictions
 from app.agent.patch import Target
-from app.agent.recall import plan_recalls
-from tests.agent.build import Json, allocation, grouped, node, request, world
+from tests.agent.build import Json, allocation, grouped, node, request, snapshot
 
 NODES = [node("n1"), node("n2")]
 REFUSED = {
@@ -26,14 +26,14 @@ def stuck(host: str = "n1", **more: Any) -> Json:
 
 def recalled(item: Json, **objects: Any) -> list[str]:
     facts: dict[str, Any] = {"nodes": NODES, "requests": [request()], "allocations": [allocation({(0, 0): "n2"})]}
-    return [patch.key[1] for patch in plan_recalls(world(pods=[item], **facts | objects))]
+    return [patch.key[1] for patch in plan_evictions(snapshot(pods=[item], **facts | objects))]
 
 
 def test_a_pod_whose_place_was_decided_anew_is_deleted_as_it_was_seen() -> None:
-    [patch] = plan_recalls(
-        world(pods=[stuck()], nodes=NODES, requests=[request()], allocations=[allocation({(0, 0): "n2"})])
+    [patch] = plan_evictions(
+        snapshot(pods=[stuck()], nodes=NODES, requests=[request()], allocations=[allocation({(0, 0): "n2"})])
     )
-    assert (patch.target, patch.key) == (Target.RECALL, ("team", "llama-0"))
+    assert (patch.target, patch.key) == (Target.EVICT, ("team", "llama-0"))
     assert patch.body == {"preconditions": {"uid": "uid-llama-0", "resourceVersion": "10"}}
 
 
