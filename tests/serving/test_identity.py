@@ -15,7 +15,9 @@ from tests.golden.replay import REQUESTS, case_name, load
 def test_a_request_is_of_its_parent(path: Path) -> None:
     request = load(path)
     asked = request["parent"] if "parent" in request else request["object"]
-    assert find_asked(path.read_bytes()) == Asked(asked["metadata"]["uid"], asked["metadata"]["name"])
+    metadata = asked["metadata"]
+    known = Asked(metadata["uid"], metadata["name"], metadata.get("namespace", ""))
+    assert find_asked(path.read_bytes()) == known
 
 
 @pytest.mark.parametrize(
