@@ -7,7 +7,7 @@ from datetime import datetime
 
 from app.api.bounds import ENTRIES
 from app.api.v1alpha1.inferenceservice import InferenceServiceSpec
-from app.contracts.sources import hub_id
+from app.contracts.sources import hub_id, parse_source
 from app.fit.catalog import find_model
 from app.fit.model import ModelFacts, parse_facts
 from app.fit.parallelism import Impossible, Parallelism
@@ -84,7 +84,8 @@ def gather_facts(
     request: SyncRequest, spec: InferenceServiceSpec, settings: Settings, now: datetime, told: ModelFacts | None = None
 ) -> Facts:
     """The facts of one sync; `told` is what somebody beside the cluster says of the model, and it goes first."""
-    observed = parse_observed(request, spec.storage.model_cache, makes_cache=spec.model.source is not None)
+    source = parse_source(spec.model.source) if spec.model.source else None
+    observed = parse_observed(request, spec.storage.model_cache, source)
     model = as_served(told, spec) if told else find_model_facts(spec, observed)
     neighbour = find_neighbour(request, observed.cache)
     asked = plan_need(spec, model, settings, neighbour.node if neighbour else "")

@@ -13,6 +13,7 @@ from app.api.v1alpha1.gpuallocation import GPUAllocation, GPUAllocationSpec
 from app.api.v1alpha1.gpurequest import GPURequest
 from app.api.v1alpha1.inferenceservice_status import InferenceServiceStatus
 from app.api.v1alpha1.modelcache import CopyStatus, ModelCache
+from app.api.v1alpha1.source import SourceSpec
 from app.contracts.sources import hub_name
 from app.inferenceservice.names import cache_child_name, deployment_name, keys_name
 from app.kube.conditions import find_condition
@@ -148,9 +149,9 @@ class Observed:
         return next((state for state in self.workloads if state.kind is kind), None)
 
 
-def parse_observed(request: SyncRequest, cache_name: str | None, makes_cache: bool) -> Observed:
-    """The facts of one sync request; `cache_name` is the ModelCache the spec refers to, if any, and `makes_cache`
-    whether the service makes its own."""
+def parse_observed(request: SyncRequest, cache_name: str | None, source: Mapping[str, Any] | None) -> Observed:
+    """The facts of one sync request; `cache_name` is the ModelCache the spec refers to, if any, and `source` what the
+    service's own is to fetch."""
     name = request.parent.name
     deployment = request.child(DEPLOYMENT, deployment_name(name))
     group = request.child(LEADER_WORKER_SET, name)
@@ -165,7 +166,7 @@ def parse_observed(request: SyncRequest, cache_name: str | None, makes_cache: bo
             )
             if found is not None
         ),
-        cache=_cache(request, cache_name, makes_cache),
+        cache=_cache(request, cache_name, source),
         keys=_keys(request.child(JOB, keys_name(name))),
         distributed_possible=request.manages(LEADER_WORKER_SET),
         load_balancer=_address(service or {}),
@@ -241,28 +242,31 @@ def _keys(job: Manifest | None) -> KeysState | None:
     return KeysState(last_applied(job), complete, failure)
 
 
-def _cache(request: SyncRequest, referenced: str | None, makes_cache: bool) -> CacheState | None:
-    """The cache that the spec means; one that was made for an earlier spec is on its way out."""
+def _cache(request: SyncRequest, referenced: str | None, source: Mapping[str, Any] | None) -> CacheState | None:
+    """The cache that the spec means. What its status says counts once it is about the spec as it is, and about the
+    source that the service names: until then pods would read the model of before."""
     name = referenced or cache_child_name(request.parent.name)
-    made = request.child(MODEL_CACHE, name) if makes_cache else None
+    made = request.child(MODEL_CACHE, name) if source is not None else None
     found = request.related_object(MODEL_CACHE, name) if referenced else made
     if found is None:
         return None
     ready = find_condition(mappings_at(found, "status", "conditions"), "Ready")
     cache = ModelCache.read(found)
     spec, status = cache.spec, cache.status
+    same = bool(referenced) or SourceSpec.read(source) == cache.spec.source
+    is_current = same and _is_settled(found)
     return CacheState(
         name=name,
         size=text_at(found, "spec", "size"),  # as it was written: pods have it in their templates
         storage_class=spec.storage_class or "",
-        phase=status.phase or "Pending",
-        progress=status.download_progress,
-        usable=ready.get("status") == "True" and bool(status.path),
+        phase=(status.phase if is_current else None) or "Pending",
+        progress=status.download_progress if is_current else None,
+        usable=is_current and ready.get("status") == "True" and bool(status.path),
         path=status.path or "",
         claim=status.claim_name or f"{name}-cache",
         version=status.version or "",
-        message=str(ready.get("message", "")),
-        model=_model_id(cache),
+        message=str(ready.get("message", "")) if is_current else "its spec has changed",
+        model=_model_id(cache) if same else "",
         model_name=spec.model_name,
         source=mapping_at(found, "spec", "source"),
         access_mode=status.access_mode or spec.access_mode or "ReadWriteMany",
@@ -270,9 +274,15 @@ def _cache(request: SyncRequest, referenced: str | None, makes_cache: bool) -> C
         host_path=status.host_path or "",
         copies=tuple(it for it in status.copies or () if it.claim_name),
         is_leaving=bool(cache.metadata.deletion_timestamp),
-        facts=status.model or {},
+        facts=(status.model if same else None) or {},
         existing_claim=spec.existing_claim or "",
     )
+
+
+def _is_settled(cache: Manifest) -> bool:
+    """Whether the status is about the spec as it is; Metacontroller writes which generation it saw."""
+    seen = count_at(cache, "status", "observedGeneration")
+    return not 0 < seen < count_at(cache, "metadata", "generation")
 
 
 def _model_id(cache: ModelCache) -> str:

@@ -96,6 +96,45 @@ def test_the_cache_goes_once_the_next_one_is_used() -> None:
     assert "ModelCache" not in answer.kinds()
 
 
+OTHER = spec(model={"name": "org/tiny", "source": "huggingface://org/tiny@v2"})
+
+
+def of_generation(generation: int, seen: int, **status: Any) -> Manifest:
+    """The cache that was made for OTHER, with a status about an earlier generation of its spec."""
+    cache_spec = call(OTHER).child("ModelCache")["spec"]
+    before = made(observedGeneration=seen, **status)
+    return before | {"spec": cache_spec, "metadata": before["metadata"] | {"generation": generation}}
+
+
+@pytest.mark.parametrize(
+    "there",
+    [
+        pytest.param(made(), id="the cache is as it was made"),
+        pytest.param(of_generation(2, seen=1), id="the cache has not seen its new source yet"),
+    ],
+)
+def test_an_edited_source_waits_for_its_own_model_while_pods_go_on(there: Manifest) -> None:
+    children = [there, *(child for child in serving_its_source() if child["kind"] != "ModelCache")]
+    answer = call(OTHER, children=children)
+    assert answer.child("ModelCache")["spec"]["source"]["huggingface"]["revision"] == "v2"
+    assert workload(answer) == workload(call(SOURCE, children=serving_its_source()))
+    assert "its spec has changed" in answer.condition("Ready")["message"]
+
+
+def test_an_edited_source_is_served_once_its_model_is_there() -> None:
+    there = of_generation(2, seen=2, path="weights-2")
+    children = [there, *(child for child in serving_its_source() if child["kind"] != "ModelCache")]
+    assert container(call(OTHER, children=children))["args"][0] == "--model=/model-store/weights-2"
+
+
+def test_a_named_cache_whose_spec_was_edited_is_waited_for() -> None:
+    edited = cache(observedGeneration=1)
+    edited["metadata"]["generation"] = 2
+    answer = call(NAMED, related=[edited])
+    assert "Deployment" not in answer.kinds()
+    assert answer.condition("Ready")["message"].startswith("waits for ModelCache weights, which is Pending: its spec")
+
+
 def test_weights_that_are_quantised_already_are_not_quantised_again() -> None:
     facts = find_model("meta-llama/Llama-3.1-8B-Instruct")
     assert facts is not None
