@@ -36,6 +36,7 @@ class Terminal(io.StringIO):
 def _as_before() -> Iterator[None]:
     root = logging.getLogger()
     handlers, level, hook = root.handlers[:], root.level, sys.excepthook
+    process_is_about("", "", "")  # a program that ran in this process may have said whose it is
     yield
     root.handlers[:], root.level, sys.excepthook = handlers, level, hook
     root.setLevel(level)

@@ -18,6 +18,7 @@ from app.kube.privilege import Allowed, find_privileges
 from app.metacontroller.protocol import SyncRequest, SyncResponse
 from app.serving.reading import TooMuchError, read_body
 from app.settings import Settings
+from app.source.folders import find_folder
 from tests.golden.replay import FOLDER, kind_of, load, newest_time, settings_of
 
 SAMPLE = FOLDER / "inferenceservice" / "llama2-7b-service" / "07-ready.request.json"
@@ -41,14 +42,15 @@ def keep_promises(path: Path, request: dict[str, Any]) -> None:
         seen = _read(kind, body)
     except TooMuchError:
         return  # nothing changes
-    ask = partial(_ask, kind, body, settings_of(path), now)
+    settings = settings_of(path)
+    ask = partial(_ask, kind, body, settings, now)
     began = time.thread_time()
     answer = ask()
     spent = time.thread_time() - began
-    _check_children(kind, seen, answer)
+    _check_children(kind, seen, answer, settings)
     assert len(orjson.dumps(answer.model_dump(mode="json", by_alias=True))) > 0
     HOOKS[kind].customize(seen.parent)
-    _check_children(kind, seen, HOOKS[kind].finalize(seen))
+    _check_children(kind, seen, HOOKS[kind].finalize(seen), settings)
     if kind in TENANTS and spent > MOST_WORK * sample_work():
         ratio = work_ratio(ask)
         assert ratio <= MOST_WORK, f"{ratio:.1f} times the work of the sample"
@@ -69,12 +71,15 @@ def _read(kind: str, body: bytes) -> SyncRequest:
     return SyncRequest.model_validate(read_body(body, kind) if kind in TENANTS else orjson.loads(body))
 
 
-def _check_children(kind: str, request: SyncRequest, answer: SyncResponse) -> None:
+def _check_children(kind: str, request: SyncRequest, answer: SyncResponse, settings: Settings) -> None:
+    def may_mount(folder: str) -> bool:
+        return find_folder(folder, settings.host_path_prefixes, request.parent.namespace) is not None
+
     for child in answer.children:
         assert request.manages(kind_key(child)), f"{kind_key(child)} is not listed"
         namespace = child["metadata"].get("namespace")
         assert kind not in TENANTS or namespace == request.parent.namespace, f"a child in {namespace}"
-        allowed = Allowed([f"{request.parent.name}{suffix}" for suffix in OWN_ACCOUNTS])
+        allowed = Allowed([f"{request.parent.name}{suffix}" for suffix in OWN_ACCOUNTS], may_mount)
         assert list(find_privileges(child, allowed)) == []
 
 
