@@ -57,24 +57,28 @@ demo: deps ## Run the samples on a real API server (ARGS=--exit ends when Ready;
 deploy-local: deps ## The operator on an empty local cluster, until Ctrl-C
 	@$(RUN) -m tools.sandbox up $(ARGS)
 
+# Processes that tests are dealt to. Cluster tests wait more than they compute, so more than there are cores.
+WORKERS ?= 4
+
 .PHONY: test
-test: deps ## Run all tests; the first run builds a control plane
-	$(RUN) -m pytest -m 'not vllm and not e2e' $(ARGS)
+test: deps ## Run all tests, side by side (WORKERS=4); the first run builds a control plane
+	$(RUN) -m pytest -m 'alone and not vllm and not e2e' $(ARGS) || [ $$? -eq 5 ] # no test of ARGS is among them
+	$(RUN) -m pytest -m 'not alone and not vllm and not e2e' -n $(WORKERS) $(ARGS)
 
 UNIT := not e2e and not cluster and not groups and not images and not vllm
 
 .PHONY: test-unit
 test-unit: deps ## Run the tests that need no control plane
-	$(RUN) -m pytest -m '$(UNIT)' $(ARGS)
+	$(RUN) -m pytest -m '$(UNIT)' -n auto $(ARGS)
 
 .PHONY: coverage
 coverage: deps ## Run the tests of test-unit and write which branches of app/ they took, as text, XML and HTML
-	$(RUN) -m pytest -m '$(UNIT)' --cov=app --cov-branch --cov-report=term:skip-covered \
+	$(RUN) -m pytest -m '$(UNIT)' -n auto --cov=app --cov-branch --cov-report=term:skip-covered \
 	  --cov-report=xml:build/coverage/coverage.xml --cov-report=html:build/coverage/html $(ARGS)
 
 .PHONY: test-integration
 test-integration: deps ## Run the tests on a real API server
-	$(RUN) -m pytest -m cluster $(ARGS)
+	$(RUN) -m pytest -m cluster -n $(WORKERS) $(ARGS)
 
 .PHONY: test-e2e
 test-e2e: deps ## Run the samples from kubectl apply to Ready

@@ -220,6 +220,7 @@ def synced_for_ever(world: World, names: list[str]) -> Iterator[None]:
         thread.join()
 
 
+@pytest.mark.alone
 def test_another_namespaces_service_has_its_children_soon(world: World) -> None:
     """While ten of the worst objects of one namespace are synced for ever."""
     other = f"{world.namespace}-other"

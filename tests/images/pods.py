@@ -30,7 +30,8 @@ INIT = Path(__file__).with_name("pod_init.py")
 UID = 1001
 GPU_GROUP = 109
 MESSAGE_BYTES = 2048  # what the kubelet takes of a log for a termination message
-_NUMBERS = itertools.count(os.getpid() % 50000 * 10)
+_NUMBERS = itertools.count(os.getpid() * 1000)
+"""Apart from those of other processes that run such tests; an interface's name takes 15 characters."""
 
 
 def run(*argv: object) -> str:

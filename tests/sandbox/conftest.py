@@ -13,7 +13,7 @@ from tools.sandbox.cluster import Cluster
 _numbers = itertools.count()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
     with Cluster.start(Path(tmp_path_factory.mktemp("sandbox")), nodes=2) as running:
         yield running

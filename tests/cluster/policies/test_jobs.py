@@ -44,9 +44,13 @@ def _jobs_account(cluster: Cluster, accounts: Accounts, name: str, grant: Object
 
 @pytest.fixture(scope="module")
 def jobs(cluster: Cluster) -> str:
+    """Of caches that exist: what belongs to nothing is removed sooner or later."""
     for of in ("demo", "other"):
+        metadata = {"name": of, "namespace": TEAM}
+        cache = {"apiVersion": API, "kind": "ModelCache", "metadata": metadata, "spec": {"modelName": "org/tiny"}}
+        [owner] = cluster.apply(cache)
         item = job(f"{of}-download-9", of=of)
-        item["metadata"]["ownerReferences"][0] |= {"controller": False}
+        item["metadata"]["ownerReferences"][0] |= {"uid": owner["metadata"]["uid"], "controller": False}
         item["metadata"]["labels"] |= {"inference.ai/cache": of} if of == "demo" else {}
         cluster.apply(item | {"spec": item["spec"] | {"suspend": True}})
     return f"/apis/batch/v1/namespaces/{TEAM}/jobs"
